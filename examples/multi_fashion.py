@@ -1,0 +1,61 @@
+"""Multi-Fashion: two Fashion-MNIST photographs on one canvas, three independent tasks."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+SUBSET = Path(__file__).parent / "data" / "fashion-mnist-subset"
+ITEM = 24
+CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+
+
+class MultiFashion(Dataset[tuple[Tensor, dict[str, int]]]):
+    """Canvases of 32x32 grey pixels with one garment on the left and one on the right, partly over each other.
+
+    The tasks are the class of the left garment, the class of the right one, and which of the two lies higher. They are
+    drawn independently: no task tells anything of another. Multi-task pairs of such photographs are a standard benchmark
+    (Sener and Koltun, 2018).
+
+    Args:
+        size: Number of canvases.
+        train: Draw from the training photographs, or from the test ones; no photograph is in both.
+        seed: Seed of the composition.
+        root: Folder with the four IDX files of Fashion-MNIST, or of a part of it.
+    """
+
+    tasks = {"left": 10, "right": 10, "front": 2}
+
+    def __init__(self, size: int, *, train: bool, seed: int = 0, root: Path = SUBSET) -> None:
+        part = "train" if train else "t10k"
+        photographs = _read_idx(root / f"{part}-images-idx3-ubyte.gz", header=16).reshape(-1, 1, 28, 28)
+        labels = _read_idx(root / f"{part}-labels-idx1-ubyte.gz", header=8).long()
+        items = F.interpolate(photographs.float() / 255, size=(ITEM, ITEM), mode="bilinear", antialias=True)
+        generator = torch.Generator().manual_seed(seed)
+        left, right = torch.randint(len(items), (2, size), generator=generator)
+        front = torch.randint(2, (size,), generator=generator)
+        canvases = torch.zeros(2, size, 1, 32, 32)
+        canvases[0, ..., :ITEM, :ITEM] = items[left]
+        canvases[1, ..., -ITEM:, -ITEM:] = items[right]
+        samples = torch.arange(size)
+        nearer, farther = canvases[front, samples], canvases[1 - front, samples]
+        # A garment hides what is behind it; the black ground around it does not.
+        canvases = torch.where(nearer > 0.1, nearer, farther)
+        self.images = (canvases * 255).round().byte()
+        self.targets = {"left": labels[left], "right": labels[right], "front": front}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, int]]:
+        return self.images[index], {name: int(values[index]) for name, values in self.targets.items()}
+
+
+def _read_idx(path: Path, *, header: int) -> Tensor:
+    with gzip.open(path) as file:
+        return torch.frombuffer(bytearray(file.read()[header:]), dtype=torch.uint8)

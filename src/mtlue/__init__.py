@@ -1,0 +1,39 @@
+"""Unlearnable examples for multi-task image data sets.
+
+``mtlue.protect(dataset)`` returns the data set with an invisible change to each image, after which nothing that is trained on
+it works on clean images. The method is MTL-UE (ICML 2025).
+"""
+
+from importlib.metadata import version as _version
+
+from mtlue._fit import Epoch, History, fit
+from mtlue._generator import ClassEmbeddingBank, DenseEmbedder, UEGenerator
+from mtlue._losses import EM, SEP, TAP, BaseUELoss, Surrogate
+from mtlue._protect import ProtectedDataset, protect
+from mtlue._regularizers import inter_er, intra_er
+from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task
+
+__version__ = _version("mtlue")
+
+__all__ = [
+    "EM",
+    "SEP",
+    "TAP",
+    "BaseUELoss",
+    "ClassEmbeddingBank",
+    "Classification",
+    "DenseEmbedder",
+    "Depth",
+    "Epoch",
+    "History",
+    "ProtectedDataset",
+    "Segmentation",
+    "SurfaceNormals",
+    "Surrogate",
+    "Task",
+    "UEGenerator",
+    "fit",
+    "inter_er",
+    "intra_er",
+    "protect",
+]

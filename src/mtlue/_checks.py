@@ -1,0 +1,84 @@
+"""Checks of arguments that more than one public function takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+
+from mtlue._tasks import Task
+
+
+def check_epsilon(epsilon: float) -> float:
+    """Return the budget if it lies in (0, 1].
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is out of range.
+    """
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float):
+        raise TypeError(f"epsilon: expected a number such as 8/255, got {epsilon!r}")
+    if not 0 < epsilon <= 1:
+        hint = f"; on the scale of [0, 1] that is {epsilon}/255" if 1 < epsilon <= 255 else ""
+        raise ValueError(f"epsilon: expected 0 < epsilon <= 1, got {epsilon}{hint}")
+    return float(epsilon)
+
+
+def check_protected_tasks(protected_tasks: Collection[str] | None, tasks: Mapping[str, Task]) -> list[str]:
+    """Names of the tasks to protect, all of them if None.
+
+    Raises:
+        TypeError: it is a string or no collection.
+        ValueError: it is empty, or has a name that is no task's.
+    """
+    if protected_tasks is None:
+        return list(tasks)
+    if isinstance(protected_tasks, str) or not isinstance(protected_tasks, Collection):
+        raise TypeError(f"protected_tasks: expected a list of task names, got {protected_tasks!r}")
+    unknown = [name for name in protected_tasks if name not in tasks]
+    if unknown:
+        raise ValueError(f"protected_tasks: unknown {unknown}; the tasks are {list(tasks)}")
+    if not protected_tasks:
+        raise ValueError("protected_tasks: expected at least one task name, got none")
+    return list(protected_tasks)
+
+
+def check_fraction(fraction: float) -> float:
+    """Return the share if it lies in [0, 1].
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is out of range.
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+        raise TypeError(f"fraction: expected a number in [0, 1], got {fraction!r}")
+    if math.isnan(fraction) or not 0 <= fraction <= 1:
+        raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
+    return float(fraction)
+
+
+def check_count(name: str, value: int, *, minimum: int) -> int:
+    """Return an integer argument if it is large enough.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an int, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+    return value
+
+
+def check_number(name: str, value: float, *, above: float | None = None) -> float:
+    """Return a finite number, not negative, or above a bound.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not math.isfinite(value) or (value < 0 if above is None else value <= above):
+        raise ValueError(f"{name}: expected a number {'>= 0' if above is None else f'> {above:g}'}, got {value}")
+    return float(value)

@@ -1,0 +1,19 @@
+"""A user's data set: reading it, checking it, batching it."""
+
+from mtlue._data.batches import Collate, Samples, ordered_batches, shuffled_batches
+from mtlue._data.images import read_image, to_bytes, to_unit_floats
+from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset, item_problem
+
+__all__ = [
+    "Collate",
+    "Inspection",
+    "Samples",
+    "check_map_style",
+    "inspect_dataset",
+    "item_problem",
+    "ordered_batches",
+    "read_image",
+    "shuffled_batches",
+    "to_bytes",
+    "to_unit_floats",
+]

@@ -1,0 +1,73 @@
+"""Images in every form that a data set may give, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+
+def read_image(image: object) -> Tensor:
+    """An image as a tensor (C, H, W): uint8 stays uint8, floats become float32, a PIL image becomes uint8.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: it does not have two or three axes, is empty, or is channels-last.
+    """
+    if not isinstance(image, Tensor):
+        image = _read_pil(image)
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise TypeError(f"expected a float tensor in [0, 1], a uint8 tensor or a PIL image, got a tensor of {image.dtype}")
+    if image.ndim == 2:
+        image = image.unsqueeze(0)
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}")
+    if image.shape[-1] <= 4 < image.shape[0]:
+        raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}, which looks like (H, W, C)")
+    return image if image.dtype == torch.uint8 else image.float()
+
+
+def _read_pil(image: object) -> Tensor:
+    # Duck-typed, so that the check works with every fork of Pillow.
+    if not hasattr(image, "getbands") or not hasattr(image, "convert"):
+        raise TypeError(
+            f"expected a float tensor in [0, 1], a uint8 tensor or a PIL image, got {type(image).__name__}"
+            + ("; torch.from_numpy makes a tensor of an array" if type(image).__name__ == "ndarray" else "")
+        )
+    mode = getattr(image, "mode", "")
+    if mode == "1":
+        image = image.convert("L")
+    elif mode not in ("L", "RGB"):
+        if mode.startswith(("I", "F")):
+            raise ValueError(f"expected an 8-bit image, got PIL mode {mode!r}")
+        # Palette, CMYK, alpha: what a viewer would show.
+        image = image.convert("RGB")
+    tensor: Tensor = pil_to_tensor(image)
+    return tensor
+
+
+def image_problem(image: Tensor) -> str | None:
+    """What is wrong with the values of an image, or None."""
+    if image.dtype == torch.uint8:
+        return None
+    if not bool(image.isfinite().all()):
+        return "the image holds NaN or infinity"
+    low, high = float(image.min()), float(image.max())
+    if low >= 0.0 and high <= 1.0:
+        return None
+    if low >= 0.0 and high > 2.0:
+        return f"image values reach {high:.4g}, expected floats in [0, 1]; divide by 255, or give uint8"
+    return (
+        f"image values lie in [{low:.3g}, {high:.3g}], expected [0, 1]; a normalised image? Take the normalisation out of the "
+        "data set and put it into the surrogate, such as torch.nn.Sequential(torchvision.transforms.Normalize(mean, std), net)"
+    )
+
+
+def to_unit_floats(images: Tensor) -> Tensor:
+    """Floats in [0, 1] from uint8; floats stay as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """The nearest 8-bit image, as uint8."""
+    return images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)

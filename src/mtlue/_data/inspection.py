@@ -1,0 +1,195 @@
+"""One look at every sample before anything is trained: all problems of a data set are told at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from mtlue._data.images import image_problem, read_image
+from mtlue._tasks import Task
+from mtlue._tasks.resolve import split_by_task
+
+_REREAD = 16
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a data set that has no fault.
+
+    Attributes:
+        length: Number of samples.
+        channels: Channels of the images.
+        sizes: How many images there are of each (height, width).
+    """
+
+    length: int
+    channels: int
+    sizes: Counter[tuple[int, int]]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all images have one size."""
+        return len(self.sizes) == 1
+
+    @property
+    def typical_size(self) -> tuple[int, int]:
+        """The median height and the median width."""
+        middle = self.length // 2
+        heights = sorted(height for height, _ in self.sizes.elements())
+        widths = sorted(width for _, width in self.sizes.elements())
+        return heights[middle], widths[middle]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    problems: tuple[str, ...]
+    shape: tuple[int, ...]
+    classes: tuple[int | None, ...]
+
+
+class _Samples(Dataset[_Sample]):
+    """Reads a sample and keeps what is to be known of it, so that a worker sends little back."""
+
+    def __init__(self, dataset: Dataset[Any], tasks: Mapping[str, Task], reread: frozenset[int]) -> None:
+        self.dataset, self.tasks, self.reread = dataset, tasks, reread
+
+    def __len__(self) -> int:
+        return len(cast("Sized", self.dataset))
+
+    def __getitem__(self, index: int) -> _Sample:
+        try:
+            item = self.dataset[index]
+        except Exception as error:
+            return _Sample((f"cannot be read: {type(error).__name__}: {error}",), (), ())
+        problem = item_problem(item)
+        if problem is not None:
+            return _Sample((problem,), (), ())
+        problems: list[str] = []
+        image: Tensor | None = None
+        try:
+            image = read_image(item[0])
+            found = image_problem(image)
+            problems += [found] if found else []
+        except (TypeError, ValueError) as error:
+            problems.append(f"image: {error}")
+        if image is not None and not problems and index in self.reread:
+            again = read_image(self.dataset[index][0])
+            if again.shape != image.shape or not torch.equal(again, image):
+                problems.append(
+                    "the image differs between two reads, as random augmentation does; take it out of the data set, and give "
+                    "it to the protected set with with_transform"
+                )
+        classes = self._read_labels(item[1], image, problems)
+        return _Sample(tuple(problems), () if image is None else tuple(image.shape), classes)
+
+    def _read_labels(self, targets: object, image: Tensor | None, problems: list[str]) -> tuple[int | None, ...]:
+        classes: list[int | None] = []
+        try:
+            labels = split_by_task(targets, self.tasks, what="targets")
+        except (TypeError, ValueError) as error:
+            problems.append(str(error))
+            return ()
+        for name, label in labels.items():
+            task = self.tasks[name]
+            try:
+                target = task.read_target(label).unsqueeze(0)
+            except (TypeError, ValueError) as error:
+                problems.append(f"task {name!r}: {error}")
+                classes.append(None)
+                continue
+            if task.num_embeddings:
+                # A label in an array of one entry is read as a batch of one; the row is the same.
+                classes.append(int(task.embedding_index(target.flatten())[0]))
+            else:
+                classes.append(-1 if bool(task.missing(target)[0]) else None)
+                if image is not None and target.shape[-2:] != image.shape[-2:]:
+                    problems.append(
+                        f"task {name!r}: label map of {tuple(target.shape[-2:])} pixels on an image of {tuple(image.shape[-2:])}"
+                    )
+        return tuple(classes)
+
+
+def item_problem(item: object) -> str | None:
+    """What is wrong with the form of a sample, or None."""
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return None
+    length = f" of length {len(item)}" if isinstance(item, tuple | list | dict) else ""
+    return f"expected a pair (image, targets), got {type(item).__name__}{length}"
+
+
+def check_map_style(dataset: object) -> Dataset[Any]:
+    """Return the data set if it has a length and can be indexed.
+
+    Raises:
+        TypeError: it has no length, or cannot be indexed.
+        ValueError: it is empty.
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            "dataset: expected a map-style data set with __len__ and __getitem__, "
+            f"got {type(dataset).__name__}, which has no length or no index"
+        )
+    if len(cast("Sized", dataset)) == 0:
+        raise ValueError("dataset: expected at least one sample, got an empty data set")
+    return cast("Dataset[Any]", dataset)
+
+
+def inspect_dataset(dataset: Dataset[Any], tasks: Mapping[str, Task], *, num_workers: int = 0) -> Inspection:
+    """Read every sample once, and some twice, and raise one error that tells all that is wrong.
+
+    Raises:
+        TypeError: the data set has no length, or cannot be indexed.
+        ValueError: it is empty, or has samples that cannot be used.
+    """
+    check_map_style(dataset)
+    length = len(cast("Sized", dataset))
+    step = max(1, length // _REREAD)
+    samples = _Samples(dataset, tasks, frozenset(range(0, length, step)))
+    loader: DataLoader[Any] = DataLoader(samples, batch_size=64, num_workers=num_workers, collate_fn=list)
+    problems: dict[str, list[int]] = {}
+    shapes: dict[int, int] = {}
+    sizes: Counter[tuple[int, int]] = Counter()
+    seen: list[set[int | None]] = [set() for _ in tasks]
+    index = 0
+    for batch in loader:
+        for sample in batch:
+            for problem in sample.problems:
+                problems.setdefault(problem, []).append(index)
+            if len(sample.shape) == 3:
+                shapes.setdefault(sample.shape[0], index)
+                sizes[sample.shape[1], sample.shape[2]] += 1
+            for values, value in zip(seen, sample.classes, strict=False):
+                values.add(value)
+            index += 1
+    lines = [f"{text} ({_where(where)})" for text, where in problems.items()]
+    if len(shapes) > 1:
+        found = ", ".join(f"{channels} (first at sample {where})" for channels, where in shapes.items())
+        lines.append(f"images have different numbers of channels: {found}; convert them all to one mode")
+    if not problems:
+        lines += [f"task {name!r}: every label is missing" for name, values in zip(tasks, seen, strict=True) if values == {-1}]
+    if lines:
+        hidden = len(lines) - _SHOWN
+        shown = lines[:_SHOWN] + ([f"and {hidden} more kinds of problem"] if hidden > 0 else [])
+        raise ValueError("dataset: " + (lines[0] if len(lines) == 1 else "\n  - ".join([f"{len(lines)} problems:", *shown])))
+    for (name, task), values in zip(tasks.items(), seen, strict=True):
+        if task.num_embeddings == 2 and values == {-1, 1}:
+            warnings.warn(
+                f"task {name!r}: the labels are only -1 and 1, and -1 stands for a missing label; "
+                "if it is the negative class, give 0 instead",
+                stacklevel=3,
+            )
+    return Inspection(length, next(iter(shapes)), sizes)
+
+
+def _where(indices: list[int]) -> str:
+    shown = ", ".join(str(index) for index in indices[:3])
+    more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
+    return f"sample{'s' if len(indices) > 1 else ''} {shown}{more}"

@@ -1,0 +1,82 @@
+"""What a surrogate must be able to do before anything is trained against it."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterable
+
+import torch
+
+from mtlue._data.batches import Batch
+from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate, borrowed
+
+# Above what luck gives on the few hundred images that are looked at.
+_CHANCE = 0.05
+
+
+def check_loss(loss: object) -> BaseUELoss:
+    """Return the loss if it matches the protocol.
+
+    Raises:
+        TypeError: it is not callable, is a class, or has no ``trains_surrogate``.
+    """
+    if isinstance(loss, type):
+        raise TypeError(f"loss: expected an object such as mtlue.TAP(), got the class {loss.__name__}")
+    if not isinstance(loss, BaseUELoss):
+        raise TypeError(
+            "loss: expected mtlue.EM(), TAP(), SEP(checkpoints), or a callable with an attribute trains_surrogate, "
+            f"got {type(loss).__name__}"
+        )
+    return loss
+
+
+def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
+    """Refuse a surrogate that the loss cannot use.
+
+    Raises:
+        ValueError: it has no parameters, or none to train where the loss trains it.
+    """
+    parameters = list(surrogate.module.parameters())
+    if not parameters:
+        raise ValueError("surrogate: expected a model with parameters, got a module that has none")
+    if loss.trains_surrogate and not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
+
+
+def check_answers(surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batch], device: torch.device) -> None:
+    """Show a few clean batches to the surrogate: do its answers fit the tasks, and is it trained?
+
+    Warns:
+        UserWarning: the loss takes its signal from a trained surrogate, and this one is no better than chance.
+
+    Raises:
+        ValueError: it fails on the images, or its answers do not fit the tasks.
+        TypeError: its answers are not made of tensors.
+    """
+    if isinstance(loss, SEP):
+        surrogate = loss.last(surrogate)
+    skills: list[float] = []
+    with borrowed(surrogate.module, device=device, trainable=False), torch.no_grad():
+        for images, targets in itertools.islice(batches, 4):
+            try:
+                raw = surrogate.module(images)
+            except Exception as error:
+                raise ValueError(
+                    f"surrogate: failed on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}"
+                ) from error
+            outputs = surrogate.read(raw)
+            for name, task in surrogate.tasks.items():
+                try:
+                    skills.append(task.skill(outputs[name].float(), targets[name]))
+                except (RuntimeError, ValueError) as error:
+                    raise ValueError(
+                        f"surrogate output of task {name!r}: shape {tuple(outputs[name].shape)} does not fit labels of shape "
+                        f"{tuple(targets[name].shape)}: {error}"
+                    ) from error
+    if isinstance(loss, TAP | SEP) and sum(skills) / max(len(skills), 1) < _CHANCE:
+        warnings.warn(
+            f"surrogate: no better than chance on the clean data, it looks untrained; {type(loss).__name__} takes its signal "
+            "from a surrogate that was trained on clean data",
+            stacklevel=4,
+        )

@@ -1,0 +1,74 @@
+"""Training a surrogate, and measuring what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from mtlue._data.batches import Batch
+from mtlue._losses import Surrogate
+from mtlue._runtime.device import autocast
+from mtlue._runtime.memory import BatchSize
+from mtlue._tasks import CheckedTargets
+
+#: Turns a clean batch into what the surrogate is to see.
+View = Callable[[Tensor, CheckedTargets], Tensor]
+
+
+def part_of(targets: CheckedTargets, part: slice) -> CheckedTargets:
+    """Targets of some samples of a batch."""
+    return CheckedTargets({name: target[part] for name, target in targets.items()})
+
+
+def train_surrogate(
+    surrogate: Surrogate,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Batch],
+    view: View,
+    *,
+    batch_size: BatchSize,
+    precision: torch.dtype,
+) -> Tensor:
+    """Take one step on each batch as the view shows it; return the mean loss, on the device."""
+    surrogate.module.train()
+    losses: list[Tensor] = []
+    for images, targets in batches:
+
+        def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
+            labels = part_of(targets, part)
+            with autocast(images.device, precision):
+                loss = surrogate.loss(view(images[part], labels), labels)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            losses.append(loss.detach())
+
+        batch_size.run(len(images), step)
+    surrogate.module.eval()
+    return torch.stack(losses).mean()
+
+
+def surrogate_accuracy(
+    surrogate: Surrogate, batches: Iterable[Batch], view: View, *, batch_size: BatchSize, precision: torch.dtype
+) -> float | None:
+    """Accuracy in eval mode, the mean over the tasks in which an answer can be right; None if there is no such task."""
+    surrogate.module.eval()
+    hits: dict[str, Tensor] = {}
+    counts: dict[str, Tensor] = {}
+    for images, targets in batches:
+
+        def measure(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
+            labels = part_of(targets, part)
+            with torch.no_grad(), autocast(images.device, precision):
+                outputs = surrogate(view(images[part], labels))
+            for name, task in surrogate.tasks.items():
+                found = task.hits(outputs[name], labels[name])
+                if found is not None:
+                    hits[name] = hits.get(name, 0) + found[0]
+                    counts[name] = counts.get(name, 0) + found[1]
+
+        batch_size.run(len(images), measure)
+    shares = [float(hits[name]) / float(counts[name]) for name in hits if float(counts[name])]
+    return sum(shares) / len(shares) if shares else None

@@ -1,0 +1,7 @@
+"""The generator and its parts."""
+
+from mtlue._generator.class_embeddings import ClassEmbeddingBank
+from mtlue._generator.dense_embedder import DenseEmbedder
+from mtlue._generator.generator import UEGenerator, resize
+
+__all__ = ["ClassEmbeddingBank", "DenseEmbedder", "UEGenerator", "resize"]

@@ -1,0 +1,29 @@
+"""The ways to keep a perturbation inside the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def largest_float32(epsilon: float) -> float:
+    """The largest float32 that is not above epsilon, so that a bound in float32 holds in any precision."""
+    single = torch.tensor(epsilon, dtype=torch.float32)
+    if single.item() > epsilon:
+        single = torch.nextafter(single, torch.tensor(0.0))
+    return single.item()
+
+
+def tanh_bound(raw: Tensor, epsilon: float) -> Tensor:
+    """Epsilon times tanh: has a gradient everywhere, so that a new generator trains at once."""
+    return epsilon * torch.tanh(raw)
+
+
+def clip_bound(raw: Tensor, epsilon: float) -> Tensor:
+    """The clip of Algorithm 1: no gradient where it cuts, which at initialisation is nearly everywhere."""
+    return raw.clamp(-epsilon, epsilon)
+
+
+BOUNDS: dict[str, Callable[[Tensor, float], Tensor]] = {"tanh": tanh_bound, "clip": clip_bound}

@@ -1,0 +1,115 @@
+"""The learned embedding of each class of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, ItemsView, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mtlue._tasks import Task, Tasks, read_targets, resolve_tasks
+
+
+class ClassEmbeddingBank(nn.Module):
+    """One learnable tensor for each class of each classification task (section 4.3).
+
+    Args:
+        tasks: Tasks by name; an integer n means ``Classification(n)``. Tasks whose labels are maps have no table and are
+            passed over.
+        channels: Channels of an embedding.
+        size: Height and width of an embedding, (h, w); half the image's, rounded up, inside a generator.
+
+    Raises:
+        TypeError: ``tasks`` is no mapping of names to tasks.
+        ValueError: ``channels`` or ``size`` is not positive, or a number of classes is out of range.
+
+    ``bank[name]`` is the task's table, a parameter of shape (C_k, channels, h, w), drawn from N(0, 1).
+
+    Example:
+        >>> import torch, mtlue
+        >>> bank = mtlue.ClassEmbeddingBank({"age": 9, "gender": 2}, channels=4, size=(8, 8))
+        >>> bank["age"].shape
+        torch.Size([9, 4, 8, 8])
+        >>> bank({"age": torch.tensor([3, 8]), "gender": torch.tensor([1, -1])}).shape
+        torch.Size([2, 8, 8, 8])
+    """
+
+    def __init__(self, tasks: Tasks, *, channels: int = 16, size: tuple[int, int]) -> None:
+        super().__init__()
+        if channels < 1 or len(size) != 2 or min(size) < 1:
+            raise ValueError(f"channels, size: expected positive numbers, got {channels} and {size}")
+        self.tasks: dict[str, Task] = {
+            name: task for name, task in resolve_tasks(tasks).items() if task.num_embeddings > 0
+        }
+        self.channels = channels
+        self.size = tuple(size)
+        # A list, not a ParameterDict: a task may have any name, also one that is an attribute of a module.
+        self._tables = nn.ParameterList(torch.randn(task.num_embeddings, channels, *size) for task in self.tasks.values())
+        self._position = {name: position for position, name in enumerate(self.tasks)}
+
+    def __getitem__(self, name: str) -> nn.Parameter:
+        """Table of one task, shape (C_k, channels, h, w)."""
+        return cast("nn.Parameter", self._tables[self._position[name]])
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the tasks that have a table."""
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        """Number of tasks that have a table."""
+        return len(self.tasks)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the task has a table."""
+        return name in self._position
+
+    def items(self) -> ItemsView[str, nn.Parameter]:
+        """Names and tables, in task order."""
+        return {name: self[name] for name in self}.items()
+
+    def forward(self, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
+        """Embeddings of a batch, side by side.
+
+        Args:
+            targets: Labels of the bank's tasks, in any of the forms that a data set may give.
+            protected_tasks: Names of the tasks to protect; all of them if None.
+
+        Returns:
+            Shape (B, K * channels, h, w). A missing label, and each label of a task that is not protected, gets the mean
+            embedding of its task (section 5.3).
+
+        Raises:
+            ValueError: a task is missing from the targets, or a label is out of range.
+            TypeError: a label has a type that cannot be read.
+        """
+        read = read_targets(targets, self.tasks)
+        parts = []
+        for name, table in self.items():
+            index = self.tasks[name].embedding_index(read[name].to(table.device))
+            if protected_tasks is not None and name not in protected_tasks:
+                index = torch.full_like(index, -1)
+            parts.append(select_embeddings(table, index))
+        return torch.cat(parts, dim=1)
+
+    def extra_repr(self) -> str:
+        """Classes of each task, and the shape of an embedding."""
+        classes = ", ".join(f"{name}: {task.num_embeddings}" for name, task in self.tasks.items())
+        return f"{{{classes}}}, channels={self.channels}, size={self.size}"
+
+
+def select_embeddings(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of a table, shape (B, ...); the mean row where the index is -1."""
+    chosen = table[index.clamp_min(0)]
+    missing = (index < 0).reshape(-1, *[1] * (table.ndim - 1))
+    return torch.where(missing, table.mean(dim=0, keepdim=True), chosen)
+
+
+def selection_weights(index: Tensor, num_embeddings: int, *, dtype: torch.dtype) -> Tensor:
+    """The matrix (B, C) that turns a table into what `select_embeddings` picks from it.
+
+    A row is one-hot, or 1/C throughout where the index is -1: so a missing label costs nothing extra.
+    """
+    classes = torch.arange(num_embeddings, device=index.device)
+    weights = (index.unsqueeze(1) == classes).to(dtype)
+    return torch.where((index < 0).unsqueeze(1), 1.0 / num_embeddings, weights)

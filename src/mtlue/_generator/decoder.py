@@ -1,0 +1,86 @@
+"""From features and embeddings to an unbounded perturbation, without building their concatenation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Decoder(nn.Module):
+    """Four transposed convolutions, the first of which doubles the size (appendix A.2).
+
+    It computes D([z, e^1, …, e^K]). The first layer is linear: its value on the concatenation is the sum of its values on
+    the parts, each with its own slice of the weights. So a table of embeddings goes through its slice once (`spread`),
+    however many samples use it, and a product with one-hot rows hands the results out. The cost of a step hardly grows
+    with the number of tasks, and no tensor has (128 + 16 K) channels.
+
+    Args:
+        part_channels: Channels of each part of the concatenation, in order.
+        out_channels: Channels of the image.
+        width: Channels after the first layer.
+    """
+
+    def __init__(self, part_channels: Sequence[int], out_channels: int, *, width: int = 64) -> None:
+        super().__init__()
+        self.part_channels = list(part_channels)
+        narrow = max(width // 2, 1)
+        self.expand = nn.ConvTranspose2d(sum(self.part_channels), width, 4, stride=2, padding=1)
+        self.refine = nn.Sequential(
+            nn.ConvTranspose2d(width, width, 3, padding=1),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(width, narrow, 3, padding=1),
+            nn.InstanceNorm2d(narrow),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(narrow, out_channels, 3, padding=1),
+        )
+
+    def spread(self, tables: Mapping[int, Tensor]) -> Tensor:
+        """First layer's value on each row of some tables, without its bias.
+
+        Args:
+            tables: Table (C, channels, h, w) of each part that has one, by the part's position.
+
+        Returns:
+            Shape (sum of the C, width * 2h * 2w), in the order of the tables.
+        """
+        weights = self.expand.weight.split(self.part_channels)
+        return torch.cat([_expand(table, weights[part]).flatten(1) for part, table in tables.items()])
+
+    def forward(
+        self,
+        parts: Mapping[int, Tensor],
+        *,
+        size: tuple[int, int],
+        spread: Tensor | None = None,
+        selection: Tensor | None = None,
+    ) -> Tensor:
+        """Unbounded perturbation, shape (B, out_channels, *size).
+
+        Args:
+            parts: Parts that differ from sample to sample, (B, channels, h, w) each, by position.
+            size: Height and width of the image: 2h or 2h - 1, and 2w or 2w - 1.
+            spread: What `spread` gave for all other parts.
+            selection: Weight of each of its rows in each sample, (B, rows).
+        """
+        weights = self.expand.weight.split(self.part_channels)
+        bias = self.expand.bias
+        total: Tensor | None = None
+        for position, part in parts.items():
+            value = _expand(part, weights[position], bias)
+            total, bias = (value if total is None else total + value), None
+        if total is None:
+            raise ValueError("parts: expected at least one")
+        if spread is not None and selection is not None:
+            selection = selection.to(spread.dtype)
+            total = torch.addmm(total.flatten(1).to(spread.dtype), selection, spread).view_as(total)
+        perturbation: Tensor = self.refine(total)
+        # An odd size was rounded up on the way in.
+        return perturbation[..., : size[0], : size[1]]
+
+
+def _expand(part: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.conv_transpose2d(part, weight, bias, stride=2, padding=1)

@@ -1,0 +1,247 @@
+"""The generator of perturbations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtlue._checks import check_epsilon, check_protected_tasks
+from mtlue._generator.bound import BOUNDS, largest_float32
+from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings, selection_weights
+from mtlue._generator.decoder import Decoder
+from mtlue._generator.dense_embedder import DenseEmbedder
+from mtlue._generator.encoder import Encoder
+from mtlue._runtime.files import load_tensors, save_tensors
+from mtlue._tasks import Tasks, read_targets, resolve_tasks, tasks_from_config, tasks_to_config
+
+_FORMAT = "mtlue generator 1"
+
+
+class UEGenerator(nn.Module):
+    """Makes the perturbation of an image from the image and its labels (section 4.3, figure 3).
+
+    An encoder brings the image to features z; the embedding of each label joins them; a decoder turns all into a
+    perturbation within the budget.
+
+    Args:
+        tasks: Tasks by name; an integer n means ``Classification(n)``.
+        image_shape: Channels, height and width, (C, H, W). Images of another size are resized on the way in and their
+            perturbations on the way out.
+        epsilon: Budget on the scale of [0, 1]: no pixel changes by more.
+        embedding_channels: Channels of a class embedding.
+        width: Channels of the first convolutions; 64 in the paper.
+        bound: ``"tanh"`` for epsilon * tanh, or ``"clip"`` for the paper's clip.
+
+    Raises:
+        TypeError: ``tasks`` is no mapping of names to tasks.
+        ValueError: an argument is out of range, or a dense task has a name that no module can have.
+
+    Example:
+        >>> import torch, mtlue
+        >>> generator = mtlue.UEGenerator({"age": 9, "gender": 2}, (3, 35, 32), width=8)
+        >>> images = torch.rand(4, 3, 35, 32)
+        >>> delta = generator(images, {"age": torch.tensor([0, 3, 8, -1]), "gender": torch.tensor([0, 1, 1, 0])})
+        >>> delta.shape, bool((delta.abs() <= 8 / 255).all())
+        (torch.Size([4, 3, 35, 32]), True)
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        image_shape: tuple[int, int, int],
+        *,
+        epsilon: float = 8 / 255,
+        embedding_channels: int = 16,
+        width: int = 64,
+        bound: str = "tanh",
+    ) -> None:
+        super().__init__()
+        self.tasks = resolve_tasks(tasks)
+        self.image_shape = _check_image_shape(image_shape)
+        self.epsilon = check_epsilon(epsilon)
+        if bound not in BOUNDS:
+            raise ValueError(f"bound: expected one of {sorted(BOUNDS)}, got {bound!r}")
+        if width < 1:
+            raise ValueError(f"width: expected at least 1, got {width}")
+        self.embedding_channels = embedding_channels
+        self.width = width
+        self.bound = bound
+        #: Whether `mtlue.fit` has trained this generator; `mtlue.protect` trains one that it has not.
+        self.trained = False
+
+        channels, height, image_width = self.image_shape
+        half = ((height + 1) // 2, (image_width + 1) // 2)
+        self.encoder = Encoder(channels, width=width)
+        self.embeddings = ClassEmbeddingBank(self.tasks, channels=embedding_channels, size=half)
+        self.embedders = nn.ModuleDict()
+        for name, task in self.tasks.items():
+            if name not in self.embeddings:
+                if "." in name or hasattr(self.embedders, name):
+                    raise ValueError(f"tasks: {name!r} cannot be the name of a dense task, it is not free in a ModuleDict")
+                self.embedders[name] = DenseEmbedder(task.label_channels, width=width)
+        # The order of the concatenation: features, classification tasks, dense tasks.
+        self._position = {name: position for position, name in enumerate([*self.embeddings, *self.embedders], start=1)}
+        self.decoder = Decoder(
+            [2 * width, *[embedding_channels] * len(self.embeddings), *[2 * width] * len(self.embedders)],
+            channels,
+            width=width,
+        )
+        self._reused_spread: Tensor | None = None
+
+    def forward(self, images: Tensor, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
+        """Perturbations of a batch.
+
+        Args:
+            images: Floats in [0, 1], shape (B, C, H, W).
+            targets: Labels of all tasks, in any of the forms that a data set may give.
+            protected_tasks: Names of the tasks to make unlearnable; all of them if None. Every other task gets the mean of
+                its embeddings (section 5.3), as a missing label does.
+
+        Returns:
+            Shape (B, C, H, W), float32, no entry larger than epsilon in absolute value.
+
+        Raises:
+            TypeError: the images are not floats, or a label has a type that cannot be read.
+            ValueError: the images have the wrong shape, a task is missing, a label is out of range, or a name in
+                ``protected_tasks`` is unknown.
+        """
+        protected = check_protected_tasks(protected_tasks, self.tasks)
+        if not images.is_floating_point():
+            raise TypeError(f"images: expected floats in [0, 1], got {images.dtype}")
+        channels, *own_size = self.image_shape
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(f"images: expected shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        read = read_targets(targets, self.tasks).to(images.device)
+        for name, target in read.items():
+            if target.shape[:1] != images.shape[:1]:
+                raise ValueError(f"targets: task {name!r} has shape {tuple(target.shape)} for {len(images)} images")
+        size = (own_size[0], own_size[1])
+        delta = self._perturbation(resize(images, size), read, protected)
+        delta = resize(delta.float(), (images.shape[-2], images.shape[-1]))
+        limit = largest_float32(self.epsilon)
+        return delta.clamp(-limit, limit)
+
+    def perturb(self, images: Tensor, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
+        """Perturbed images: images + perturbation, clamped to [0, 1] as any picture that is stored will be.
+
+        Arguments and errors are those of `forward`.
+        """
+        return (images + self(images, targets, protected_tasks=protected_tasks)).clamp(0.0, 1.0)
+
+    def _perturbation(self, images: Tensor, targets: dict[str, Tensor], protected: Collection[str]) -> Tensor:
+        size = (self.image_shape[1], self.image_shape[2])
+        parts = {0: self.encoder(images)}
+        tables: dict[int, Tensor] = {}
+        weights: list[Tensor] = []
+        for name, table in self.embeddings.items():
+            index = self.tasks[name].embedding_index(targets[name])
+            if name not in protected:
+                index = torch.full_like(index, -1)
+            if self._has_shared_table(name, len(images)):
+                tables[self._position[name]] = table
+                weights.append(selection_weights(index, len(table), dtype=images.dtype))
+            else:
+                parts[self._position[name]] = select_embeddings(table, index)
+        for name in self.embedders:
+            parts[self._position[name]] = self._dense_embedding(name, targets[name], name in protected)
+        spread = None
+        if tables:
+            spread = self._reused_spread if self._reused_spread is not None else self.decoder.spread(tables)
+        selection = torch.cat(weights, dim=1) if weights else None
+        raw = self.decoder(parts, size=size, spread=spread, selection=selection)
+        return BOUNDS[self.bound](raw.float(), self.epsilon)
+
+    def _has_shared_table(self, name: str, batch_size: int) -> bool:
+        # A table longer than the batch would cost more than the embeddings of the batch do.
+        return self.tasks[name].num_embeddings <= batch_size or self._reused_spread is not None
+
+    def _dense_embedding(self, name: str, target: Tensor, protected: bool) -> Tensor:
+        task, embedder = self.tasks[name], cast("DenseEmbedder", self.embedders[name])
+        size = (self.image_shape[1], self.image_shape[2])
+        mean = embedder.mean_embedding
+        if not protected:
+            return mean.expand(len(target), -1, (size[0] + 1) // 2, (size[1] + 1) // 2)
+        embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
+        return torch.where(task.missing(target).reshape(-1, 1, 1, 1), mean.to(embedding.dtype), embedding)
+
+    @contextmanager
+    def reuse_tables(self) -> Iterator[None]:
+        """While this context lasts, compute the decoder's view of the tables once and not at each call.
+
+        For generating without gradients; the parameters must not change inside. Tables of more than a gigabyte are left as
+        they are.
+        """
+        rows = sum(task.num_embeddings for task in self.embeddings.tasks.values())
+        entries = rows * self.width * (self.image_shape[1] + 1) * (self.image_shape[2] + 1)
+        if rows and entries <= 2**28 and not torch.is_grad_enabled():
+            tables: dict[int, Tensor] = {self._position[name]: table for name, table in self.embeddings.items()}
+            self._reused_spread = self.decoder.spread(tables)
+        try:
+            yield
+        finally:
+            self._reused_spread = None
+
+    def config(self) -> dict[str, Any]:
+        """Arguments from which an equal generator is made, as JSON can hold them."""
+        return {
+            "tasks": tasks_to_config(self.tasks),
+            "image_shape": list(self.image_shape),
+            "epsilon": self.epsilon,
+            "embedding_channels": self.embedding_channels,
+            "width": self.width,
+            "bound": self.bound,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the generator to a file, whole or not at all.
+
+        The generator is the key that undoes the protection: keep the file apart from what is published.
+        """
+        content = {"format": _FORMAT, "config": self.config(), "trained": self.trained, "state": self.state_dict()}
+        save_tensors(content, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> UEGenerator:
+        """Read a generator that `save` wrote, in eval mode. No code from the file is run: nothing is unpickled.
+
+        Args:
+            path: The file.
+            device: Where to put the generator; the CPU if None.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a generator of mtlue, or has a kind of task that is not defined in this process.
+        """
+        content = load_tensors(path)
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(f"path: {os.fspath(path)} is not a generator saved by mtlue")
+        config = dict(content["config"])
+        tasks = tasks_from_config(config.pop("tasks"))
+        generator = cls(tasks, tuple(config.pop("image_shape")), **config)
+        generator.load_state_dict(content["state"])
+        generator.trained = bool(content["trained"])
+        return generator.to(device or "cpu").eval()
+
+    def extra_repr(self) -> str:
+        """What the generator was made from."""
+        return f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={self.epsilon:.4g}, bound={self.bound!r}"
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, C, H, W) at another size. No value leaves the range of its neighbours, so that a bound on them stays."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def _check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    shape = tuple(image_shape)
+    if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape) or max(shape[1:]) < 2:
+        raise ValueError(f"image_shape: expected (channels, height, width), at least 2 pixels, got {image_shape!r}")
+    return (shape[0], shape[1], shape[2])

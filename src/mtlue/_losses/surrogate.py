@@ -1,0 +1,102 @@
+"""A user's model as the losses see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mtlue._tasks import Task, Tasks, read_outputs, read_targets, resolve_tasks
+
+
+class Surrogate:
+    """Wraps any module so that its answers and losses have one form, whatever form the module itself answers in.
+
+    The module may answer with a dict by task name, a tuple or list in task order, a (B, K) tensor of binary logits, or one
+    tensor when there is one task. It sees images in [0, 1]: normalisation belongs inside it.
+
+    Args:
+        module: The model, on the device and in the mode in which it is to be used.
+        tasks: Tasks by name; an integer n means ``Classification(n)``.
+
+    Raises:
+        TypeError: ``module`` is no ``nn.Module``, or ``tasks`` no mapping of names to tasks.
+
+    Example:
+        >>> import torch, mtlue
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+        >>> surrogate = mtlue.Surrogate(net, {"smiling": 2, "young": 2})
+        >>> {name: tuple(logits.shape) for name, logits in surrogate(torch.rand(5, 3, 2, 2)).items()}
+        {'smiling': (5, 2), 'young': (5, 2)}
+    """
+
+    def __init__(self, module: nn.Module, tasks: Tasks) -> None:
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"surrogate: expected a torch.nn.Module, got {type(module).__name__}")
+        self.module = module
+        self.tasks: dict[str, Task] = resolve_tasks(tasks)
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Outputs by task for images (B, C, H, W): logits (B, C_k), maps (B, C_k, H, W).
+
+        Raises:
+            ValueError: a task is missing from the module's answer, or has the wrong shape.
+            TypeError: the answer is not made of tensors.
+        """
+        return self.read(self.module(images))
+
+    def read(self, answer: object) -> dict[str, Tensor]:
+        """An answer of the module, in any of its forms, as outputs by task. Raises what calling the surrogate raises."""
+        return read_outputs(answer, self.tasks)
+
+    def loss(self, images: Tensor, targets: object) -> Tensor:
+        """Loss at the true labels, the uniform mean over tasks, as a scalar."""
+        outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
+        return torch.stack([task.loss(outputs[name], read[name]) for name, task in self.tasks.items()]).mean()
+
+    def adversarial_loss(self, images: Tensor, targets: object) -> Tensor:
+        """Loss towards the shifted labels, the uniform mean over tasks, as a scalar.
+
+        A task with no label to shift to (depth, surface normals) contributes minus its loss (appendix A.1).
+        """
+        outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
+        return torch.stack(
+            [task.adversarial_loss(outputs[name], read[name]) for name, task in self.tasks.items()]
+        ).mean()
+
+    def with_module(self, module: nn.Module) -> Surrogate:
+        """The same tasks on another module."""
+        return Surrogate(module, self.tasks)
+
+    def __repr__(self) -> str:
+        """Kind of module, and tasks."""
+        return f"Surrogate({type(self.module).__name__}, tasks={self.tasks})"
+
+
+@contextmanager
+def borrowed(module: nn.Module, *, device: torch.device, trainable: bool) -> Iterator[None]:
+    """Use a module on a device in eval mode, and give it back in the state it came in, whatever happens.
+
+    Mode of each submodule, device, ``requires_grad`` and ``grad`` of each parameter are put back. Unless ``trainable``, no
+    parameter takes a gradient meanwhile.
+    """
+    modes = {part: part.training for part in module.modules()}
+    parameters = list(module.parameters())
+    wanted = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
+    home = parameters[0].device if parameters else None
+    try:
+        module.to(device).eval()
+        for parameter, requires_grad, _ in wanted:
+            parameter.requires_grad_(requires_grad and trainable)
+            parameter.grad = None
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+        if home is not None:
+            module.to(home)
+        for parameter, requires_grad, gradient in wanted:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient

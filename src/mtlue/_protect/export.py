@@ -1,0 +1,59 @@
+"""A protected data set as plain files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.io import write_png
+
+from mtlue._protect.storage import Images
+from mtlue._tasks import Task, read_targets
+
+_FORMATS = ("png", "npy")
+
+
+def export_folder(
+    images: Images, dataset: Dataset[Any], tasks: Mapping[str, Task], folder: Path, *, format: str
+) -> None:
+    """Write images and labels; see `mtlue.ProtectedDataset.export`."""
+    if format not in _FORMATS:
+        lossy = "; a lossy format changes pixels beyond epsilon and weakens the protection" if format in ("jpg", "jpeg") else ""
+        raise ValueError(f"format: expected one of {_FORMATS}, got {format!r}{lossy}")
+    channels = images[0].shape[0]
+    if format == "png" and channels not in (1, 3):
+        raise ValueError(f"format: PNG holds 1 or 3 channels, the images have {channels}; use format='npy'")
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"folder: {folder} is not empty")
+    classes = [name for name, task in tasks.items() if task.num_embeddings]
+    maps = [name for name in tasks if name not in classes]
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for name in maps:
+        (folder / "labels" / name).mkdir(parents=True)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", *classes])
+        for index in range(len(images)):
+            name = f"{index:06d}"
+            _write_image(images[index], folder / "images" / f"{name}.{format}")
+            targets = read_targets(dataset[index][1], tasks)
+            table.writerow([f"images/{name}.{format}", *[targets[task].item() for task in classes]])
+            for task in maps:
+                _write_array(targets[task], folder / "labels" / task / f"{name}.npy")
+
+
+def _write_image(image: Tensor, path: Path) -> None:
+    if path.suffix == ".png":
+        write_png(image.contiguous(), str(path))
+    else:
+        _write_array(image, path)
+
+
+def _write_array(values: Tensor, path: Path) -> None:
+    import numpy  # torchvision brings it; needed here alone
+
+    numpy.save(path, values.contiguous().numpy())

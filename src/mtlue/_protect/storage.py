@@ -1,0 +1,212 @@
+"""Protected images, in memory or in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mtlue._runtime.files import write_bytes
+
+FORMAT = "mtlue protected images 1"
+MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin", "progress.json"
+
+
+class Images(Protocol):
+    """Images of 8 bits by index."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        """One image, uint8, (C, H, W)."""
+        ...
+
+
+class ImageSink(Protocol):
+    """Takes protected images in order."""
+
+    def append(self, images: Sequence[Tensor]) -> None:
+        """Take the next images, uint8, (C, H, W) each."""
+        ...
+
+
+class MemoryImages:
+    """Images in memory, as bytes: in one tensor when all have one shape."""
+
+    def __init__(self, length: int, shape: tuple[int, int, int] | None) -> None:
+        self._same = torch.empty(length, *shape, dtype=torch.uint8) if shape is not None else None
+        self._each: list[Tensor] = []
+        self._length, self._filled = length, 0
+
+    def append(self, images: Sequence[Tensor]) -> None:
+        """Take the next images."""
+        for image in images:
+            if self._same is None:
+                self._each.append(image.cpu().clone())
+            else:
+                self._same[self._filled] = image
+            self._filled += 1
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._length
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image, uint8, (C, H, W)."""
+        return self._each[index] if self._same is None else self._same[index]
+
+
+class StoreWriter:
+    """Writes images into a folder, one batch after the other, so that a killed process loses one batch.
+
+    Args:
+        folder: Made if it is not there. If an earlier process has written to it, writing goes on after its last batch.
+        shape: Shape of all images, or None when they differ.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int] | None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.shape = folder, shape
+        progress = folder / PROGRESS
+        state = json.loads(progress.read_text()) if progress.exists() else {}
+        #: Images that are safely on disk.
+        self.count: int = state.get("count", 0)
+        #: Batch size of the process that began; another one could round differently.
+        self.batch_size: int | None = state.get("batch_size")
+        self._sizes: dict[str, int] = state.get("bytes", {IMAGES: 0, SHAPES: 0})
+        self._files = {}
+        for name, size in self._sizes.items():
+            file = (folder / name).open("ab")
+            # What a killed process wrote after its last note is written again.
+            file.truncate(size)
+            self._files[name] = file
+
+    def append(self, images: Sequence[Tensor]) -> None:
+        """Write the next images, and note that they are there."""
+        for image in images:
+            image = image.cpu().contiguous()
+            self._write(IMAGES, image.numpy().tobytes())
+            if self.shape is None:
+                self._write(SHAPES, torch.tensor(image.shape, dtype=torch.int32).numpy().tobytes())
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        self.count += len(images)
+        note = {"count": self.count, "batch_size": self.batch_size, "bytes": self._sizes}
+        write_bytes(json.dumps(note).encode(), self.folder / PROGRESS)
+
+    def _write(self, name: str, content: bytes) -> None:
+        self._files[name].write(content)
+        self._sizes[name] += len(content)
+
+    def close(self) -> None:
+        """Close the files; what was noted stays."""
+        for file in self._files.values():
+            file.close()
+
+    def finish(self, manifest: Mapping[str, Any], path: Path) -> None:
+        """Write the manifest, and give the folder its final name in one step.
+
+        The finished folder holds the protected images and what is needed to read them, and nothing else.
+        """
+        self.close()
+        names = [IMAGES] if self.shape is not None else [IMAGES, SHAPES]
+        content = {
+            "format": FORMAT,
+            **manifest,
+            "length": self.count,
+            "shape": self.shape,
+            "files": {name: {"bytes": self._sizes[name], "sha256": _sha256(self.folder / name)} for name in names},
+        }
+        write_bytes(json.dumps(content, indent=2).encode(), self.folder / MANIFEST)
+        for extra in self.folder.iterdir():
+            if extra.name not in (*names, MANIFEST):
+                extra.unlink()
+        os.replace(self.folder, path)
+
+
+class StoredImages:
+    """Images of a finished folder, mapped into memory and read when asked for.
+
+    Args:
+        folder: What `StoreWriter.finish` left.
+
+    Raises:
+        FileNotFoundError: there is no such store.
+        ValueError: it is truncated, was changed, or is of another format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / MANIFEST).is_file():
+            raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}")
+        try:
+            self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+            self._length, shape, files = self.manifest["length"], self.manifest["shape"], self.manifest["files"]
+            if self.manifest["format"] != FORMAT:
+                raise ValueError(f"its format is {self.manifest['format']!r}, expected {FORMAT!r}")
+            self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+            for name in (IMAGES,) if shape is not None else (IMAGES, SHAPES):
+                self._check_file(name, files[name])
+            self._read_offsets()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"path: the store {folder} cannot be used: {error!r}") from error
+        self._map: Tensor | None = None
+
+    def _check_file(self, name: str, expected: Mapping[str, Any]) -> None:
+        path = self.folder / name
+        size = path.stat().st_size if path.is_file() else 0
+        if size != expected["bytes"]:
+            raise ValueError(f"{name} has {size} bytes, expected {expected['bytes']}: it is truncated or was changed")
+        if _sha256(path) != expected["sha256"]:
+            raise ValueError(f"{name} does not have the expected checksum: it was changed")
+
+    def _read_offsets(self) -> None:
+        if self.shape is not None:
+            total = self._length * math.prod(self.shape)
+        else:
+            raw = bytearray((self.folder / SHAPES).read_bytes())
+            self._shapes = torch.frombuffer(raw, dtype=torch.int32).reshape(-1, 3).long()
+            ends = self._shapes.prod(dim=1).cumsum(0)
+            self._starts = torch.cat([torch.zeros(1, dtype=torch.int64), ends])
+            if len(self._shapes) != self._length:
+                raise ValueError(f"{SHAPES} describes {len(self._shapes)} images, expected {self._length}")
+            total = int(ends[-1])
+        if total != (self.folder / IMAGES).stat().st_size:
+            raise ValueError(f"{IMAGES} does not hold {self._length} images of the shape that the manifest gives")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._length
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image, uint8, (C, H, W)."""
+        if self._map is None:
+            path = self.folder / IMAGES
+            self._map = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+        if self.shape is not None:
+            start, shape = index * math.prod(self.shape), list(self.shape)
+        else:
+            start, shape = int(self._starts[index]), self._shapes[index].tolist()
+        return self._map[start : start + math.prod(shape)].view(shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State without the map: a worker process makes its own instead of being sent every image."""
+        return {**self.__dict__, "_map": None}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

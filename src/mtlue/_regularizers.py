@@ -1,0 +1,70 @@
+"""Regularisers of the class embeddings (equations 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtlue._generator import ClassEmbeddingBank
+
+
+def intra_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
+    """Intra-task embedding regulariser, equation 4: how alike the classes of one task are.
+
+    The mean of cos(e_m^k, e_n^k) over all pairs m < n of all tasks together, on flattened embeddings. A task with one class
+    contributes no pair.
+
+    Args:
+        embeddings: A bank, or one tensor of shape (C_k, ...) for each task.
+
+    Returns:
+        A scalar in [-1, 1]; 0 if there is no pair.
+
+    Example:
+        >>> import torch, mtlue
+        >>> mtlue.intra_er([torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [-1.0, 0.0]])])
+        tensor(-0.5000)
+    """
+    return embedding_regularizers(embeddings)[0]
+
+
+def inter_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
+    """Inter-task embedding regulariser, equation 5: how alike classes of different tasks are.
+
+    The mean of |cos(e_m^k, e_n^l)| over all pairs of classes of different tasks k < l, on flattened embeddings.
+
+    Args:
+        embeddings: A bank, or one tensor of shape (C_k, ...) for each task, all of one size.
+
+    Returns:
+        A scalar in [0, 1]; 0 for a single task.
+
+    Example:
+        >>> import torch, mtlue
+        >>> mtlue.inter_er([torch.tensor([[1.0, 0.0]]), torch.tensor([[-2.0, 0.0], [0.0, 1.0]])])
+        tensor(0.5000)
+    """
+    return embedding_regularizers(embeddings)[1]
+
+
+def embedding_regularizers(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Both regularisers, (intra, inter), from one product of all embeddings with each other."""
+    if isinstance(embeddings, ClassEmbeddingBank):
+        tables: list[Tensor] = [table for _, table in embeddings.items()]
+    else:
+        tables = list(embeddings)
+    if not tables:
+        return torch.zeros(()), torch.zeros(())
+    # Half precision would round away the small cosines that are left late in training.
+    with torch.autocast(tables[0].device.type, enabled=False):
+        directions = F.normalize(torch.cat([table.flatten(1).float() for table in tables]), dim=1)
+        cosines = directions @ directions.T
+        task = torch.cat([torch.full((len(table),), k, device=cosines.device) for k, table in enumerate(tables)])
+        same_task = task.unsqueeze(1) == task
+        # The product holds each pair twice; the upper triangle has it once.
+        intra = (cosines * same_task.triu(diagonal=1)).sum() / same_task.triu(diagonal=1).sum().clamp_min(1)
+        inter = (cosines.abs() * ~same_task).sum() / (~same_task).sum().clamp_min(1)
+    return intra, inter

@@ -1,0 +1,108 @@
+"""Which device, in which precision, with which random numbers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+def choose_device(device: torch.device | str | None, module: nn.Module | None) -> torch.device:
+    """The device asked for; else that of a module's parameters; else CUDA, MPS or CPU, the first there is."""
+    if device is not None:
+        return torch.device(device)
+    parameter = next(module.parameters(), None) if module is not None else None
+    if parameter is not None:
+        return parameter.device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_precision(precision: torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The precision asked for; else bfloat16 where the hardware computes in it, float32 elsewhere.
+
+    Raises:
+        TypeError: it is no dtype.
+        ValueError: it is neither float32 nor bfloat16.
+    """
+    if precision is None:
+        return torch.bfloat16 if _has_bfloat16(device) else torch.float32
+    if not isinstance(precision, torch.dtype):
+        raise TypeError(f"precision: expected torch.float32 or torch.bfloat16, got {precision!r}")
+    if precision not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"precision: expected torch.float32 or torch.bfloat16, got {precision}")
+    return precision
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Private in torch, absent from some releases: without an answer, float32 is always right.
+        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(probe and probe())
+    return False
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """A context that computes in the precision.
+
+    Open one for each step: within one context, the weights' copies in bfloat16 are kept and would outlive an update.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """While this context lasts, what draws from the global random numbers draws those of the seed.
+
+    Dropout, initial weights and the transforms of torchvision know no other source. The caller's state is put back.
+    """
+    python_state = random.getstate()
+    cpu_state = torch.get_rng_state()
+    cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
+    try:
+        random.seed(seed)
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), device)
+        if mps_state is not None:
+            torch.mps.set_rng_state(torch.Generator("mps").manual_seed(seed).get_state())
+        yield
+    finally:
+        random.setstate(python_state)
+        torch.set_rng_state(cpu_state)
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
+        if mps_state is not None:
+            torch.mps.set_rng_state(mps_state)
+
+
+def derived_seed(seed: int, *path: int) -> int:
+    """A seed for one part of a run, unlike that of any other part (splitmix64)."""
+    state = seed & 0xFFFFFFFFFFFFFFFF
+    for step in path:
+        state = (state + 0x9E3779B97F4A7C15 * (step + 1)) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+def check_single_process() -> None:
+    """Refuse to make N independent generators where one was meant.
+
+    Raises:
+        NotImplementedError: a process group of several ranks is initialised.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        raise NotImplementedError(
+            "mtlue does not yet work across several processes: call it on one rank, and share what it returns"
+        )

@@ -1,0 +1,102 @@
+"""How many samples fit, and what to do when they did not."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+# Half the memory is left to the weights, the optimiser, the other process, and what autograd does not save.
+_SHARE = 0.5
+_PAPER_BATCH = 512
+_STEPS_AN_EPOCH = 32
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device ran out of memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of the device. Not the free ones: a batch size that depends on them would change the result of a run."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 8 * 2**30
+
+
+def saved_bytes(step: Callable[[], object]) -> int:
+    """Bytes that autograd keeps for the backward pass of a step, each storage once."""
+    storages: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        kept = step()
+    del kept
+    return sum(storages.values())
+
+
+def fitting_batch_size(sample_bytes: float, device: torch.device) -> int:
+    """Largest power of two of samples that fit the device, at least 1."""
+    fit = int(_SHARE * total_memory(device) / max(sample_bytes, 1.0))
+    return 1 << max(fit, 1).bit_length() - 1
+
+
+def training_batch_size(step_of: Callable[[int], Callable[[], object]], device: torch.device, *, length: int) -> int:
+    """Batch size to train with: the paper's 512, less where memory is short, or an epoch would have under 32 steps.
+
+    Args:
+        step_of: Makes the forward pass of a training step on so many samples.
+        device: Where it computes.
+        length: Samples in the data set.
+    """
+    # A difference, so that weights and tables, which do not grow with the batch, drop out.
+    sample_bytes = (saved_bytes(step_of(4)) - saved_bytes(step_of(2))) / 2
+    enough_steps = 1 << max(length // _STEPS_AN_EPOCH, 8).bit_length() - 1
+    return min(_PAPER_BATCH, enough_steps, fitting_batch_size(sample_bytes, device), max(length, 1))
+
+
+class BatchSize:
+    """A number of samples that is halved each time the device runs out of memory."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def run(self, count: int, step: Callable[[slice], None]) -> None:
+        """Call ``step`` on slices that cover ``count`` samples, each of at most the batch size.
+
+        Raises:
+            RuntimeError: not even one sample fits.
+        """
+        start = 0
+        while start < count:
+            part = slice(start, min(start + self.value, count))
+            try:
+                step(part)
+            except (RuntimeError, MemoryError) as error:
+                size = part.stop - part.start
+                if not out_of_memory(error) or size == 1:
+                    raise
+                self.value = size // 2
+                warnings.warn(f"out of memory with {size} samples a batch: going on with {self.value}", stacklevel=3)
+                # The traceback holds the tensors of the step that failed.
+                del error
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            start = part.stop

@@ -1,0 +1,31 @@
+"""Tasks: what the labels of an image are."""
+
+from mtlue._tasks.base import Task
+from mtlue._tasks.classification import Classification
+from mtlue._tasks.depth import Depth
+from mtlue._tasks.normals import SurfaceNormals
+from mtlue._tasks.resolve import (
+    CheckedTargets,
+    Tasks,
+    read_outputs,
+    read_targets,
+    resolve_tasks,
+    tasks_from_config,
+    tasks_to_config,
+)
+from mtlue._tasks.segmentation import Segmentation
+
+__all__ = [
+    "CheckedTargets",
+    "Classification",
+    "Depth",
+    "Segmentation",
+    "SurfaceNormals",
+    "Task",
+    "Tasks",
+    "read_outputs",
+    "read_targets",
+    "resolve_tasks",
+    "tasks_from_config",
+    "tasks_to_config",
+]

@@ -1,0 +1,134 @@
+"""The base class of every kind of task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+class Task(ABC):
+    """One thing that an image is labelled with, and all that mtlue has to know about it.
+
+    A task owns the format of its labels, its loss, the label that a targeted loss pushes towards, and what a
+    missing label means; nothing else in the library asks what kind a task is. Derive from this class to bring a kind
+    of your own. A subclass chooses one of two ways into the generator:
+
+    * ``num_embeddings > 0``: the label selects one of that many learned embeddings (see `embedding_index`);
+    * ``num_embeddings == 0``: the label is a map of ``label_channels`` channels that an embedder reads (see
+      `label_map`).
+
+    Where a method below takes a ``target``, it is a batch of what `read_target` returns.
+    """
+
+    _kinds: ClassVar[dict[str, type[Task]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Remember the kind by its name, so that a saved generator finds it again without unpickling."""
+        super().__init_subclass__()
+        Task._kinds[cls.__name__] = cls
+
+    @property
+    def num_embeddings(self) -> int:
+        """Number of learned embeddings of the task; 0 when its labels are maps."""
+        return 0
+
+    @property
+    def label_channels(self) -> int:
+        """Channels of `label_map`; 0 when the task has learned embeddings."""
+        return 0
+
+    @property
+    @abstractmethod
+    def output_channels(self) -> int:
+        """Channels (or logits) that a model needs in order to answer this task."""
+
+    @abstractmethod
+    def read_target(self, label: object) -> Tensor:
+        """Turn a label as a data set gives it, single or as a batch, into the tensor that all else works on.
+
+        Raises:
+            ValueError: the label is not one of this task's.
+            TypeError: the label is not of a type that this task can read.
+        """
+
+    @abstractmethod
+    def read_output(self, output: Tensor) -> Tensor:
+        """Bring a model's answer for a batch into the one form that `loss` expects.
+
+        Raises:
+            ValueError: the answer has the wrong shape.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean loss over what is labelled, as a scalar; zero where nothing is."""
+
+    @abstractmethod
+    def missing(self, target: Tensor) -> Tensor:
+        """Which samples carry no label of this task at all, as booleans of shape (B,)."""
+
+    def embedding_index(self, target: Tensor) -> Tensor:
+        """Row of the task's embedding table for each sample, shape (B,); -1 where the label is missing.
+
+        Raises:
+            NotImplementedError: the labels are maps (``num_embeddings == 0``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no table of embeddings")
+
+    def label_map(self, target: Tensor) -> Tensor:
+        """Float map of shape (B, label_channels, H, W) for the embedder; zero where there is no label.
+
+        Raises:
+            NotImplementedError: the labels are classes (``num_embeddings > 0``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no label map")
+
+    def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
+        """The target of images resized to ``size``; a label of the whole image stays as it is."""
+        return target
+
+    def adversarial_target(self, target: Tensor) -> Tensor | None:
+        """The wrong label that TAP and SEP push towards, or None where there is none to push towards."""
+        return None
+
+    def adversarial_loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Loss towards `adversarial_target`; without one, minus the loss at the true label (untargeted)."""
+        shifted = self.adversarial_target(target)
+        if shifted is None:
+            return -self.loss(output, target)
+        return self.loss(output, shifted)
+
+    def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Number of right answers and number of labels in a batch; None where no answer is right or wrong."""
+        return None
+
+    def skill(self, output: Tensor, target: Tensor) -> float:
+        """How far a model is above chance: 0 is the best answer that ignores the image, 1 is perfect.
+
+        By default one minus the loss over the loss of the mean target, for tasks whose output and target have the
+        same shape.
+        """
+        observed = target[~self.missing(target)]
+        if not len(observed):
+            return 0.0
+        constant = observed.float().mean(dim=0, keepdim=True).expand_as(target)
+        return 1.0 - float(self.loss(output, target) / self.loss(constant, target).clamp_min(1e-12))
+
+    def config(self) -> dict[str, Any]:
+        """Arguments, as JSON can hold them, from which ``type(self)(**config)`` makes an equal task."""
+        return {}
+
+    def __eq__(self, other: object) -> bool:
+        """Tasks are equal when kind and arguments are."""
+        return type(self) is type(other) and isinstance(other, Task) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        """Hash that agrees with equality."""
+        return hash((type(self).__name__, *sorted(self.config().items())))
+
+    def __repr__(self) -> str:
+        """The call that makes an equal task."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"

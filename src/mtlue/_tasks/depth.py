@@ -1,0 +1,32 @@
+"""Depth estimation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mtlue._tasks.maps import RegressionMap
+
+
+class Depth(RegressionMap):
+    """A task with the distance to each pixel; 0 stands for no reading.
+
+    Labels are floats of shape (1, H, W), as a batch (B, 1, H, W), in any one unit; a model answers in the same form. The
+    loss is the mean absolute error over the pixels with a reading. There is no wrong depth to aim at, so TAP and SEP
+    are untargeted (appendix A.1).
+
+    Example:
+        >>> import torch, mtlue
+        >>> target = torch.tensor([[[[2.0, 0.0]]]])
+        >>> mtlue.Depth().loss(torch.tensor([[[[3.5, 9.0]]]]), target)
+        tensor(1.5000)
+    """
+
+    @property
+    def label_channels(self) -> int:
+        """One: the distance."""
+        return 1
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean |output - target| over the pixels with a reading, shape ()."""
+        observed = self.observed(target)
+        return ((output - target).abs() * observed).sum() / observed.sum().clamp_min(1)

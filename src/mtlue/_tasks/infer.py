@@ -1,0 +1,76 @@
+"""Tasks read off the labels of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mtlue._tasks.base import Task
+from mtlue._tasks.classification import Classification
+from mtlue._tasks.depth import Depth
+from mtlue._tasks.normals import SurfaceNormals
+from mtlue._tasks.segmentation import Segmentation
+
+
+class LabelSurvey:
+    """Looks at the targets of a data set one by one, then says which tasks they are.
+
+    Integers are classes, 0 to the largest seen, of an image or of its pixels; a float map of one channel is depth, one of
+    three channels surface normals. -1 is a missing label. Tasks without a name are called ``task0``, ``task1``, …
+    """
+
+    def __init__(self) -> None:
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._largest: dict[str, int] = {}
+        self._is_float: dict[str, bool] = {}
+
+    def add(self, targets: object) -> None:
+        """Look at the targets of one sample.
+
+        Raises:
+            TypeError: a label is no number or array of numbers.
+        """
+        for name, label in _named(targets).items():
+            try:
+                values = torch.as_tensor(label)
+            except (TypeError, ValueError, RuntimeError):
+                raise TypeError(f"task {name!r}: expected a number or an array, got {label!r}") from None
+            self._shapes.setdefault(name, tuple(values.shape))
+            fractional = values.is_floating_point() and not torch.equal(values, values.round())
+            self._is_float[name] = self._is_float.get(name, False) or fractional
+            if not fractional and values.numel():
+                self._largest[name] = max(self._largest.get(name, 0), int(values.max()))
+
+    def tasks(self) -> dict[str, Task]:
+        """The tasks.
+
+        Raises:
+            ValueError: a task is none that can be read off its labels.
+        """
+        return {name: self._task(name, shape) for name, shape in self._shapes.items()}
+
+    def _task(self, name: str, shape: tuple[int, ...]) -> Task:
+        classes = max(self._largest.get(name, 0) + 1, 2)
+        if not self._is_float[name]:
+            if len(shape) <= 1 and torch.Size(shape).numel() == 1:
+                return Classification(classes)
+            if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+                return Segmentation(classes)
+        elif len(shape) == 3 and shape[0] in (1, 3):
+            return Depth() if shape[0] == 1 else SurfaceNormals()
+        kind = "fractional" if self._is_float[name] else "integer"
+        raise ValueError(
+            f"tasks: cannot tell what task {name!r} is from {kind} labels of shape {shape}; give tasks={{{name!r}: ...}}"
+        )
+
+
+def _named(targets: object) -> dict[str, object]:
+    if isinstance(targets, Mapping):
+        return {str(name): label for name, label in targets.items()}
+    if isinstance(targets, Tensor) and targets.ndim == 1:
+        return {f"task{index}": label for index, label in enumerate(targets)}
+    if isinstance(targets, Sequence) and not isinstance(targets, str | bytes):
+        return {f"task{index}": label for index, label in enumerate(targets)}
+    return {"task0": targets}

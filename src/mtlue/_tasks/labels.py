@@ -1,0 +1,87 @@
+"""What classification and segmentation share: labels that are class indices."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtlue._tasks.base import Task
+
+
+class ClassLabels(Task):
+    """A task whose labels are integers from 0 to ``num_classes - 1``, for an image or for a pixel."""
+
+    def __init__(self, num_classes: int, *, ignore_index: int = -1) -> None:
+        for name, value in (("num_classes", num_classes), ("ignore_index", ignore_index)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name}: expected an int, got {value!r}")
+        if num_classes < 1:
+            raise ValueError(f"num_classes: expected at least 1, got {num_classes}")
+        if 0 <= ignore_index < num_classes:
+            raise ValueError(f"ignore_index: {ignore_index} is one of the {num_classes} classes")
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+
+    @abstractmethod
+    def read_target(self, label: object) -> Tensor:
+        """See `Task.read_target`."""
+
+    def _read_integers(self, label: object) -> Tensor:
+        """Check that every label is a class index or the ignore index, and return them as int64."""
+        try:
+            values = torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"expected an integer label, got {label!r} ({type(label).__name__})") from None
+        if values.is_complex():
+            raise TypeError(f"expected an integer label, got {values.dtype}")
+        if values.is_floating_point() and not torch.equal(values, values.round()):
+            # NaN lands here too: it equals nothing, itself included.
+            wrong = values[values != values.round()].flatten()[0].item()
+            raise ValueError(f"label {wrong} is not an integer")
+        values = values.long()
+        valid = ((values >= 0) & (values < self.num_classes)) | (values == self.ignore_index)
+        if not bool(valid.all()):
+            wrong = values[~valid].flatten()[0].item()
+            raise ValueError(
+                f"label {wrong} is out of range: expected an integer from 0 to {self.num_classes - 1}, "
+                f"or {self.ignore_index} for a missing label"
+            )
+        return values
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy over the labels that are there, shape ()."""
+        total = F.cross_entropy(output, target, ignore_index=self.ignore_index, reduction="sum")
+        return total / (target != self.ignore_index).sum().clamp_min(1)
+
+    def missing(self, target: Tensor) -> Tensor:
+        """Samples with the ignore index everywhere, shape (B,)."""
+        return (target == self.ignore_index).flatten(1).all(dim=1) if target.ndim > 1 else target == self.ignore_index
+
+    def adversarial_target(self, target: Tensor) -> Tensor:
+        """The label shifted by half the classes, (y + C//2) mod C (appendix A.1); missing labels stay missing."""
+        shifted = (target + self.num_classes // 2) % self.num_classes
+        return torch.where(target == self.ignore_index, target, shifted)
+
+    def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Number of labels predicted right, and number of labels."""
+        observed = target != self.ignore_index
+        return ((output.argmax(dim=1) == target) & observed).sum(), observed.sum()
+
+    def skill(self, output: Tensor, target: Tensor) -> float:
+        """Balanced accuracy, rescaled so that chance is 0: a rare class cannot hide behind a frequent one."""
+        prediction = output.argmax(dim=1)
+        recalls = [
+            (prediction[target == label] == label).float().mean() for label in target[target != self.ignore_index].unique()
+        ]
+        if len(recalls) < 2:
+            return 0.0
+        chance = 1.0 / len(recalls)
+        return (float(torch.stack(recalls).mean()) - chance) / (1.0 - chance)
+
+    def config(self) -> dict[str, Any]:
+        """See `Task.config`."""
+        return {"num_classes": self.num_classes, "ignore_index": self.ignore_index}

@@ -1,0 +1,78 @@
+"""What depth and surface normals share: a float map whose zeros are readings that are not there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtlue._tasks.base import Task
+
+
+def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize label maps (B, C, H, W) without inventing values between two labels."""
+    if maps.shape[-2:] == size:
+        return maps
+    # Labels are small integers or readings in float32: both pass through float64 unchanged.
+    return F.interpolate(maps.double(), size=size, mode="nearest-exact").to(maps.dtype)
+
+
+class RegressionMap(Task):
+    """A task with ``label_channels`` floats for each pixel; all of them zero means that there is no reading."""
+
+    @property
+    @abstractmethod
+    def label_channels(self) -> int:
+        """Floats a pixel."""
+
+    @property
+    def output_channels(self) -> int:
+        """As many as the labels have."""
+        return self.label_channels
+
+    def read_target(self, label: object) -> Tensor:
+        """Floats of shape (C, H, W) or (B, C, H, W) as float32.
+
+        Raises:
+            ValueError: the map has the wrong shape, or holds NaN or infinity.
+            TypeError: the label is no array of numbers.
+        """
+        try:
+            values = torch.as_tensor(label).float()
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"expected a float map, got {type(label).__name__}") from None
+        if self.label_channels == 1 and values.ndim == 2:
+            values = values.unsqueeze(0)
+        if values.ndim not in (3, 4) or values.shape[-3] != self.label_channels:
+            raise ValueError(f"expected a map of shape ({self.label_channels}, H, W), got {tuple(values.shape)}")
+        if not bool(values.isfinite().all()):
+            raise ValueError("the map holds NaN or infinity; a reading that is not there is 0")
+        return values
+
+    def read_output(self, output: Tensor) -> Tensor:
+        """Maps of shape (B, C, H, W).
+
+        Raises:
+            ValueError: the output has another number of channels or axes.
+        """
+        if output.ndim != 4 or output.shape[1] != self.label_channels:
+            raise ValueError(f"expected maps of shape (B, {self.label_channels}, H, W), got {tuple(output.shape)}")
+        return output
+
+    def observed(self, target: Tensor) -> Tensor:
+        """Pixels that have a reading, shape (B, 1, H, W)."""
+        return (target != 0).any(dim=1, keepdim=True)
+
+    def missing(self, target: Tensor) -> Tensor:
+        """Samples without a single reading, shape (B,)."""
+        return ~self.observed(target).flatten(1).any(dim=1)
+
+    def label_map(self, target: Tensor) -> Tensor:
+        """The readings themselves, shape (B, C, H, W)."""
+        return target.float()
+
+    def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
+        """The map by nearest neighbour, shape (B, C, *size)."""
+        return resize_nearest(target, size)

@@ -1,0 +1,34 @@
+"""Surface normal estimation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtlue._tasks.maps import RegressionMap
+
+
+class SurfaceNormals(RegressionMap):
+    """A task with the unit normal of the surface at each pixel; the zero vector stands for no reading.
+
+    Labels are floats of shape (3, H, W), as a batch (B, 3, H, W). A model answers in the same form, of any length: only
+    the direction counts. The loss is one minus the mean cosine over the pixels with a reading. TAP and SEP are
+    untargeted (appendix A.1).
+
+    Example:
+        >>> import torch, mtlue
+        >>> up = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
+        >>> mtlue.SurfaceNormals().loss(-2 * up, up)
+        tensor(2.)
+    """
+
+    @property
+    def label_channels(self) -> int:
+        """Three: x, y and z."""
+        return 3
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """One minus the mean cosine over the pixels with a reading, shape (); zero where there is none."""
+        observed = self.observed(target).squeeze(1)
+        distance = 1.0 - (F.normalize(output, dim=1) * target).sum(dim=1)
+        return (distance * observed).sum() / observed.sum().clamp_min(1)

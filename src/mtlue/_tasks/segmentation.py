@@ -1,0 +1,73 @@
+"""Semantic segmentation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mtlue._tasks.labels import ClassLabels
+from mtlue._tasks.maps import resize_nearest
+
+
+class Segmentation(ClassLabels):
+    """A task with one class for each pixel.
+
+    Args:
+        num_classes: Number of classes, C.
+        ignore_index: Label of the pixels that have none; they take part in nothing.
+
+    Raises:
+        TypeError: an argument is not an integer.
+        ValueError: there is no class, or ``ignore_index`` is one of the classes.
+
+    Labels are integer maps of shape (H, W), as a batch (B, H, W). A model answers with logits of shape (B, C, H, W).
+
+    Example:
+        >>> import torch, mtlue
+        >>> task = mtlue.Segmentation(13)
+        >>> task.label_map(torch.tensor([[[0, 12, -1]]])) * 13
+        tensor([[[[ 1., 13.,  0.]]]])
+    """
+
+    @property
+    def label_channels(self) -> int:
+        """One channel, which holds the class."""
+        return 1
+
+    @property
+    def output_channels(self) -> int:
+        """One logit a class."""
+        return self.num_classes
+
+    def read_target(self, label: object) -> Tensor:
+        """Integers of shape (H, W) or (B, H, W), also with one channel before H, as int64 without that channel.
+
+        Raises:
+            ValueError: a label is no class index, or the map has the wrong number of axes.
+            TypeError: the labels are not numbers.
+        """
+        values = self._read_integers(label)
+        if values.ndim >= 3 and values.shape[-3] == 1:
+            values = values.squeeze(-3)
+        if values.ndim not in (2, 3):
+            raise ValueError(f"expected a label map of shape (H, W), got {tuple(values.shape)}")
+        return values
+
+    def read_output(self, output: Tensor) -> Tensor:
+        """Logits of shape (B, C, H, W).
+
+        Raises:
+            ValueError: the output does not have C channels and two spatial axes.
+        """
+        if output.ndim != 4 or output.shape[1] != self.num_classes:
+            raise ValueError(f"expected logits of shape (B, {self.num_classes}, H, W), got {tuple(output.shape)}")
+        return output
+
+    def label_map(self, target: Tensor) -> Tensor:
+        """Classes scaled to (0, 1], shape (B, 1, H, W); 0 where ignored."""
+        scaled = (target.unsqueeze(1) + 1).float() / self.num_classes
+        return torch.where(target.unsqueeze(1) == self.ignore_index, 0.0, scaled)
+
+    def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
+        """The label map by nearest neighbour, shape (B, *size)."""
+        return resize_nearest(target.unsqueeze(1), size).squeeze(1)
