@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mtlue._data.images import read_image, to_unit_floats
 from mtlue._generator import resize
-from mtlue._tasks import CheckedTargets, Task, read_targets
+from mtlue._tasks import CheckedTargets, Task, read_targets, split_by_task
 
 Batch: TypeAlias = tuple[Tensor, CheckedTargets]
 
 
-class Samples(Dataset[tuple[Tensor, CheckedTargets]]):
-    """A user's data set as tensors: images (C, H, W), uint8 or float, and targets by task."""
+class Samples(Dataset[tuple[Tensor, Any]]):
+    """A user's data set with its images as tensors (C, H, W), uint8 or float, and its targets as it gives them."""
 
     def __init__(self, dataset: Dataset[Any], tasks: Mapping[str, Task]) -> None:
         self.dataset, self.tasks = dataset, tasks
@@ -26,10 +26,10 @@ class Samples(Dataset[tuple[Tensor, CheckedTargets]]):
         """Number of samples."""
         return len(cast("Sized", self.dataset))
 
-    def __getitem__(self, index: int) -> tuple[Tensor, CheckedTargets]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Image and targets of one sample."""
         image, targets = self.dataset[index]
-        return read_image(image), read_targets(targets, self.tasks)
+        return read_image(image), targets
 
 
 class Collate:
@@ -38,21 +38,28 @@ class Collate:
     def __init__(self, tasks: Mapping[str, Task], size: tuple[int, int] | None) -> None:
         self.tasks, self.size = tasks, size
 
-    def __call__(self, samples: Sequence[tuple[Tensor, CheckedTargets]]) -> Batch:
+    def __call__(self, samples: Sequence[tuple[Tensor, Any]]) -> Batch:
         """Images (B, C, H, W) and targets of a batch."""
-        resized = [self._resize(image, targets) for image, targets in samples]
-        images = torch.stack([image for image, _ in resized])
-        stacked = {name: torch.stack([targets[name] for _, targets in resized]) for name in self.tasks}
-        return images, read_targets(stacked, self.tasks)
+        images = torch.stack([self._resized(image) for image, _ in samples])
+        return images, self._targets([targets for _, targets in samples])
 
-    def _resize(self, image: Tensor, targets: CheckedTargets) -> tuple[Tensor, CheckedTargets]:
-        if self.size is None:
-            return image, targets
-        maps = {
-            name: self.tasks[name].resize_target(target.unsqueeze(0), self.size).squeeze(0)
-            for name, target in targets.items()
-        }
-        return resize(to_unit_floats(image).unsqueeze(0), self.size).squeeze(0), CheckedTargets(maps)
+    def _resized(self, image: Tensor) -> Tensor:
+        return image if self.size is None else resize(to_unit_floats(image).unsqueeze(0), self.size).squeeze(0)
+
+    def _targets(self, targets: Sequence[Any]) -> CheckedTargets:
+        if all(isinstance(target, Tensor) for target in targets) and all(task.num_embeddings for task in self.tasks.values()):
+            return read_targets(torch.stack(list(targets)), self.tasks)
+        by_sample = [split_by_task(target, self.tasks, what="targets") for target in targets]
+        return CheckedTargets({
+            name: self._stack(task, [labels[name] for labels in by_sample]) for name, task in self.tasks.items()
+        })
+
+    def _stack(self, task: Task, labels: Sequence[object]) -> Tensor:
+        if task.num_embeddings:
+            # One check a batch, not one a label: with forty tasks that is what reading would spend its time on.
+            return task.read_target(torch.stack([torch.as_tensor(label) for label in labels]))
+        maps = [task.read_target(label).unsqueeze(0) for label in labels]
+        return torch.cat(maps if self.size is None else [task.resize_target(each, self.size) for each in maps])
 
 
 def shuffled_batches(
@@ -60,9 +67,7 @@ def shuffled_batches(
 ) -> Iterator[Batch]:
     """Every sample once, in an order that the seed alone decides, on the device."""
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
-    yield from ordered_batches(
-        samples, order, batch_size=batch_size, size=size, device=device, num_workers=num_workers
-    )
+    yield from ordered_batches(samples, order, batch_size=batch_size, size=size, device=device, num_workers=num_workers)
 
 
 def ordered_batches(

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mtlue._data.images import image_problem, read_image
-from mtlue._tasks import Task
-from mtlue._tasks.resolve import split_by_task
+from mtlue._tasks import Task, split_by_task
 
 _REREAD = 16
 _SHOWN = 20
@@ -111,9 +110,8 @@ class _Samples(Dataset[_Sample]):
             else:
                 classes.append(-1 if bool(task.missing(target)[0]) else None)
                 if image is not None and target.shape[-2:] != image.shape[-2:]:
-                    problems.append(
-                        f"task {name!r}: label map of {tuple(target.shape[-2:])} pixels on an image of {tuple(image.shape[-2:])}"
-                    )
+                    sizes = f"{tuple(target.shape[-2:])} pixels, the image has {tuple(image.shape[-2:])}"
+                    problems.append(f"task {name!r}: label map of {sizes}")
         return tuple(classes)
 
 

@@ -147,6 +147,16 @@ def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss:
     return wrapped
 
 
+def check_channels(generator: UEGenerator, inspection: Inspection) -> None:
+    """Check that a generator is made for images like these.
+
+    Raises:
+        ValueError: it is made for another number of channels.
+    """
+    if inspection.channels != generator.image_shape[0]:
+        raise ValueError(f"generator: made for {generator.image_shape[0]} channels, the images have {inspection.channels}")
+
+
 def check_counts(*, epochs: int, batch_size: int | None, num_workers: int, seed: int) -> None:
     """Check the integers that `fit` and `protect` share.
 
@@ -172,10 +182,12 @@ def train_generator(
     checkpoint: str | os.PathLike[str] | None,
     progress: ProgressOption,
 ) -> History:
-    """`fit` on arguments that are already checked."""
-    channels = generator.image_shape[0]
-    if inspection.channels != channels:
-        raise ValueError(f"generator: made for {channels} channels, but the images have {inspection.channels}")
+    """`fit` on arguments that are already checked.
+
+    Raises:
+        ValueError: generator and images have different numbers of channels, or the surrogate does not answer the tasks.
+    """
+    check_channels(generator, inspection)
     size = None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2])
     device = plan.device
     with moved(generator, device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):

@@ -122,7 +122,11 @@ class GeneratorTraining:
         self.history.append(Epoch(rate, total, base, intra, inter, accuracy, time.monotonic() - started))
 
     def _train_generator(self, epoch: int, shown: Progress) -> list[float]:
-        """Take one pass over the data; return the means of total loss, base loss, intra-ER and inter-ER."""
+        """Take one pass over the data; return the means of total loss, base loss, intra-ER and inter-ER.
+
+        Raises:
+            RuntimeError: the loss is no longer finite.
+        """
         self.generator.train()
         self.surrogate.module.eval()
         wants_gradient = [parameter for parameter in self.surrogate.module.parameters() if parameter.requires_grad]
@@ -139,7 +143,11 @@ class GeneratorTraining:
                     names = ("loss", "base_loss", "intra_er", "inter_er")
                     shown.step(
                         part.stop - part.start,
-                        lambda: {"epoch": epoch + 1, **dict(zip(names, figures.tolist(), strict=True)), **self._last_accuracy()},
+                        lambda: {
+                            "epoch": epoch + 1,
+                            **dict(zip(names, figures.tolist(), strict=True)),
+                            **self._last_accuracy(),
+                        },
                     )
 
                 self.batch_size.run(len(images), step)
@@ -190,17 +198,30 @@ class GeneratorTraining:
         order: list[int] = []
         while len(order) < wanted:
             order += torch.randperm(length, generator=random).tolist()
-        settings = {"batch_size": self.batch_size, "precision": plan.precision}
         if wanted:
             train_surrogate(
-                self.surrogate, self.surrogate_optimizer, self._ordered(order[:wanted]), self._frozen_view, **settings
+                self.surrogate,
+                self.surrogate_optimizer,
+                self._ordered(order[:wanted]),
+                self._frozen_view,
+                batch_size=self.batch_size,
+                precision=plan.precision,
             )
         random.manual_seed(derived_seed(plan.seed, _SAMPLE, epoch))
         sample = torch.randperm(length, generator=random)[:_ACCURACY_SAMPLE].tolist()
-        accuracy = surrogate_accuracy(self.surrogate, self._ordered(sample), self._plain_view, **settings)
+        accuracy = self._measure(sample)
         if accuracy is not None and accuracy >= plan.stop_accuracy and len(sample) < length:
-            accuracy = surrogate_accuracy(self.surrogate, self._ordered(range(length)), self._plain_view, **settings)
+            accuracy = self._measure(range(length))
         return accuracy, accuracy is not None and accuracy >= plan.stop_accuracy
+
+    def _measure(self, order: list[int] | range) -> float | None:
+        return surrogate_accuracy(
+            self.surrogate,
+            self._ordered(order),
+            self._plain_view,
+            batch_size=self.batch_size,
+            precision=self.plan.precision,
+        )
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         return shuffled_batches(

@@ -39,9 +39,7 @@ class ClassEmbeddingBank(nn.Module):
         super().__init__()
         if channels < 1 or len(size) != 2 or min(size) < 1:
             raise ValueError(f"channels, size: expected positive numbers, got {channels} and {size}")
-        self.tasks: dict[str, Task] = {
-            name: task for name, task in resolve_tasks(tasks).items() if task.num_embeddings > 0
-        }
+        self.tasks: dict[str, Task] = {name: task for name, task in resolve_tasks(tasks).items() if task.num_embeddings > 0}
         self.channels = channels
         self.size = tuple(size)
         # A list, not a ParameterDict: a task may have any name, also one that is an attribute of a module.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -48,7 +49,8 @@ class Decoder(nn.Module):
             Shape (sum of the C, width * 2h * 2w), in the order of the tables.
         """
         weights = self.expand.weight.split(self.part_channels)
-        return torch.cat([_expand(table, weights[part]).flatten(1) for part, table in tables.items()])
+        values = [_expand(table, weights[part]) for part, table in tables.items()]
+        return rearrange(torch.cat(values), "rows c h w -> rows (c h w)")
 
     def forward(
         self,
@@ -65,6 +67,9 @@ class Decoder(nn.Module):
             size: Height and width of the image: 2h or 2h - 1, and 2w or 2w - 1.
             spread: What `spread` gave for all other parts.
             selection: Weight of each of its rows in each sample, (B, rows).
+
+        Raises:
+            ValueError: there is no part that differs.
         """
         weights = self.expand.weight.split(self.part_channels)
         bias = self.expand.bias
@@ -76,7 +81,8 @@ class Decoder(nn.Module):
             raise ValueError("parts: expected at least one")
         if spread is not None and selection is not None:
             selection = selection.to(spread.dtype)
-            total = torch.addmm(total.flatten(1).to(spread.dtype), selection, spread).view_as(total)
+            flat = rearrange(total.to(spread.dtype), "b c h w -> b (c h w)")
+            total = torch.addmm(flat, selection, spread).view_as(total)
         perturbation: Tensor = self.refine(total)
         # An odd size was rounded up on the way in.
         return perturbation[..., : size[0], : size[1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import reduce
 from torch import Tensor, nn
 
 from mtlue._generator.encoder import Encoder
@@ -36,6 +37,6 @@ class DenseEmbedder(nn.Module):
         embedding: Tensor = self.encoder(label_map)
         if self.training:
             with torch.no_grad():
-                mean = embedding.float().mean(dim=(0, 2, 3)).reshape_as(self.mean_embedding)
+                mean = reduce(embedding.float(), "b c h w -> c 1 1", "mean")
                 self.mean_embedding.lerp_(mean, 0.1)
         return embedding

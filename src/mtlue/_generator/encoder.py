@@ -27,5 +27,5 @@ class Encoder(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """Features of shape (B, 2 * width, ceil(H/2), ceil(W/2))."""
-        features: Tensor = super().forward(input)
+        features: Tensor = super().forward(input)  # type: ignore[no-untyped-call]  # torch gives it no types
         return features

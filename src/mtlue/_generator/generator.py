@@ -132,7 +132,8 @@ class UEGenerator(nn.Module):
 
         Arguments and errors are those of `forward`.
         """
-        return (images + self(images, targets, protected_tasks=protected_tasks)).clamp(0.0, 1.0)
+        delta: Tensor = self(images, targets, protected_tasks=protected_tasks)
+        return (images + delta).clamp(0.0, 1.0)
 
     def _perturbation(self, images: Tensor, targets: dict[str, Tensor], protected: Collection[str]) -> Tensor:
         size = (self.image_shape[1], self.image_shape[2])
@@ -155,7 +156,8 @@ class UEGenerator(nn.Module):
             spread = self._reused_spread if self._reused_spread is not None else self.decoder.spread(tables)
         selection = torch.cat(weights, dim=1) if weights else None
         raw = self.decoder(parts, size=size, spread=spread, selection=selection)
-        return BOUNDS[self.bound](raw.float(), self.epsilon)
+        bounded: Tensor = BOUNDS[self.bound](raw.float(), self.epsilon)
+        return bounded
 
     def _has_shared_table(self, name: str, batch_size: int) -> bool:
         # A table longer than the batch would cost more than the embeddings of the batch do.

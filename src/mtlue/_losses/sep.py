@@ -40,9 +40,7 @@ class SEP(BaseUELoss):
             raise ValueError("checkpoints: expected at least one, got none")
         for position, checkpoint in enumerate(checkpoints):
             if not isinstance(checkpoint, nn.Module | Mapping):
-                raise TypeError(
-                    f"checkpoints[{position}]: expected a module or a state dict, got {type(checkpoint).__name__}"
-                )
+                raise TypeError(f"checkpoints[{position}]: expected a module or a state dict, got {type(checkpoint).__name__}")
         self.checkpoints = list(checkpoints)
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
@@ -60,7 +58,11 @@ class SEP(BaseUELoss):
         return attached
 
     def last(self, surrogate: Surrogate) -> Surrogate:
-        """The surrogate at its last checkpoint, for a look at it: a copy where checkpoints are state dicts."""
+        """The surrogate at its last checkpoint, for a look at it: a copy where checkpoints are state dicts.
+
+        Raises:
+            ValueError: a state dict is not one of the surrogate.
+        """
         checkpoint = self.checkpoints[-1]
         if isinstance(checkpoint, nn.Module):
             return surrogate.with_module(checkpoint)

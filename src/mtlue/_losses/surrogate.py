@@ -62,9 +62,7 @@ class Surrogate:
         A task with no label to shift to (depth, surface normals) contributes minus its loss (appendix A.1).
         """
         outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
-        return torch.stack(
-            [task.adversarial_loss(outputs[name], read[name]) for name, task in self.tasks.items()]
-        ).mean()
+        return torch.stack([task.adversarial_loss(outputs[name], read[name]) for name, task in self.tasks.items()]).mean()
 
     def with_module(self, module: nn.Module) -> Surrogate:
         """The same tasks on another module."""

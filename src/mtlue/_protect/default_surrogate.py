@@ -18,7 +18,7 @@ from mtlue._losses import Surrogate
 from mtlue._runtime.device import autocast, derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize, training_batch_size
 from mtlue._runtime.progress import Progress, ProgressOption
-from mtlue._tasks import Task
+from mtlue._tasks import CheckedTargets, Task
 
 _PRETRAINING = 4
 
@@ -110,6 +110,10 @@ def pretrain(
     state = kept.load()
     largest = BatchSize(batch_size)
     done = 0
+
+    def view(images: Tensor, _: CheckedTargets) -> Tensor:
+        return images if augment is None else augment(images)
+
     if state is not None:
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
@@ -128,19 +132,18 @@ def pretrain(
                     surrogate,
                     optimizer,
                     batches,
-                    lambda images, _: images if augment is None else augment(images),
+                    view,
                     batch_size=largest,
                     precision=precision,
                 )
-            shown.step(len(samples), lambda epoch=epoch, loss=loss: {"epoch": epoch + 1, "surrogate_loss": loss.item()})
-            kept.save(
-                {
-                    "module": module.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "epoch": epoch + 1,
-                    "batch_size": largest.value,
-                }
-            )
+            figures = {"epoch": epoch + 1, "surrogate_loss": loss.item()}
+            shown.step(len(samples), lambda figures=figures: figures)  # type: ignore[misc]  # mypy types no default of a lambda
+            kept.save({
+                "module": module.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "epoch": epoch + 1,
+                "batch_size": largest.value,
+            })
     module.eval()
 
 

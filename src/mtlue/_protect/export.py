@@ -17,10 +17,13 @@ from mtlue._tasks import Task, read_targets
 _FORMATS = ("png", "npy")
 
 
-def export_folder(
-    images: Images, dataset: Dataset[Any], tasks: Mapping[str, Task], folder: Path, *, format: str
-) -> None:
-    """Write images and labels; see `mtlue.ProtectedDataset.export`."""
+def export_folder(images: Images, dataset: Dataset[Any], tasks: Mapping[str, Task], folder: Path, *, format: str) -> None:
+    """Write images and labels, and raise what is said there; see `mtlue.ProtectedDataset.export`.
+
+    Raises:
+        ValueError: the format is unknown, or cannot hold the images.
+        FileExistsError: the folder has something in it.
+    """
     if format not in _FORMATS:
         lossy = "; a lossy format changes pixels beyond epsilon and weakens the protection" if format in ("jpg", "jpeg") else ""
         raise ValueError(f"format: expected one of {_FORMATS}, got {format!r}{lossy}")

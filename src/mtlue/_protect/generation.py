@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class _KeepOriginals(Collate):
     """Stacks samples for the generator, and keeps the images in their own sizes beside them."""
 
     def __call__(  # type: ignore[override]  # one more entry than the batches for training have
-        self, samples: Sequence[tuple[Tensor, CheckedTargets]]
+        self, samples: Sequence[tuple[Tensor, Any]]
     ) -> tuple[list[Tensor], Tensor, CheckedTargets]:
         images, targets = super().__call__(samples)
         return [to_bytes(image) for image, _ in samples], images, targets

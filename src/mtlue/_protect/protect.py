@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_epsilon, check_fraction, check_protected_tasks
 from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
 from mtlue._data.inference import infer_tasks
-from mtlue._fit.fit import check_counts, check_models, moved, train_generator
+from mtlue._fit.fit import check_channels, check_counts, check_models, moved, train_generator
 from mtlue._fit.history import History
 from mtlue._fit.surrogate_check import check_loss
 from mtlue._fit.training import Plan
@@ -109,12 +109,21 @@ def protect(
         epsilon = _check_generator(generator, resolved, epsilon, trains=surrogate is not None or loss is not None)
     folders = _Folders.claim(path)
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
+    if generator is not None:
+        check_channels(generator, inspection)
     if surrogate is None and isinstance(chosen_loss, SEP):
         surrogate = _surrogate_of(chosen_loss)
     module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
     where = choose_device(device, module if isinstance(module, nn.Module) else None)
     call = _Call(
-        Samples(dataset, resolved), inspection, epochs, batch_size, where, choose_precision(precision, where), num_workers, seed,
+        Samples(dataset, resolved),
+        inspection,
+        epochs,
+        batch_size,
+        where,
+        choose_precision(precision, where),
+        num_workers,
+        seed,
         progress,
     )
     if folders is not None:
@@ -178,7 +187,11 @@ class _Folders:
         return cls(final, work)
 
     def check_settings(self, settings: dict[str, Any]) -> None:
-        """Note the settings of this call, or check that they are those of the call that is taken up again."""
+        """Note the settings of this call, or check that they are those of the call that is taken up again.
+
+        Raises:
+            ValueError: they are not.
+        """
         self.work.mkdir(parents=True, exist_ok=True)
         file = self.work / "settings.json"
         if not file.exists():
@@ -188,7 +201,7 @@ class _Folders:
         changed = [name for name in settings if other.get(name) != settings[name]]
         if changed:
             raise ValueError(
-                f"path: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete the folder"
+                f"path: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete it"
             )
 
 
@@ -209,7 +222,12 @@ def _resolve_tasks(
 
 
 def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: float, *, trains: bool) -> float:
-    """Check that a given generator fits the other arguments, and return its budget."""
+    """Check that a given generator fits the other arguments, and return its budget.
+
+    Raises:
+        TypeError: it is no generator.
+        ValueError: it has other tasks or another budget.
+    """
     if not isinstance(generator, UEGenerator):
         raise TypeError(f"generator: expected a mtlue.UEGenerator, got {type(generator).__name__}")
     if generator.tasks != tasks:
@@ -251,13 +269,12 @@ def _train(
     with random_numbers(derived_seed(call.seed, _MODELS), torch.device("cpu")):
         if generator is None:
             generator = UEGenerator(samples.tasks, call.image_shape, epsilon=epsilon)
-        default = ResNet18Surrogate(samples.tasks, inspection.channels) if surrogate is None else None
-    model = default if default is not None else surrogate
-    wrapped = check_models(generator, model, loss)
+        elected = ResNet18Surrogate(samples.tasks, inspection.channels) if surrogate is None else surrogate
+    wrapped = check_models(generator, elected, loss)
     # A label map would have to move with its image.
     movable = all(task.num_embeddings for task in samples.tasks.values())
     augment = random_shift if movable else None
-    if default is not None and not loss.trains_surrogate:
+    if surrogate is None and not loss.trains_surrogate:
         pretrain(
             wrapped,
             samples,

@@ -6,10 +6,11 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import TypeVar
 
 from mtlue._data import check_map_style, to_unit_floats
 from mtlue._fit import History
@@ -19,7 +20,7 @@ from mtlue._protect.identity import check_same_data
 from mtlue._protect.storage import Images, StoredImages
 from mtlue._tasks import Task, tasks_from_config
 
-Image = TypeVar("Image")
+Image = TypeVar("Image", default=Tensor)
 
 
 class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
@@ -79,7 +80,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 
         The perturbation is already in the image: this is the place for random augmentation.
         """
-        other: ProtectedDataset[Image] = copy.copy(self)  # type: ignore[assignment]  # its images are what fn returns
+        other: ProtectedDataset[Image] = copy.copy(self)
         other._transform = fn
         return other
 

@@ -93,8 +93,7 @@ class StoreWriter:
     def append(self, images: Sequence[Tensor]) -> None:
         """Write the next images, and note that they are there."""
         for image in images:
-            image = image.cpu().contiguous()
-            self._write(IMAGES, image.numpy().tobytes())
+            self._write(IMAGES, image.cpu().contiguous().numpy().tobytes())
             if self.shape is None:
                 self._write(SHAPES, torch.tensor(image.shape, dtype=torch.int32).numpy().tobytes())
         for file in self._files.values():
@@ -186,7 +185,7 @@ class StoredImages:
 
     def __len__(self) -> int:
         """Number of images."""
-        return self._length
+        return int(self._length)
 
     def __getitem__(self, index: int) -> Tensor:
         """One image, uint8, (C, H, W)."""

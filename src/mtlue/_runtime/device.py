@@ -42,7 +42,7 @@ def choose_precision(precision: torch.dtype | None, device: torch.device) -> tor
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # Private in torch, absent from some releases: without an answer, float32 is always right.
         probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)

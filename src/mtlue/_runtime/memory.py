@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-
 # Half the memory is left to the weights, the optimiser, the other process, and what autograd does not save.
 _SHARE = 0.5
 _PAPER_BATCH = 512
@@ -82,6 +81,7 @@ class BatchSize:
 
         Raises:
             RuntimeError: not even one sample fits.
+            MemoryError: the same, on the CPU.
         """
         start = 0
         while start < count:

@@ -67,7 +67,12 @@ class Progress:
             self._logged = now
             text = ", ".join(f"{name} {value:.4g}" for name, value in figures().items())
             logger.info(
-                "%s: step %d of %d, %.0f images/s%s", self._stage, self._done, self._total, self._rate(now), text and f", {text}"
+                "%s: step %d of %d, %.0f images/s%s",
+                self._stage,
+                self._done,
+                self._total,
+                self._rate(now),
+                text and f", {text}",
             )
 
     def _rate(self, now: float) -> float:
@@ -77,9 +82,7 @@ class Progress:
         """Start the stage."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()

@@ -10,6 +10,7 @@ from mtlue._tasks.resolve import (
     read_outputs,
     read_targets,
     resolve_tasks,
+    split_by_task,
     tasks_from_config,
     tasks_to_config,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "read_outputs",
     "read_targets",
     "resolve_tasks",
+    "split_by_task",
     "tasks_from_config",
     "tasks_to_config",
 ]

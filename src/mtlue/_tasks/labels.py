@@ -31,7 +31,12 @@ class ClassLabels(Task):
         """See `Task.read_target`."""
 
     def _read_integers(self, label: object) -> Tensor:
-        """Check that every label is a class index or the ignore index, and return them as int64."""
+        """Check that every label is a class index or the ignore index, and return them as int64.
+
+        Raises:
+            TypeError: a label is no number.
+            ValueError: a label is no class index.
+        """
         try:
             values = torch.as_tensor(label)
         except (TypeError, ValueError, RuntimeError):
@@ -81,6 +86,11 @@ class ClassLabels(Task):
             return 0.0
         chance = 1.0 / len(recalls)
         return (float(torch.stack(recalls).mean()) - chance) / (1.0 - chance)
+
+    def __repr__(self) -> str:
+        """The call that makes an equal task."""
+        ignored = "" if self.ignore_index == -1 else f", ignore_index={self.ignore_index}"
+        return f"{type(self).__name__}({self.num_classes}{ignored})"
 
     def config(self) -> dict[str, Any]:
         """See `Task.config`."""

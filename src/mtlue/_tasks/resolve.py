@@ -29,14 +29,15 @@ def resolve_tasks(tasks: Tasks) -> dict[str, Task]:
     for name, task in tasks.items():
         if not isinstance(name, str):
             raise TypeError(f"tasks: expected names that are strings, got {name!r}")
-        if isinstance(task, int) and not isinstance(task, bool):
+        if isinstance(task, Task):
+            resolved[name] = task
+        elif isinstance(task, int) and not isinstance(task, bool):
             try:
-                task = Classification(task)
+                resolved[name] = Classification(task)
             except ValueError as error:
                 raise ValueError(f"tasks[{name!r}]: {error}") from None
-        if not isinstance(task, Task):
+        else:
             raise TypeError(f"tasks[{name!r}]: expected a mtlue.Task or a number of classes, got {task!r}")
-        resolved[name] = task
     return resolved
 
 
