@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from numbers import Real
 
 from mtlue._tasks import Task
 
@@ -15,7 +16,7 @@ def check_epsilon(epsilon: float) -> float:
         TypeError: it is no number.
         ValueError: it is out of range.
     """
-    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float):
+    if isinstance(epsilon, bool) or not isinstance(epsilon, Real):
         raise TypeError(f"epsilon: expected a number such as 8/255, got {epsilon!r}")
     if not 0 < epsilon <= 1:
         hint = f"; on the scale of [0, 1] that is {epsilon}/255" if 1 < epsilon <= 255 else ""
@@ -49,7 +50,7 @@ def check_fraction(fraction: float) -> float:
         TypeError: it is no number.
         ValueError: it is out of range.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+    if isinstance(fraction, bool) or not isinstance(fraction, Real):
         raise TypeError(f"fraction: expected a number in [0, 1], got {fraction!r}")
     if math.isnan(fraction) or not 0 <= fraction <= 1:
         raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
@@ -77,7 +78,7 @@ def check_number(name: str, value: float, *, above: float | None = None) -> floa
         TypeError: it is no number.
         ValueError: it is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     if not math.isfinite(value) or (value < 0 if above is None else value <= above):
         raise ValueError(f"{name}: expected a number {'>= 0' if above is None else f'> {above:g}'}, got {value}")

@@ -14,7 +14,7 @@ from mtlue._generator import ClassEmbeddingBank
 def intra_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
     """Intra-task embedding regulariser, equation 4: how alike the classes of one task are.
 
-    The mean of cos(e_m^k, e_n^k) over all pairs m < n of all tasks together, on flattened embeddings. A task with one class
+    The mean of ``cos(e_m^k, e_n^k)`` over all pairs m < n of all tasks together, on flattened embeddings. A task with one class
     contributes no pair.
 
     Args:
@@ -34,7 +34,7 @@ def intra_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
 def inter_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
     """Inter-task embedding regulariser, equation 5: how alike classes of different tasks are.
 
-    The mean of |cos(e_m^k, e_n^l)| over all pairs of classes of different tasks k < l, on flattened embeddings.
+    The mean of ``|cos(e_m^k, e_n^l)|`` over all pairs of classes of different tasks k < l, on flattened embeddings.
 
     Args:
         embeddings: A bank, or one tensor of shape (C_k, ...) for each task, all of one size.

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mtlue._data.images import read_image, to_unit_floats
 from mtlue._generator import resize
-from mtlue._tasks import CheckedTargets, Task, read_targets, split_by_task
+from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_by_task
 
 Batch: TypeAlias = tuple[Tensor, CheckedTargets]
 
@@ -58,7 +58,7 @@ class Collate:
         if task.num_embeddings:
             # One check a batch, not one a label: with forty tasks that is what reading would spend its time on.
             return task.read_target(torch.stack([torch.as_tensor(label) for label in labels]))
-        maps = [task.read_target(label).unsqueeze(0) for label in labels]
+        maps = [read_single(label, task) for label in labels]
         return torch.cat(maps if self.size is None else [task.resize_target(each, self.size) for each in maps])
 
 

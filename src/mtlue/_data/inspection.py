@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mtlue._data.images import image_problem, read_image
-from mtlue._tasks import Task, split_by_task
+from mtlue._tasks import Task, read_single, split_by_task
 
 _REREAD = 16
 _SHOWN = 20
@@ -99,14 +99,13 @@ class _Samples(Dataset[_Sample]):
         for name, label in labels.items():
             task = self.tasks[name]
             try:
-                target = task.read_target(label).unsqueeze(0)
+                target = read_single(label, task)
             except (TypeError, ValueError) as error:
                 problems.append(f"task {name!r}: {error}")
                 classes.append(None)
                 continue
             if task.num_embeddings:
-                # A label in an array of one entry is read as a batch of one; the row is the same.
-                classes.append(int(task.embedding_index(target.flatten())[0]))
+                classes.append(int(task.embedding_index(target)[0]))
             else:
                 classes.append(-1 if bool(task.missing(target)[0]) else None)
                 if image is not None and target.shape[-2:] != image.shape[-2:]:

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mtlue._checks import check_protected_tasks
 from mtlue._tasks import Task, Tasks, read_targets, resolve_tasks
 
 
@@ -39,7 +40,8 @@ class ClassEmbeddingBank(nn.Module):
         super().__init__()
         if channels < 1 or len(size) != 2 or min(size) < 1:
             raise ValueError(f"channels, size: expected positive numbers, got {channels} and {size}")
-        self.tasks: dict[str, Task] = {name: task for name, task in resolve_tasks(tasks).items() if task.num_embeddings > 0}
+        self._all_tasks: dict[str, Task] = resolve_tasks(tasks)
+        self.tasks: dict[str, Task] = {name: task for name, task in self._all_tasks.items() if task.num_embeddings > 0}
         self.channels = channels
         self.size = tuple(size)
         # A list, not a ParameterDict: a task may have any name, also one that is an attribute of a module.
@@ -78,14 +80,15 @@ class ClassEmbeddingBank(nn.Module):
             embedding of its task (section 5.3).
 
         Raises:
-            ValueError: a task is missing from the targets, or a label is out of range.
+            ValueError: a task is missing from the targets, a label is out of range, or ``protected_tasks`` names no task.
             TypeError: a label has a type that cannot be read.
         """
+        protected = check_protected_tasks(protected_tasks, self._all_tasks)
         read = read_targets(targets, self.tasks)
         parts = []
         for name, table in self.items():
             index = self.tasks[name].embedding_index(read[name].to(table.device))
-            if protected_tasks is not None and name not in protected_tasks:
+            if name not in protected:
                 index = torch.full_like(index, -1)
             parts.append(select_embeddings(table, index))
         return torch.cat(parts, dim=1)

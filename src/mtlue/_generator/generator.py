@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlue._checks import check_epsilon, check_protected_tasks
+from mtlue._checks import check_count, check_epsilon, check_protected_tasks
 from mtlue._generator.bound import BOUNDS, largest_float32
 from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings, selection_weights
 from mtlue._generator.decoder import Decoder
@@ -65,12 +65,10 @@ class UEGenerator(nn.Module):
         self.tasks = resolve_tasks(tasks)
         self.image_shape = _check_image_shape(image_shape)
         self.epsilon = check_epsilon(epsilon)
-        if bound not in BOUNDS:
+        if not isinstance(bound, str) or bound not in BOUNDS:
             raise ValueError(f"bound: expected one of {sorted(BOUNDS)}, got {bound!r}")
-        if width < 1:
-            raise ValueError(f"width: expected at least 1, got {width}")
-        self.embedding_channels = embedding_channels
-        self.width = width
+        self.embedding_channels = check_count("embedding_channels", embedding_channels, minimum=1)
+        self.width = check_count("width", width, minimum=1)
         self.bound = bound
         #: Whether `mtlue.fit` has trained this generator; `mtlue.protect` trains one that it has not.
         self.trained = False
@@ -82,7 +80,7 @@ class UEGenerator(nn.Module):
         self.embedders = nn.ModuleDict()
         for name, task in self.tasks.items():
             if name not in self.embeddings:
-                if "." in name or hasattr(self.embedders, name):
+                if not name or "." in name or hasattr(self.embedders, name):
                     raise ValueError(f"tasks: {name!r} cannot be the name of a dense task, it is not free in a ModuleDict")
                 self.embedders[name] = DenseEmbedder(task.label_channels, width=width)
         # The order of the concatenation: features, classification tasks, dense tasks.
@@ -122,7 +120,7 @@ class UEGenerator(nn.Module):
             if target.shape[:1] != images.shape[:1]:
                 raise ValueError(f"targets: task {name!r} has shape {tuple(target.shape)} for {len(images)} images")
         size = (own_size[0], own_size[1])
-        delta = self._perturbation(resize(images, size), read, protected)
+        delta = self._perturbation(resize(images.float(), size), read, protected)
         delta = resize(delta.float(), (images.shape[-2], images.shape[-1]))
         limit = largest_float32(self.epsilon)
         return delta.clamp(-limit, limit)
@@ -223,11 +221,14 @@ class UEGenerator(nn.Module):
         content = load_tensors(path)
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"path: {os.fspath(path)} is not a generator saved by mtlue")
-        config = dict(content["config"])
-        tasks = tasks_from_config(config.pop("tasks"))
-        generator = cls(tasks, tuple(config.pop("image_shape")), **config)
-        generator.load_state_dict(content["state"])
-        generator.trained = bool(content["trained"])
+        try:
+            config = dict(content["config"])
+            tasks = tasks_from_config(config.pop("tasks"))
+            generator = cls(tasks, tuple(config.pop("image_shape")), **config)
+            generator.load_state_dict(content["state"])
+            generator.trained = bool(content["trained"])
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            raise ValueError(f"path: the generator in {os.fspath(path)} cannot be used: {error}") from error
         return generator.to(device or "cpu").eval()
 
     def extra_repr(self) -> str:
@@ -243,7 +244,10 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    if not isinstance(image_shape, Sequence):
+        raise TypeError(f"image_shape: expected (channels, height, width), got {image_shape!r}")
     shape = tuple(image_shape)
-    if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape) or max(shape[1:]) < 2:
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in shape)
+    if len(shape) != 3 or not whole or max(shape[1:]) < 2:
         raise ValueError(f"image_shape: expected (channels, height, width), at least 2 pixels, got {image_shape!r}")
     return (shape[0], shape[1], shape[2])

@@ -66,11 +66,11 @@ class SEP(BaseUELoss):
         checkpoint = self.checkpoints[-1]
         if isinstance(checkpoint, nn.Module):
             return surrogate.with_module(checkpoint)
+        for state in self.checkpoints:
+            if not isinstance(state, nn.Module):
+                _check_state(state, surrogate.module)
         module = copy.deepcopy(surrogate.module)
-        try:
-            module.load_state_dict(checkpoint)
-        except RuntimeError as error:
-            raise ValueError(f"checkpoints: not state dicts of the surrogate: {error}") from error
+        module.load_state_dict(checkpoint)
         return surrogate.with_module(module)
 
     def _members(self, surrogate: Surrogate, device: torch.device) -> Iterator[Surrogate]:
@@ -79,12 +79,23 @@ class SEP(BaseUELoss):
                 with borrowed(checkpoint, device=device, trainable=False):
                     yield surrogate.with_module(checkpoint)
             else:
+                _check_state(checkpoint, surrogate.module)
                 state = {name: tensor.to(device) for name, tensor in checkpoint.items()}
-                yield surrogate.with_module(_Stateless(surrogate.module, state))
+                with borrowed(surrogate.module, device=device, trainable=False):
+                    yield surrogate.with_module(_Stateless(surrogate.module, state))
 
     def __repr__(self) -> str:
         """How many checkpoints it averages over."""
         return f"SEP({len(self.checkpoints)} checkpoints)"
+
+
+def _check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
+    # A call with a state fills what is missing from the module itself, without a word.
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    found = {name: getattr(tensor, "shape", None) for name, tensor in state.items()}
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if wrong:
+        raise ValueError(f"checkpoints: not state dicts of the surrogate, they differ in {', '.join(wrong[:3])}")
 
 
 class _Stateless(nn.Module):

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from torchvision.io import write_png
 
 from mtlue._protect.storage import Images
-from mtlue._tasks import Task, read_targets
+from mtlue._tasks import Task, read_single, split_by_task
 
 _FORMATS = ("png", "npy")
 
@@ -43,7 +43,8 @@ def export_folder(images: Images, dataset: Dataset[Any], tasks: Mapping[str, Tas
         for index in range(len(images)):
             name = f"{index:06d}"
             _write_image(images[index], folder / "images" / f"{name}.{format}")
-            targets = read_targets(dataset[index][1], tasks)
+            labels = split_by_task(dataset[index][1], tasks, what="targets")
+            targets = {task: read_single(label, tasks[task]).squeeze(0) for task, label in labels.items()}
             table.writerow([f"images/{name}.{format}", *[targets[task].item() for task in classes]])
             for task in maps:
                 _write_array(targets[task], folder / "labels" / task / f"{name}.npy")

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from mtlue._data import read_image, to_bytes
 from mtlue._protect.rounding import largest_level
 from mtlue._protect.storage import StoredImages
-from mtlue._tasks import Task, read_targets
+from mtlue._tasks import Task, read_single, split_by_task
 
 _LOOKED_AT = 32
 
@@ -25,7 +25,8 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
     """Checksum of the labels of some samples, spread over the data set."""
     digest = hashlib.sha256()
     for index in _indices(len(cast("Sized", dataset))):
-        for target in read_targets(dataset[index][1], tasks).values():
+        for name, label in split_by_task(dataset[index][1], tasks, what="targets").items():
+            target = read_single(label, tasks[name])
             digest.update(target.flatten().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,27 +13,21 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_fraction, check_protected_tasks
-from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
+from mtlue._data import Samples, check_map_style, inspect_dataset
 from mtlue._data.inference import infer_tasks
-from mtlue._fit.fit import check_channels, check_counts, check_models, moved, train_generator
-from mtlue._fit.history import History
+from mtlue._fit.fit import check_channels, check_counts
 from mtlue._fit.surrogate_check import check_loss
-from mtlue._fit.training import Plan
 from mtlue._generator import UEGenerator
 from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate
-from mtlue._protect.default_surrogate import ResNet18Surrogate, pretrain, random_shift
-from mtlue._protect.generation import protected_images
 from mtlue._protect.identity import labels_digest
 from mtlue._protect.protected_dataset import ProtectedDataset
-from mtlue._protect.storage import Images, ImageSink, MemoryImages, StoredImages, StoreWriter
-from mtlue._runtime.device import check_single_process, choose_device, choose_precision, derived_seed, random_numbers
-from mtlue._runtime.files import write_bytes
-from mtlue._runtime.memory import fitting_batch_size
-from mtlue._runtime.progress import Progress, ProgressOption, check_progress
-from mtlue._tasks import Task, Tasks, resolve_tasks, tasks_to_config
+from mtlue._protect.stages import Call, train_models, write_images
+from mtlue._protect.work_folder import WorkFolder
+from mtlue._runtime.device import check_single_process, choose_device, choose_precision
+from mtlue._runtime.progress import ProgressOption, check_progress
+from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255
-_MODELS, _FRACTION = 5, 6
 
 
 def protect(
@@ -107,7 +98,7 @@ def protect(
     protected = check_protected_tasks(protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon, trains=surrogate is not None or loss is not None)
-    folders = _Folders.claim(path)
+    folders = WorkFolder.claim(path)
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
     if generator is not None:
         check_channels(generator, inspection)
@@ -115,7 +106,7 @@ def protect(
         surrogate = _surrogate_of(chosen_loss)
     module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
     where = choose_device(device, module if isinstance(module, nn.Module) else None)
-    call = _Call(
+    call = Call(
         Samples(dataset, resolved),
         inspection,
         epochs,
@@ -141,68 +132,11 @@ def protect(
         folders.check_settings(settings)
     history = None
     if generator is None or not generator.trained:
-        generator, history = _train(call, generator, surrogate, chosen_loss, epsilon, folders)
-    images = _generate(call, generator, protected, fraction, folders)
+        generator, history = train_models(call, generator, surrogate, chosen_loss, epsilon, folders)
+    images = write_images(call, generator, protected, fraction, folders)
     return ProtectedDataset[Tensor](
         images, dataset, tasks=resolved, epsilon=epsilon, generator=generator.eval(), history=history
     )
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What the stages of one call share."""
-
-    samples: Samples
-    inspection: Inspection
-    epochs: int
-    batch_size: int | None
-    device: torch.device
-    precision: torch.dtype
-    num_workers: int
-    seed: int
-    progress: ProgressOption
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return (self.inspection.channels, *self.inspection.typical_size)
-
-
-@dataclass(frozen=True)
-class _Folders:
-    """Where a store is written, and where it will be once it is whole."""
-
-    final: Path
-    work: Path
-
-    @classmethod
-    def claim(cls, path: str | os.PathLike[str] | None) -> _Folders | None:
-        if path is None:
-            return None
-        final = Path(path)
-        if final.exists():
-            raise FileExistsError(
-                f"path: {final} exists; open a finished store with mtlue.ProtectedDataset.load, or choose another path"
-            )
-        work = final.with_name(final.name + ".partial")
-        return cls(final, work)
-
-    def check_settings(self, settings: dict[str, Any]) -> None:
-        """Note the settings of this call, or check that they are those of the call that is taken up again.
-
-        Raises:
-            ValueError: they are not.
-        """
-        self.work.mkdir(parents=True, exist_ok=True)
-        file = self.work / "settings.json"
-        if not file.exists():
-            write_bytes(json.dumps(settings).encode(), file)
-            return
-        other = json.loads(file.read_text())
-        changed = [name for name in settings if other.get(name) != settings[name]]
-        if changed:
-            raise ValueError(
-                f"path: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete it"
-            )
 
 
 def _resolve_tasks(
@@ -254,125 +188,3 @@ def _digest(generator: UEGenerator) -> str:
     for tensor in generator.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _train(
-    call: _Call,
-    generator: UEGenerator | None,
-    surrogate: nn.Module | Surrogate | None,
-    loss: BaseUELoss,
-    epsilon: float,
-    folders: _Folders | None,
-) -> tuple[UEGenerator, History]:
-    """Train what has to be trained: a surrogate if there is none and the loss needs it trained, then the generator."""
-    samples, inspection = call.samples, call.inspection
-    with random_numbers(derived_seed(call.seed, _MODELS), torch.device("cpu")):
-        if generator is None:
-            generator = UEGenerator(samples.tasks, call.image_shape, epsilon=epsilon)
-        elected = ResNet18Surrogate(samples.tasks, inspection.channels) if surrogate is None else surrogate
-    wrapped = check_models(generator, elected, loss)
-    # A label map would have to move with its image.
-    movable = all(task.num_embeddings for task in samples.tasks.values())
-    augment = random_shift if movable else None
-    if surrogate is None and not loss.trains_surrogate:
-        pretrain(
-            wrapped,
-            samples,
-            size=None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2]),
-            epochs=call.epochs,
-            batch_size=call.batch_size,
-            augment=augment,
-            device=call.device,
-            precision=call.precision,
-            num_workers=call.num_workers,
-            seed=call.seed,
-            checkpoint=None if folders is None else folders.work / "surrogate.pt",
-            progress=call.progress,
-        )
-    plan = Plan(
-        epochs=call.epochs,
-        learning_rate=1e-3,
-        lambda_intra=20.0,
-        lambda_inter=100.0,
-        surrogate_steps=10,
-        stop_accuracy=0.99,
-        augment=augment,
-        device=call.device,
-        precision=call.precision,
-        num_workers=call.num_workers,
-        seed=call.seed,
-    )
-    checkpoint = None if folders is None else folders.work / "fit.pt"
-    return generator, train_generator(
-        generator, samples, inspection, wrapped, loss, plan, call.batch_size, checkpoint, call.progress
-    )
-
-
-def _generate(
-    call: _Call, generator: UEGenerator, protected: Collection[str], fraction: float, folders: _Folders | None
-) -> Images:
-    """Write all images, to memory or to the store."""
-    length = call.inspection.length
-    random = torch.Generator().manual_seed(derived_seed(call.seed, _FRACTION))
-    selected = torch.zeros(length, dtype=torch.bool)
-    selected[torch.randperm(length, generator=random)[: round(fraction * length)]] = True
-    shape = call.image_shape if call.inspection.uniform else None
-    batch_size = call.batch_size or _generation_batch_size(generator, call.device)
-    if folders is None:
-        images = MemoryImages(length, shape)
-        _fill(images, call, generator, selected, protected, batch_size, start=0)
-        return images
-    writer = StoreWriter(folders.work, shape)
-    try:
-        writer.batch_size = writer.batch_size or batch_size
-        _fill(writer, call, generator, selected, protected, writer.batch_size, start=writer.count)
-        manifest = {
-            "epsilon": generator.epsilon,
-            "tasks": tasks_to_config(call.samples.tasks),
-            "labels": labels_digest(call.samples.dataset, call.samples.tasks),
-        }
-        writer.finish(manifest, folders.final)
-    finally:
-        writer.close()
-    return StoredImages(folders.final)
-
-
-def _fill(
-    sink: ImageSink,
-    call: _Call,
-    generator: UEGenerator,
-    selected: Tensor,
-    protected: Collection[str],
-    batch_size: int,
-    *,
-    start: int,
-) -> None:
-    total = -(-len(call.samples) // batch_size)
-    generator.eval()
-    with (
-        moved(generator, call.device),
-        torch.backends.cudnn.flags(deterministic=True, benchmark=False),
-        Progress(call.progress, stage="protect", total=total) as shown,
-    ):
-        shown.skip(start // batch_size)
-        batches = protected_images(
-            generator,
-            call.samples,
-            call.inspection,
-            start=start,
-            selected=selected,
-            protected_tasks=protected,
-            batch_size=batch_size,
-            device=call.device,
-            precision=call.precision,
-            num_workers=call.num_workers,
-        )
-        for images in batches:
-            sink.append(images)
-            shown.step(len(images), dict)
-
-
-def _generation_batch_size(generator: UEGenerator, device: torch.device) -> int:
-    # Without gradients a handful of full-size feature maps are alive at once.
-    height, width = generator.image_shape[1:]
-    return min(256, fitting_batch_size(4 * 8 * generator.width * height * width, device))

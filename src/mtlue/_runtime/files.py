@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,12 @@ def load_tensors(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
+        OSError: the file cannot be read.
         ValueError: the file is damaged, or holds something else.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
         raise ValueError(f"{os.fspath(path)} is damaged or was not written by mtlue: {error}") from error

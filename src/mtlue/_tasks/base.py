@@ -22,12 +22,19 @@ class Task(ABC):
     Where a method below takes a ``target``, it is a batch of what `read_target` returns.
     """
 
-    _kinds: ClassVar[dict[str, type[Task]]] = {}
+    #: All kinds of task in this process, by `kind`.
+    kinds: ClassVar[dict[str, type[Task]]] = {}
 
     def __init_subclass__(cls) -> None:
         """Remember the kind by its name, so that a saved generator finds it again without unpickling."""
         super().__init_subclass__()
-        Task._kinds[cls.__name__] = cls
+        Task.kinds[cls.kind()] = cls
+
+    @classmethod
+    def kind(cls) -> str:
+        """Name of the kind in a file: the class, with its module unless it is one of mtlue's."""
+        own = cls.__module__.partition(".")[0] == "mtlue"
+        return cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
 
     @property
     def num_embeddings(self) -> int:
@@ -126,7 +133,7 @@ class Task(ABC):
 
     def __hash__(self) -> int:
         """Hash that agrees with equality."""
-        return hash((type(self).__name__, *sorted(self.config().items())))
+        return hash(repr((self.kind(), sorted(self.config().items()))))
 
     def __repr__(self) -> str:
         """The call that makes an equal task."""

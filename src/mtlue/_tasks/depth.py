@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mtlue._tasks.maps import RegressionMap
@@ -28,5 +29,7 @@ class Depth(RegressionMap):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean |output - target| over the pixels with a reading, shape ()."""
+        self.check_same_shape(output, target)
         observed = self.observed(target)
-        return ((output - target).abs() * observed).sum() / observed.sum().clamp_min(1)
+        # Chosen before the difference, so that an infinite output where nothing is known cannot become NaN.
+        return (torch.where(observed, output, target) - target).abs().sum() / observed.sum().clamp_min(1)

@@ -43,10 +43,10 @@ class ClassLabels(Task):
             raise TypeError(f"expected an integer label, got {label!r} ({type(label).__name__})") from None
         if values.is_complex():
             raise TypeError(f"expected an integer label, got {values.dtype}")
-        if values.is_floating_point() and not torch.equal(values, values.round()):
-            # NaN lands here too: it equals nothing, itself included.
-            wrong = values[values != values.round()].flatten()[0].item()
-            raise ValueError(f"label {wrong} is not an integer")
+        if values.is_floating_point():
+            fractional = ~values.isfinite() | (values != values.round())
+            if bool(fractional.any()):
+                raise ValueError(f"label {values[fractional].flatten()[0].item()} is not an integer")
         values = values.long()
         valid = ((values >= 0) & (values < self.num_classes)) | (values == self.ignore_index)
         if not bool(valid.all()):

@@ -61,6 +61,15 @@ class RegressionMap(Task):
             raise ValueError(f"expected maps of shape (B, {self.label_channels}, H, W), got {tuple(output.shape)}")
         return output
 
+    def check_same_shape(self, output: Tensor, target: Tensor) -> None:
+        """Refuse an output that would be broadcast over the target.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if output.shape != target.shape:
+            raise ValueError(f"expected maps of shape {tuple(target.shape)}, got {tuple(output.shape)}")
+
     def observed(self, target: Tensor) -> Tensor:
         """Pixels that have a reading, shape (B, 1, H, W)."""
         return (target != 0).any(dim=1, keepdim=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,6 +30,8 @@ class SurfaceNormals(RegressionMap):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """One minus the mean cosine over the pixels with a reading, shape (); zero where there is none."""
-        observed = self.observed(target).squeeze(1)
-        distance = 1.0 - (F.normalize(output, dim=1) * target).sum(dim=1)
-        return (distance * observed).sum() / observed.sum().clamp_min(1)
+        self.check_same_shape(output, target)
+        observed = self.observed(target)
+        known = torch.where(observed, output, target)
+        cosine = (F.normalize(known, dim=1, eps=1e-6) * F.normalize(target, dim=1)).sum(dim=1, keepdim=True)
+        return ((1.0 - cosine) * observed).sum() / observed.sum().clamp_min(1)

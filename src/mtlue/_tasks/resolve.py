@@ -43,7 +43,7 @@ def resolve_tasks(tasks: Tasks) -> dict[str, Task]:
 
 def tasks_to_config(tasks: Mapping[str, Task]) -> list[list[Any]]:
     """Tasks as JSON can hold them: name, kind, arguments."""
-    return [[name, type(task).__name__, task.config()] for name, task in tasks.items()]
+    return [[name, task.kind(), task.config()] for name, task in tasks.items()]
 
 
 def tasks_from_config(config: list[list[Any]]) -> dict[str, Task]:
@@ -54,9 +54,9 @@ def tasks_from_config(config: list[list[Any]]) -> dict[str, Task]:
     """
     tasks: dict[str, Task] = {}
     for name, kind, arguments in config:
-        if kind not in Task._kinds:
+        if kind not in Task.kinds:
             raise ValueError(f"task {name!r} is of the kind {kind!r}: import the module that defines it first")
-        tasks[name] = Task._kinds[kind](**arguments)
+        tasks[name] = Task.kinds[kind](**arguments)
     return tasks
 
 
@@ -119,6 +119,19 @@ def read_targets(targets: object, tasks: Mapping[str, Task]) -> CheckedTargets:
         except (TypeError, ValueError) as error:
             raise type(error)(f"task {name!r}: {error}") from None
     return read
+
+
+def read_single(label: object, task: Task) -> Tensor:
+    """The label of one sample as a batch of one; an axis of length one that the data set leaves in it is no other.
+
+    Raises:
+        ValueError: the label is not one of the task's, or stands for several samples.
+        TypeError: the label has a type that cannot be read.
+    """
+    batch = task.read_target(task.read_target(label).unsqueeze(0))
+    if len(batch) != 1:
+        raise ValueError(f"expected the label of one image, got shape {tuple(batch.shape)}")
+    return batch
 
 
 def read_outputs(outputs: object, tasks: Mapping[str, Task]) -> dict[str, Tensor]:

@@ -40,14 +40,16 @@ class Segmentation(ClassLabels):
         return self.num_classes
 
     def read_target(self, label: object) -> Tensor:
-        """Integers of shape (H, W) or (B, H, W), also with one channel before H, as int64 without that channel.
+        """Integers of shape (H, W), (B, H, W) or (B, 1, H, W), as int64 without the channel.
+
+        A map of shape (1, H, W) is a batch of one.
 
         Raises:
             ValueError: a label is no class index, or the map has the wrong number of axes.
             TypeError: the labels are not numbers.
         """
         values = self._read_integers(label)
-        if values.ndim >= 3 and values.shape[-3] == 1:
+        if values.ndim == 4 and values.shape[1] == 1:
             values = values.squeeze(-3)
         if values.ndim not in (2, 3):
             raise ValueError(f"expected a label map of shape (H, W), got {tuple(values.shape)}")

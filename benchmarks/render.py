@@ -1,0 +1,78 @@
+"""Writes the tables of the README and of docs/results.md from the figures in benchmarks/results.
+
+With ``--check`` it changes nothing, and fails if a table does not say what the figures say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from quickstart import table
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def read(name: str) -> dict[str, Any]:
+    """Figures of one run."""
+    figures: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return figures
+
+
+def injection_table() -> str:
+    """Cost of a training step."""
+    figures = read("injection")
+    lines = ["| generator | ms an image |", "|---|---:|"]
+    lines += [f"| {name} | {1000 * seconds / figures['batch_size']:.0f} |" for name, seconds in figures["seconds_a_step"].items()]
+    lines += [
+        "",
+        f"Literal over factored at K=40: **{figures['literal_over_factored']:.2f}**. K=40 over K=3, factored: "
+        f"**{figures['k40_over_k3']:.2f}**. Medians of ratios within a round, {figures['rounds']} rounds, batch "
+        f"{figures['batch_size']}, {figures['machine']}, torch {figures['torch']}.",
+    ]
+    return "\n".join(lines)
+
+
+def bound_table() -> str:
+    """Base loss after the last epoch."""
+    runs = read("bound")["runs"]
+    lines = ["| Adam | seed | tanh | clip |", "|---|---|---:|---:|"]
+    last = {(run["learning_rate"], run["seed"], run["bound"]): run["base_loss"][-1] for run in runs}
+    for rate, seed in sorted({(rate, seed) for rate, seed, _ in last}):
+        lines.append(f"| {rate:g} | {seed} | {last[rate, seed, 'tanh']:.3f} | {last[rate, seed, 'clip']:.3f} |")
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """All tables by the name of their place."""
+    found = {f"quickstart-{loss}": table(read(f"quickstart-{loss}")["rows"]) for loss in ("tap", "em", "sep")}
+    return {**found, "injection": injection_table(), "bound": bound_table()}
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    stale = []
+    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        before = page.read_text()
+        after = before
+        for name, content in tables().items():
+            place = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+            after = place.sub(lambda match, content=content: match[1] + content + match[2], after)  # type: ignore[misc]
+        if after != before:
+            stale.append(page.name)
+            if not arguments.check:
+                page.write_text(after)
+    if stale and arguments.check:
+        sys.exit(f"not what the figures say, run benchmarks/render.py: {', '.join(stale)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Which device, which precision, which random numbers, how many processes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mtlue
+from mtlue._runtime import device as module
+from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision, derived_seed, random_numbers
+
+CPU = torch.device("cpu")
+
+
+def test_the_device_asked_for_comes_first() -> None:
+    assert choose_device("cpu", nn.Linear(1, 1, device="meta")) == CPU
+    assert choose_device(CPU, None) == CPU
+
+
+def test_the_device_of_the_surrogate_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device(None, nn.Linear(1, 1)) == CPU
+    assert choose_device(None, nn.Linear(1, 1, device="meta")) == torch.device("meta")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "wanted"), [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_then_cuda_mps_and_cpu_in_that_order(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, wanted: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device(None, None) == torch.device(wanted)
+    assert choose_device(None, nn.Flatten()) == torch.device(wanted)
+
+
+@pytest.mark.parametrize(("device", "error"), [("gpu", ValueError), ("cpu:x", ValueError), (2.5, TypeError)])
+def test_a_device_that_is_none(device: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"device: .*{device}"):
+        choose_device(device, None)
+
+
+@pytest.mark.parametrize("wanted", [torch.float32, torch.bfloat16])
+def test_the_precision_asked_for(wanted: torch.dtype) -> None:
+    assert choose_precision(wanted, CPU) is wanted
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_the_precision_of_the_hardware(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    wanted = torch.bfloat16 if has else torch.float32
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has, raising=False)
+    assert choose_precision(None, CPU) is wanted
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has or including_emulation)
+    assert choose_precision(None, torch.device("cuda")) is wanted
+    assert choose_precision(None, torch.device("mps")) is torch.float32
+
+
+def test_a_release_of_torch_without_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert choose_precision(None, CPU) is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("precision", "error"), [("float32", TypeError), (32, TypeError), (torch.float16, ValueError), (torch.int8, ValueError)]
+)
+def test_a_precision_that_is_none(precision: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"precision: expected torch.float32 or torch.bfloat16, got .*{precision}"):
+        choose_precision(precision, CPU)
+
+
+def test_autocast_computes_in_the_precision() -> None:
+    weights = torch.ones(2, 2)
+    with autocast(CPU, torch.bfloat16):
+        assert (weights @ weights).dtype == torch.bfloat16
+    with autocast(CPU, torch.float32):
+        assert (weights @ weights).dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_fit_computes_in_the_precision(canvases: Any, net: nn.Module, make_generator: Any, precision: torch.dtype) -> None:
+    seen: set[torch.dtype] = set()
+
+    class Watching(mtlue.TAP):
+        def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+            seen.add(surrogate.module(images).dtype)
+            return super().__call__(surrogate, images, targets)
+
+    settings = {"epochs": 1, "batch_size": 16, "progress": False}
+    mtlue.fit(make_generator(), canvases, net, loss=Watching(), precision=precision, **settings)
+    assert seen == {precision}
+    assert all(p.dtype == torch.float32 for p in net.parameters())
+
+
+def test_random_numbers_are_those_of_the_seed_and_then_the_callers() -> None:
+    torch.manual_seed(7)
+    random.seed(7)
+    before = torch.get_rng_state(), random.getstate()
+    with random_numbers(11, CPU):
+        first = torch.rand(3).tolist(), random.random()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    with random_numbers(11, CPU):
+        assert (torch.rand(3).tolist(), random.random()) == first
+        with random_numbers(12, CPU):
+            assert (torch.rand(3).tolist(), random.random()) != first
+    with pytest.raises(KeyError), random_numbers(11, CPU):
+        raise KeyError(torch.rand(3))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
+def test_parts_of_a_run_have_seeds_of_their_own() -> None:
+    paths = [*[(part,) for part in range(8)], *[(part, epoch) for part in range(8) for epoch in range(100)]]
+    seeds = {derived_seed(seed, *path) for seed in range(20) for path in paths}
+    assert len(seeds) == 20 * len(paths)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(3, 1, 2) == derived_seed(3, 1, 2) != derived_seed(3, 2, 1)
+
+
+def test_one_process_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    check_single_process()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        check_single_process()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_several_processes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, canvases: Any, net: nn.Module, make_generator: Any
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *group: 2)
+    assert module.torch is torch
+    generator = make_generator()
+    before = generator.decoder.expand.weight.clone()
+    with pytest.raises(NotImplementedError, match="several processes: call it on one rank"):
+        mtlue.fit(generator, canvases, net, loss=mtlue.TAP(), epochs=1, progress=False)
+    with pytest.raises(NotImplementedError, match="several processes: call it on one rank"):
+        mtlue.protect(canvases, generator=generator, surrogate=net, epochs=1, progress=False)
+    assert torch.equal(generator.decoder.expand.weight, before)

@@ -1,0 +1,99 @@
+"""Tasks read off the labels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mtlue
+from mtlue._data.inference import infer_tasks
+
+IMAGE = torch.zeros(1, 4, 4)
+Two, Three = mtlue.Classification(2), mtlue.Classification(3)
+
+
+def labelled(*labels: Any) -> list[Any]:
+    return [(IMAGE, label) for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("labels", "tasks"),
+    [
+        ([{"age": 2, "sex": 0}, {"age": 0, "sex": 1}], {"age": Three, "sex": Two}),
+        ([(2, 0), (1, 1)], {"task0": Three, "task1": Two}),
+        ([[0, 1], [1, 2]], {"task0": Two, "task1": Three}),
+        ([torch.tensor([0, 2]), torch.tensor([1, 0])], {"task0": Two, "task1": Three}),
+        ([0, 1, 2], {"task0": Three}),
+        ([torch.tensor(0), torch.tensor(1)], {"task0": Two}),
+        ([np.int64(1), np.int64(2)], {"task0": Three}),
+        ([{"a": True}, {"a": False}], {"a": Two}),
+        ([{"a": 1.0}, {"a": 2.0}], {"a": Three}),
+        ([{"a": -1}, {"a": 0}, {"a": 2}], {"a": Three}),
+        # A class of which there is one kind only still has an opposite.
+        ([{"a": 0}, {"a": 0}], {"a": Two}),
+        ([{"a": torch.tensor([1])}, {"a": torch.tensor([2])}], {"a": Three}),
+        ([{"m": torch.tensor([[0, 2], [-1, 1]])}], {"m": mtlue.Segmentation(3)}),
+        ([{"m": torch.tensor([[[0, 1], [0, 1]]])}], {"m": mtlue.Segmentation(2)}),
+        ([torch.tensor([[0, 2], [-1, 1]])], {"task0": mtlue.Segmentation(3)}),
+        ([{"d": torch.rand(1, 2, 2) + 0.1}], {"d": mtlue.Depth()}),
+        ([{"n": torch.rand(3, 2, 2)}], {"n": mtlue.SurfaceNormals()}),
+        ([{"n": np.full((3, 2, 2), 0.5)}, {"n": np.zeros((3, 2, 2))}], {"n": mtlue.SurfaceNormals()}),
+        # Float maps whose numbers happen to be whole: metres, and a floor that looks up.
+        ([{"d": torch.full((1, 2, 2), 3.0)}], {"d": mtlue.Depth()}),
+        ([{"n": torch.tensor([0.0, 0.0, 1.0]).reshape(3, 1, 1).expand(3, 2, 2)}], {"n": mtlue.SurfaceNormals()}),
+    ],
+)
+def test_each_form(labels: list[Any], tasks: dict[str, Any]) -> None:
+    for workers in (0, 1):
+        found = infer_tasks(labelled(*labels), num_workers=workers)
+        assert found == tasks
+        assert list(found) == list(tasks)
+
+
+def test_the_whole_data_set_is_looked_at() -> None:
+    assert infer_tasks(labelled(*[0] * 200, 6)) == {"task0": mtlue.Classification(7)}
+
+
+class Named(list[Any]):
+    tasks: ClassVar[dict[str, Any]] = {"left": 10, "front": mtlue.Classification(2)}
+
+
+def test_tasks_that_the_data_set_names_come_first() -> None:
+    assert infer_tasks(Named(labelled((0, 1), (1, 0)))) == {"left": mtlue.Classification(10), "front": Two}
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    safe = mtlue.protect(
+        Named(labelled((0, 1), (1, 0))),
+        tasks={"a": 2, "b": 2},
+        surrogate=nn.Sequential(nn.Flatten(), nn.Linear(16, 2)),
+        loss=mtlue.EM(),
+        epochs=1,
+        progress=False,
+    )
+    assert safe.tasks == {"a": Two, "b": Two}
+    wrapped = mtlue.Surrogate(net, {"c": 2})
+    safe = mtlue.protect(labelled(0, 1), surrogate=wrapped, loss=mtlue.EM(), epochs=1, progress=False)
+    assert safe.tasks == {"c": Two}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "words"),
+    [
+        (labelled({"a": "cat"}), TypeError, "task 'a': expected a number or an array, got 'cat'"),
+        (labelled({"a": 0.5}), ValueError, r"tasks: cannot tell what task 'a' is from fractional labels of shape \(\)"),
+        (labelled({"a": torch.rand(2, 4, 4)}), ValueError, r"cannot tell what task 'a' is .*shape \(2, 4, 4\); give tasks="),
+        (
+            labelled({"a": torch.tensor([1, 2, 0])}),
+            ValueError,
+            r"cannot tell what task 'a' is from integer labels of shape \(3,\)",
+        ),
+        ([IMAGE, IMAGE], ValueError, r"dataset: sample 0: expected a pair \(image, targets\), got Tensor"),
+        ([], ValueError, "dataset: expected at least one sample"),
+    ],
+)
+def test_labels_that_say_nothing(dataset: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        mtlue.protect(dataset, progress=False)

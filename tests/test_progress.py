@@ -1,0 +1,141 @@
+"""What a caller sees of a long call."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mtlue
+from mtlue._runtime import progress as module
+from mtlue._runtime.progress import Progress
+
+QUIET: dict[str, Any] = {"batch_size": 16, "precision": torch.float32}
+
+
+def run(option: Any, steps: int = 3) -> None:
+    with Progress(option, stage="fit", total=steps) as shown:
+        for step in range(steps):
+            shown.step(4, lambda step=step: {"loss": 0.5 * step})
+
+
+def test_a_callable_gets_the_figures_of_each_step() -> None:
+    figures: list[Any] = []
+    run(figures.append)
+    assert [(each["step"], each["steps"], each["loss"]) for each in figures] == [(1, 3, 0.0), (2, 3, 0.5), (3, 3, 1.0)]
+    assert all(type(each) is dict and each["images_per_second"] > 0 for each in figures)
+
+
+def test_steps_of_an_earlier_call_count() -> None:
+    figures: list[Any] = []
+    with Progress(figures.append, stage="fit", total=5) as shown:
+        shown.skip(3)
+        shown.step(4, dict)
+    assert figures[0]["step"] == 4
+
+
+def test_fit_tells_each_step(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    figures: list[Any] = []
+    settings = {"loss": mtlue.EM(), "epochs": 2, "stop_accuracy": 1.1, **QUIET}
+    history = mtlue.fit(make_generator(), canvases, net, progress=figures.append, **settings)
+    assert [(each["epoch"], each["step"], each["steps"]) for each in figures] == [
+        (1, 1, 6),
+        (1, 2, 6),
+        (1, 3, 6),
+        (2, 4, 6),
+        (2, 5, 6),
+        (2, 6, 6),
+    ]
+    assert all({"loss", "base_loss", "intra_er", "inter_er", "images_per_second"} <= each.keys() for each in figures)
+    assert all(isinstance(value, int | float) for each in figures for value in each.values())
+    for name in ("loss", "base_loss", "intra_er"):
+        mean = sum(each[name] for each in figures[:3]) / 3
+        assert getattr(history[0], name) == pytest.approx(mean, rel=1e-4)
+    assert [each.get("surrogate_accuracy") for each in figures] == [None] * 3 + [history[0].surrogate_accuracy] * 3
+
+
+def test_protect_tells_each_step_of_each_stage(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    figures: list[Any] = []
+    mtlue.protect(canvases, generator=make_generator(), surrogate=net, epochs=1, progress=figures.append, **QUIET)
+    assert [(each["step"], each["steps"], "base_loss" in each) for each in figures] == [
+        (1, 3, True),
+        (2, 3, True),
+        (3, 3, True),
+        (1, 3, False),
+        (2, 3, False),
+        (3, 3, False),
+    ]
+
+
+def test_false_is_silent(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        run(False)
+    out, err = capfd.readouterr()
+    assert (out, err, caplog.text) == ("", "", "")
+
+
+def test_true_is_a_bar(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        run(True)
+    err = capfd.readouterr().err
+    assert "fit: 100%" in err
+    assert "3/3" in err
+    assert caplog.text == ""
+
+
+def test_left_out_in_a_terminal_is_a_bar(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run(None)
+    assert "3/3" in capfd.readouterr().err
+
+
+def test_left_out_elsewhere_is_log_lines(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    with caplog.at_level(logging.INFO, logger="mtlue"):
+        run(None)
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("mtlue", logging.INFO)
+    assert record.getMessage().startswith("fit: step 3 of 3, ")
+    assert record.getMessage().endswith(" images/s, loss 1")
+    assert "3/3" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", [None, True])
+def test_without_tqdm_there_are_log_lines(
+    option: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = builtins.__import__
+
+    def without_tqdm(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("tqdm"):
+            raise ImportError(name)
+        return load(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_tqdm)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with caplog.at_level(logging.INFO, logger="mtlue"):
+        run(option)
+    assert [record.name for record in caplog.records] == ["mtlue"]
+
+
+def test_long_runs_log_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10000, 4))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    with caplog.at_level(logging.INFO, logger="mtlue"):
+        run(None, steps=10)
+    steps = [record.getMessage().split(",")[0] for record in caplog.records]
+    # A step takes 4 seconds: every third one is 12 seconds after the last line.
+    assert steps == [f"fit: step {step} of 10" for step in (3, 6, 9, 10)]
+
+
+def test_an_error_of_the_callable_ends_the_call(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    def stop(figures: Any) -> None:
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        mtlue.fit(make_generator(), canvases, net, loss=mtlue.TAP(), epochs=1, progress=stop, **QUIET)
+    assert all(p.requires_grad for p in net.parameters())

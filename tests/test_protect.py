@@ -1,0 +1,223 @@
+"""Protecting a data set: the budget, and what each argument does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import mtlue
+from mtlue._generator.bound import largest_float32
+from mtlue._protect.rounding import add_in_levels, largest_level
+
+QUIET: dict[str, Any] = {"batch_size": 16, "precision": torch.float32, "progress": False}
+
+
+def stored(safe: Any) -> list[Tensor]:
+    return [(image * 255).round().to(torch.int64) for image, _ in safe]
+
+
+def clean(dataset: Any) -> list[Tensor]:
+    return [image.to(torch.int64) for image, _ in dataset]
+
+
+def test_rounding_by_hand() -> None:
+    old = torch.tensor([100, 100, 100, 100, 100, 100, 2, 254], dtype=torch.uint8)
+    delta = torch.tensor([0.0, 7.9, -7.9, 3.5, -0.9, 8.0, -5.0, 5.0]) / 255
+    assert add_in_levels(old, delta, 8 / 255).tolist() == [100, 107, 93, 103, 100, 108, 0, 255]
+    assert add_in_levels(old, delta, 3.7 / 255).tolist() == [100, 103, 97, 103, 100, 103, 0, 255]
+    assert add_in_levels(old, delta, 0.5 / 255).tolist() == old.tolist()
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "level"), [(8 / 255, 8), (7.5 / 255, 7), (2 / 255, 2), (1.0, 255), (0.0314, 8), (1 / 256, 0)]
+)
+def test_a_perturbation_at_the_bound_is_whole_levels(epsilon: float, level: int) -> None:
+    assert largest_level(epsilon) == level
+    limit = largest_float32(epsilon)
+    old = torch.tensor([0, 255], dtype=torch.uint8)
+    assert add_in_levels(old, torch.tensor([limit, -limit]), epsilon).tolist() == [level, 255 - level]
+
+
+def test_every_whole_level_is_kept() -> None:
+    assert [largest_level(level / 255) for level in range(1, 256)] == list(range(1, 256))
+    for level in range(1, 256):
+        bound = torch.tensor([largest_float32(level / 255)])
+        assert add_in_levels(torch.zeros(1, dtype=torch.uint8), bound, level / 255).item() == level
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 255), st.floats(-1, 1, width=32), st.floats(1e-4, 1.0))
+def test_rounding_is_towards_the_clean_image_and_within_budget(level: int, delta: float, epsilon: float) -> None:
+    new = add_in_levels(torch.tensor([level], dtype=torch.uint8), torch.tensor([delta]), epsilon).item() - level
+    assert abs(new) <= math.floor(255 * epsilon + 1e-9)
+    assert abs(new) <= abs(delta) * 255 + 2e-3
+    assert new == 0 or (new > 0) == (delta > 0)
+
+
+@pytest.mark.parametrize("epsilon", [8 / 255, 7.5 / 255, 2 / 255, 1.0])
+def test_the_budget_holds_and_is_used(canvases: Any, make_generator: Any, epsilon: float) -> None:
+    generator = make_generator(trained=True, gain=100.0, epsilon=epsilon)
+    safe = mtlue.protect(canvases, generator=generator, **QUIET)
+    limit = math.floor(255 * epsilon)
+    old, new = torch.stack(clean(canvases)), torch.stack(stored(safe))
+    # A budget of 1 would need a black pixel beside a white one to be used up.
+    assert int((new - old).abs().max()) == limit or epsilon == 1.0
+    targets = {name: torch.tensor([target[name] for _, target in canvases]) for name in ("shoe", "front")}
+    with torch.no_grad():
+        levels = generator(old.float() / 255, targets) * 255
+    # Another batch size may change the last bits.
+    near = 1e-2
+    wanted = (old + (levels + near * levels.sign()).trunc()).clamp(0, 255)
+    lower = (old + (levels - near * levels.sign()).trunc()).clamp(0, 255)
+    assert bool(((new == wanted) | (new == lower)).all())
+    assert bool(((new - old).abs() <= levels.abs() + near).all())
+
+
+def test_memory_and_folder_give_equal_bytes(canvases: Any, net: nn.Module, make_generator: Any, tmp_path: Any) -> None:
+    make = {"surrogate": net, "epochs": 2, **QUIET}
+    memory = mtlue.protect(canvases, generator=make_generator(), **make)
+    folder = mtlue.protect(canvases, generator=make_generator(), path=tmp_path / "store", **make)
+    assert all(torch.equal(memory[i][0], folder[i][0]) and memory[i][1] == folder[i][1] for i in range(48))
+    assert any(not torch.equal(a, b) for a, b in zip(stored(memory), clean(canvases), strict=True))
+
+
+def test_labels_of_a_task_left_alone_have_no_influence(canvases: Any, make_generator: Any) -> None:
+    generator = make_generator(trained=True, gain=100.0)
+    other = [(image, {**target, "front": 1 - target["front"]}) for image, target in canvases]
+    one = mtlue.protect(canvases, generator=generator, protected_tasks=["shoe"], **QUIET)
+    two = mtlue.protect(other, generator=generator, protected_tasks=["shoe"], **QUIET)
+    assert all(torch.equal(a, b) for a, b in zip(stored(one), stored(two), strict=True))
+    full = mtlue.protect(canvases, generator=generator, **QUIET)
+    assert not torch.equal(torch.stack(stored(full)), torch.stack(stored(one)))
+    full_other = mtlue.protect(other, generator=generator, **QUIET)
+    assert not torch.equal(torch.stack(stored(full)), torch.stack(stored(full_other)))
+
+
+@pytest.mark.parametrize(("fraction", "changed"), [(0.0, 0), (0.5, 24), (0.25, 12), (1.0, 48)])
+def test_fraction(canvases: Any, make_generator: Any, fraction: float, changed: int) -> None:
+    generator = make_generator(trained=True, gain=100.0)
+    full = stored(mtlue.protect(canvases, generator=generator, **QUIET))
+    some = stored(mtlue.protect(canvases, generator=generator, fraction=fraction, **QUIET))
+    same_as_clean = [torch.equal(a, b) for a, b in zip(some, clean(canvases), strict=True)]
+    assert same_as_clean.count(False) == changed
+    assert all(torch.equal(a, b) for a, b, same in zip(some, full, same_as_clean, strict=True) if not same)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_sizes_that_differ_and_are_odd(make_generator: Any, tmp_path: Any, channels: int) -> None:
+    random = torch.Generator().manual_seed(channels)
+    sizes = [(9, 11), (8, 8), (13, 7), (20, 6), (9, 11), (5, 18)]
+    dataset = [(torch.randint(256, (channels, *s), generator=random, dtype=torch.uint8), i % 2) for i, s in enumerate(sizes)]
+    generator = make_generator({"a": 2}, (channels, 9, 11), trained=True, gain=100.0)
+    memory = stored(mtlue.protect(dataset, generator=generator, **QUIET))
+    folder = stored(mtlue.protect(dataset, generator=generator, path=tmp_path / "store", **QUIET))
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "shapes.bin", "manifest.json"}
+    for old, new, on_disk in zip(clean(dataset), memory, folder, strict=True):
+        assert new.shape == old.shape
+        assert torch.equal(new, on_disk)
+        assert 0 < int((new - old).abs().max()) <= 8
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 15), (3, 11, 8), (5, 7, 7)])
+def test_odd_sizes_and_channels_are_trained_and_protected(shape: tuple[int, int, int], make_net: Any) -> None:
+    dataset = [(torch.rand(shape, generator=torch.Generator().manual_seed(i)), i % 2) for i in range(8)]
+    net = make_net(math.prod(shape), 1)
+    safe = mtlue.protect(dataset, surrogate=net, loss=mtlue.EM(), epochs=1, **QUIET)
+    assert safe.generator.image_shape == shape
+    for (image, _), (old, _) in zip(safe, dataset, strict=True):
+        assert image.shape == shape
+        assert int(((image * 255).round() - (old * 255).round()).abs().max()) <= 8
+
+
+def test_a_generator_of_another_size_than_the_images(canvases: Any, make_generator: Any) -> None:
+    generator = make_generator(shape=(1, 12, 9), trained=True, gain=100.0)
+    new = torch.stack(stored(mtlue.protect(canvases, generator=generator, **QUIET)))
+    assert new.shape == (48, 1, 16, 16)
+    assert 0 < int((new - torch.stack(clean(canvases))).abs().max()) <= 8
+
+
+def test_a_trained_generator_is_used_as_it_is(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    generator = make_generator(trained=True)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    safe = mtlue.protect(canvases, generator=generator, **QUIET)
+    assert safe.generator is generator
+    assert safe.history is None
+    for arguments in ({"surrogate": net}, {"loss": mtlue.EM()}, {"surrogate": net, "loss": mtlue.TAP()}):
+        with pytest.warns(UserWarning, match="generator: it is trained and used as it is"):
+            mtlue.protect(canvases, generator=generator, **arguments, **QUIET)
+    assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
+
+
+def test_an_untrained_generator_is_trained(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    generator = make_generator(epsilon=4 / 255)
+    before = generator.decoder.expand.weight.clone()
+    safe = mtlue.protect(canvases, generator=generator, surrogate=net, epochs=2, **QUIET)
+    assert safe.generator is generator
+    assert generator.trained
+    assert not generator.training
+    assert len(safe.history) == 2
+    assert safe.epsilon == generator.epsilon == 4 / 255
+    assert not torch.equal(generator.decoder.expand.weight, before)
+
+
+def test_the_surrogate_of_the_caller_is_left_as_it_was(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    mtlue.protect(canvases, generator=make_generator(), surrogate=net, epochs=1, **QUIET)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert net.training
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+
+
+def test_missing_labels_are_protected_too(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    dataset = [(image, {**t, "front": -1 if i % 3 == 0 else t["front"]}) for i, (image, t) in enumerate(canvases)]
+    safe = mtlue.protect(dataset, generator=make_generator(gain=30.0), surrogate=net, epochs=1, **QUIET)
+    assert all(0 < int((a - b).abs().max()) <= 8 for a, b in zip(stored(safe), clean(dataset), strict=True))
+    assert [target for _, target in safe] == [target for _, target in dataset]
+    assert math.isfinite(safe.history[-1].base_loss)
+
+
+class Pixels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        out = self.maps(images)
+        return {"scene": out[:, 7:].mean(dim=(2, 3)), "parts": out[:, :3], "depth": out[:, 3:4], "normals": out[:, 4:7]}
+
+
+@pytest.mark.parametrize("own_surrogate", [True, False])
+def test_dense_and_mixed_tasks(own_surrogate: bool, tmp_path: Any) -> None:
+    tasks = {"scene": 2, "parts": mtlue.Segmentation(3), "depth": mtlue.Depth(), "normals": mtlue.SurfaceNormals()}
+    random = torch.Generator().manual_seed(0)
+    dataset = []
+    for index in range(8):
+        size = (12, 10) if index % 2 else (9, 11)
+        parts = torch.randint(-1, 3, size, generator=random)
+        normals = torch.nn.functional.normalize(torch.randn(3, *size, generator=random), dim=0)
+        target = {"scene": index // 4, "parts": parts, "depth": torch.rand(1, *size, generator=random), "normals": normals}
+        dataset.append((torch.randint(256, (3, *size), generator=random, dtype=torch.uint8), target))
+    made = {"surrogate": Pixels()} if own_surrogate else {}
+    settings = {**QUIET, "batch_size": 4}
+    safe = mtlue.protect(dataset, tasks=tasks, loss=mtlue.EM(), epochs=1, path=tmp_path / "store", **made, **settings)
+    assert all(0 < int((a - b).abs().max()) <= 8 for a, b in zip(stored(safe), clean(dataset), strict=True))
+    assert all(safe[i][1] is dataset[i][1] for i in range(8))
+    loaded = mtlue.ProtectedDataset.load(tmp_path / "store", dataset)
+    assert loaded.tasks == safe.tasks
+    assert all(torch.equal(loaded[i][0], safe[i][0]) for i in range(8))
+
+
+@pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
+@pytest.mark.parametrize(("samples", "batch_size"), [(9, 8), (10, 5)])
+def test_protect_with_nothing_but_a_data_set(canvases: Any, samples: int, batch_size: int) -> None:
+    safe = mtlue.protect(canvases[:samples], epochs=1, batch_size=batch_size, progress=False)
+    assert safe.tasks == {"shoe": mtlue.Classification(2), "front": mtlue.Classification(2)}
+    assert safe.epsilon == 8 / 255
+    assert all(0 < int((a - b).abs().max()) <= 8 for a, b in zip(stored(safe), clean(canvases), strict=False))
+    assert [target for _, target in safe] == [target for _, target in canvases[:samples]]

@@ -1,0 +1,170 @@
+"""The folder of protected images: what is checked, and what is not in memory."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import mtlue
+from mtlue._protect.storage import MemoryImages, StoredImages, StoreWriter
+
+
+def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return [torch.randint(256, (channels, *size), generator=random, dtype=torch.uint8) for size in sizes]
+
+
+def write(folder: Path, images: list[Tensor], shape: Any = None) -> StoredImages:
+    writer = StoreWriter(folder.with_name("draft"), shape)
+    for start in range(0, len(images), 2):
+        writer.append(images[start : start + 2])
+    writer.finish({"epsilon": 8 / 255}, folder)
+    return StoredImages(folder)
+
+
+@pytest.mark.parametrize("sizes", [[(4, 6)] * 5, [(4, 6), (3, 9), (1, 1), (20, 2), (4, 6)]])
+def test_what_is_written_is_read(tmp_path: Path, sizes: list[tuple[int, int]]) -> None:
+    images = images_of(sizes)
+    shape = (3, 4, 6) if len(set(sizes)) == 1 else None
+    stored = write(tmp_path / "store", images, shape)
+    memory = MemoryImages(5, shape)
+    memory.append(images[:3])
+    memory.append(images[3:])
+    for kept in (stored, memory, pickle.loads(pickle.dumps(stored))):
+        assert len(kept) == 5
+        assert all(torch.equal(kept[index], image) for index, image in enumerate(images))
+    assert stored[2].dtype == torch.uint8
+
+
+def test_a_writer_goes_on_after_its_last_note(tmp_path: Path) -> None:
+    images = images_of([(4, 6), (3, 9), (5, 5), (2, 2)])
+    first = StoreWriter(tmp_path / "draft", None)
+    first.batch_size = 7
+    first.append(images[:2])
+    first.close()
+    for name in ("images.bin", "shapes.bin"):
+        with (tmp_path / "draft" / name).open("ab") as file:
+            file.write(b"half a batch")
+    second = StoreWriter(tmp_path / "draft", None)
+    assert (second.count, second.batch_size) == (2, 7)
+    second.append(images[2:])
+    second.finish({}, tmp_path / "store")
+    stored = StoredImages(tmp_path / "store")
+    assert all(torch.equal(stored[index], image) for index, image in enumerate(images))
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "shapes.bin", "manifest.json"}
+
+
+def test_a_large_store_is_not_in_memory(tmp_path: Path) -> None:
+    images = images_of([(64, 64)] * 300)
+    stored = write(tmp_path / "store", images, (3, 64, 64))
+    assert (tmp_path / "store" / "images.bin").stat().st_size == 300 * 3 * 64 * 64
+    # Neither before nor after an image was looked at.
+    assert len(pickle.dumps(stored)) < 3000
+    assert torch.equal(stored[299], images[299])
+    assert len(pickle.dumps(stored)) < 3000
+
+
+@pytest.fixture
+def store(canvases: Any, make_generator: Any, tmp_path: Path) -> Path:
+    """A store of the canvases."""
+    generator = make_generator(trained=True, gain=100.0)
+    mtlue.protect(canvases, generator=generator, path=tmp_path / "store", progress=False)
+    return tmp_path / "store"
+
+
+def refused(store: Path, dataset: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        mtlue.ProtectedDataset.load(store, dataset)
+
+
+def test_a_loaded_set_is_small_to_send(store: Path, canvases: Any) -> None:
+    loaded = mtlue.ProtectedDataset.load(store, canvases)
+    loaded[3]
+    assert len(pickle.dumps(loaded._images)) < 3000
+
+
+def test_images_that_were_changed(store: Path, canvases: Any) -> None:
+    file = store / "images.bin"
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+    refused(store, canvases, r"path: the store .*images\.bin does not have the expected checksum: it was changed")
+    file.write_bytes(content[:-100])
+    refused(store, canvases, r"images\.bin has 12188 bytes, expected 12288: it is truncated or was changed")
+    file.write_bytes(content + b"0")
+    refused(store, canvases, r"images\.bin has 12289 bytes, expected 12288")
+    file.unlink()
+    refused(store, canvases, r"images\.bin has 0 bytes, expected 12288")
+
+
+def test_shapes_that_were_changed(make_generator: Any, tmp_path: Path) -> None:
+    dataset = [(image, (0, 1)) for image in images_of([(8, 9), (10, 7), (8, 8)])]
+    generator = make_generator(shape=(3, 8, 8), trained=True, gain=100.0)
+    mtlue.protect(dataset, generator=generator, path=tmp_path / "store", progress=False)
+    shapes = tmp_path / "store" / "shapes.bin"
+    assert shapes.stat().st_size == 3 * 3 * 4
+    shapes.write_bytes(shapes.read_bytes()[:-12])
+    refused(tmp_path / "store", dataset, r"shapes\.bin has 24 bytes, expected 36")
+    shapes.unlink()
+    refused(tmp_path / "store", dataset, r"shapes\.bin has 0 bytes, expected 36")
+
+
+def test_no_store(store: Path, canvases: Any, tmp_path: Path) -> None:
+    (store / "manifest.json").unlink()
+    for folder in (store, tmp_path / "nowhere", store / "images.bin"):
+        with pytest.raises(FileNotFoundError, match=r"path: .* is no finished store of protected images"):
+            mtlue.ProtectedDataset.load(folder, canvases)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"length": 47},
+        {"length": None},
+        {"shape": [1, 16, 15]},
+        {"shape": None},
+        {"shape": "1x16x16"},
+        {"format": "mtlue protected images 99"},
+        {"files": {}},
+        {"files": None},
+        {"epsilon": "8/255"},
+        {"epsilon": 0.5},
+        {"epsilon": 1 / 255},
+        {"tasks": 5},
+        {"tasks": [["shoe", "Classification", {"num_classes": 2, "ignore_index": -1}]]},
+        {"tasks": [["shoe", "Unheard", {}]]},
+        {"labels": "0" * 64},
+    ],
+)
+def test_a_manifest_that_was_changed(store: Path, canvases: Any, change: dict[str, Any]) -> None:
+    file = store / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    refused(store, canvases, "store|task")
+
+
+@pytest.mark.parametrize("name", ["length", "shape", "format", "files", "epsilon", "tasks", "labels"])
+def test_a_manifest_without_an_entry(store: Path, canvases: Any, name: str) -> None:
+    file = store / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest[name]
+    file.write_text(json.dumps(manifest))
+    refused(store, canvases, "store")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null"])
+def test_a_manifest_that_is_none(store: Path, canvases: Any, text: str) -> None:
+    (store / "manifest.json").write_text(text)
+    refused(store, canvases, "path: the store .* cannot be used")
+
+
+def test_a_store_may_be_moved(store: Path, canvases: Any, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "elsewhere")
+    shutil.rmtree(store)
+    assert len(mtlue.ProtectedDataset.load(tmp_path / "elsewhere", canvases)) == 48
