@@ -28,7 +28,8 @@ def injection_table() -> str:
     """Cost of a training step."""
     figures = read("injection")
     lines = ["| generator | ms an image |", "|---|---:|"]
-    lines += [f"| {name} | {1000 * seconds / figures['batch_size']:.0f} |" for name, seconds in figures["seconds_a_step"].items()]
+    scale = 1000 / figures["batch_size"]
+    lines += [f"| {name} | {scale * seconds:.0f} |" for name, seconds in figures["seconds_a_step"].items()]
     lines += [
         "",
         f"Literal over factored at K=40: **{figures['literal_over_factored']:.2f}**. K=40 over K=3, factored: "

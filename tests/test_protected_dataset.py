@@ -111,11 +111,14 @@ def test_export_keeps_every_bit(make_safe: Any, tmp_path: Path, channels: int, s
     safe.with_transform(lambda image: image * 0).export(tmp_path / "out", format=suffix)
     for index in range(3):
         path = tmp_path / "out" / "images" / f"{index:06d}.{suffix}"
-        image = read_npy(path) if suffix == "npy" else pil_to_tensor(Image.open(path))
+        if suffix == "npy":
+            image = read_npy(path)
+        else:
+            with Image.open(path) as file:
+                assert file.mode == {1: "L", 3: "RGB"}[channels]
+                image = pil_to_tensor(file)
         assert image.dtype == torch.uint8
         assert torch.equal(image, (safe[index][0] * 255).round().byte())
-        if suffix == "png":
-            assert Image.open(path).mode == {1: "L", 3: "RGB"}[channels]
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"images", "labels.csv"}
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
 
@@ -129,7 +132,7 @@ def test_export_writes_the_labels(make_safe: Any, tmp_path: Path) -> None:
         target = {"scene": index % 3, "lit": -1 if index == 2 else index % 2, "depth": depth, "parts": parts}
         dataset.append((torch.rand(3, 8, 8, generator=random), target))
     make_safe(dataset, tasks, (3, 8, 8)).export(tmp_path)
-    rows = list(csv.DictReader((tmp_path / "labels.csv").open(newline="")))
+    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
     assert [list(row) for row in rows] == [["file", "scene", "lit"]] * 4
     assert [row["file"] for row in rows] == [f"images/{index:06d}.png" for index in range(4)]
     assert [(row["scene"], row["lit"]) for row in rows] == [("0", "0"), ("1", "1"), ("2", "-1"), ("0", "1")]

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import mtlue
-from mtlue._tasks import read_single
 from literal import random_targets
-from mtlue._tasks import resolve_tasks, tasks_from_config, tasks_to_config
+from mtlue._tasks import read_single, resolve_tasks, tasks_from_config, tasks_to_config
 
 ALL_TASKS = [mtlue.Classification(3), mtlue.Segmentation(4), mtlue.Depth(), mtlue.SurfaceNormals()]
 LOGITS = [1.0, 2.0, 3.0]

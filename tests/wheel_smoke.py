@@ -26,7 +26,7 @@ def main() -> None:
         protected.export(f"{folder}/export")
         if not torch.equal(protected[3][0], again[3][0]):
             sys.exit("a loaded store differs from what was written")
-    print(f"mtlue {mtlue.__version__} works from its wheel")
+    sys.stdout.write(f"mtlue {mtlue.__version__} works from its wheel\n")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,10 @@ class Collate:
 
     def __call__(self, samples: Sequence[tuple[Tensor, Any]]) -> Batch:
         """Images (B, C, H, W) and targets of a batch."""
-        images = torch.stack([self._resized(image) for image, _ in samples])
-        return images, self._targets([targets for _, targets in samples])
+        images = [self._resized(image) for image, _ in samples]
+        if len({image.dtype for image in images}) > 1:
+            images = [to_unit_floats(image) for image in images]
+        return torch.stack(images), self._targets([targets for _, targets in samples])
 
     def _resized(self, image: Tensor) -> Tensor:
         return image if self.size is None else resize(to_unit_floats(image).unsqueeze(0), self.size).squeeze(0)

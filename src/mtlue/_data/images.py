@@ -22,7 +22,7 @@ def read_image(image: object) -> Tensor:
         image = image.unsqueeze(0)
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}")
-    if image.shape[-1] <= 4 < image.shape[0]:
+    if image.shape[-1] in (1, 3, 4) and image.shape[0] > 8:
         raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}, which looks like (H, W, C)")
     return image if image.dtype == torch.uint8 else image.float()
 

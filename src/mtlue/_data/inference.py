@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any, cast
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mtlue._data.inspection import item_problem
@@ -38,7 +39,9 @@ def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Tas
     if isinstance(own, Mapping):
         return resolve_tasks(own)
     survey = LabelSurvey()
-    loader: DataLoader[Any] = DataLoader(_Targets(dataset), batch_size=64, num_workers=num_workers, collate_fn=list)
+    loader: DataLoader[Any] = DataLoader(
+        _Targets(dataset), batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
+    )
     for batch in loader:
         for targets in batch:
             survey.add(targets)

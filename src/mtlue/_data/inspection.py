@@ -150,7 +150,9 @@ def inspect_dataset(dataset: Dataset[Any], tasks: Mapping[str, Task], *, num_wor
     length = len(cast("Sized", dataset))
     step = max(1, length // _REREAD)
     samples = _Samples(dataset, tasks, frozenset(range(0, length, step)))
-    loader: DataLoader[Any] = DataLoader(samples, batch_size=64, num_workers=num_workers, collate_fn=list)
+    loader: DataLoader[Any] = DataLoader(
+        samples, batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
+    )
     problems: dict[str, list[int]] = {}
     shapes: dict[int, int] = {}
     sizes: Counter[tuple[int, int]] = Counter()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
 
 from mtlue._data.batches import Batch
+from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate, borrowed
+from mtlue._runtime.memory import BatchSize, out_of_memory
+from mtlue._tasks import CheckedTargets
 
 # Above what luck gives on the few hundred images that are looked at.
 _CHANCE = 0.05
+_LOOK = 64
 
 
 def check_loss(loss: object) -> BaseUELoss:
@@ -57,26 +61,39 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batc
     if isinstance(loss, SEP):
         surrogate = loss.last(surrogate)
     skills: list[float] = []
+    batch_size = BatchSize(_LOOK, quiet=True)
     with borrowed(surrogate.module, device=device, trainable=False), torch.no_grad():
-        for images, targets in itertools.islice(batches, 4):
-            try:
-                raw = surrogate.module(images)
-            except Exception as error:
-                raise ValueError(
-                    f"surrogate: failed on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}"
-                ) from error
-            outputs = surrogate.read(raw)
-            for name, task in surrogate.tasks.items():
-                try:
-                    skills.append(task.skill(outputs[name].float(), targets[name]))
-                except (RuntimeError, ValueError) as error:
-                    raise ValueError(
-                        f"surrogate output of task {name!r}: shape {tuple(outputs[name].shape)} does not fit labels of shape "
-                        f"{tuple(targets[name].shape)}: {error}"
-                    ) from error
+        for images, targets in batches:
+
+            def look(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
+                outputs = surrogate.read(_answer(surrogate.module, images[part]))
+                skills.extend(_skills(surrogate, outputs, part_of(targets, part)))
+
+            batch_size.run(len(images), look)
     if isinstance(loss, TAP | SEP) and sum(skills) / max(len(skills), 1) < _CHANCE:
         warnings.warn(
             f"surrogate: no better than chance on the clean data, it looks untrained; {type(loss).__name__} takes its signal "
             "from a surrogate that was trained on clean data",
             stacklevel=4,
         )
+
+
+def _answer(module: nn.Module, images: Tensor) -> object:
+    try:
+        return module(images)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        shape = tuple(images.shape)
+        raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}") from error
+
+
+def _skills(surrogate: Surrogate, outputs: dict[str, Tensor], targets: CheckedTargets) -> list[float]:
+    skills = []
+    for name, task in surrogate.tasks.items():
+        try:
+            skills.append(task.skill(outputs[name].float(), targets[name]))
+        except (RuntimeError, ValueError) as error:
+            shapes = f"shape {tuple(outputs[name].shape)} does not fit labels of shape {tuple(targets[name].shape)}"
+            raise ValueError(f"surrogate output of task {name!r}: {shapes}: {error}") from error
+    return skills

@@ -32,12 +32,13 @@ def train_surrogate(
     precision: torch.dtype,
 ) -> Tensor:
     """Take one step on each batch as the view shows it; return the mean loss, on the device."""
-    surrogate.module.train()
     losses: list[Tensor] = []
     for images, targets in batches:
 
         def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
             labels = part_of(targets, part)
+            # A single sample has no statistics of its own for batch normalisation.
+            surrogate.module.train(part.stop - part.start > 1)
             with autocast(images.device, precision):
                 loss = surrogate.loss(view(images[part], labels), labels)
             optimizer.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.io import write_png
+from torchvision.transforms.functional import to_pil_image
 
 from mtlue._protect.storage import Images
 from mtlue._tasks import Task, read_single, split_by_task
@@ -52,7 +52,7 @@ def export_folder(images: Images, dataset: Dataset[Any], tasks: Mapping[str, Tas
 
 def _write_image(image: Tensor, path: Path) -> None:
     if path.suffix == ".png":
-        write_png(image.contiguous(), str(path))
+        to_pil_image(image).save(path)
     else:
         _write_array(image, path)
 

@@ -17,6 +17,8 @@ from mtlue._runtime.files import write_bytes
 
 FORMAT = "mtlue protected images 1"
 MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin", "progress.json"
+#: What a call that is taken up again must have been given too.
+SETTINGS = "settings.json"
 
 
 class Images(Protocol):
@@ -119,17 +121,19 @@ class StoreWriter:
         """
         self.close()
         names = [IMAGES] if self.shape is not None else [IMAGES, SHAPES]
-        content = {
+        content: dict[str, Any] = {
             "format": FORMAT,
             **manifest,
             "length": self.count,
             "shape": self.shape,
             "files": {name: {"bytes": self._sizes[name], "sha256": _sha256(self.folder / name)} for name in names},
         }
+        content["sha256"] = _manifest_sha256(content)
         write_bytes(json.dumps(content, indent=2).encode(), self.folder / MANIFEST)
-        for extra in self.folder.iterdir():
-            if extra.name not in (*names, MANIFEST):
-                extra.unlink()
+        # The settings go last: without them a call with other arguments could take up what is left after a kill.
+        extras = [extra for extra in self.folder.iterdir() if extra.name not in (*names, MANIFEST)]
+        for extra in sorted(extras, key=lambda extra: (extra.name != PROGRESS, extra.name == SETTINGS)):
+            extra.unlink()
         os.replace(self.folder, path)
 
 
@@ -153,6 +157,8 @@ class StoredImages:
             self._length, shape, files = self.manifest["length"], self.manifest["shape"], self.manifest["files"]
             if self.manifest["format"] != FORMAT:
                 raise ValueError(f"its format is {self.manifest['format']!r}, expected {FORMAT!r}")
+            if self.manifest["sha256"] != _manifest_sha256(self.manifest):
+                raise ValueError(f"{MANIFEST} does not have the expected checksum: it was changed")
             self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
             for name in (IMAGES,) if shape is not None else (IMAGES, SHAPES):
                 self._check_file(name, files[name])
@@ -201,6 +207,11 @@ class StoredImages:
     def __getstate__(self) -> dict[str, Any]:
         """State without the map: a worker process makes its own instead of being sent every image."""
         return {**self.__dict__, "_map": None}
+
+
+def _manifest_sha256(content: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

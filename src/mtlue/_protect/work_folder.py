@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtlue._protect.storage import SETTINGS
 from mtlue._runtime.files import write_bytes
 
 
@@ -47,7 +48,7 @@ class WorkFolder:
             ValueError: they are not.
         """
         self.work.mkdir(parents=True, exist_ok=True)
-        file = self.work / "settings.json"
+        file = self.work / SETTINGS
         if not file.exists():
             write_bytes(json.dumps(settings).encode(), file)
             return

@@ -11,9 +11,21 @@ from torch import nn
 
 
 def choose_device(device: torch.device | str | None, module: nn.Module | None) -> torch.device:
-    """The device asked for; else that of a module's parameters; else CUDA, MPS or CPU, the first there is."""
+    """The device asked for; else that of a module's parameters; else CUDA, MPS or CPU, the first there is.
+
+    Raises:
+        TypeError: it is neither a device nor the name of one.
+        ValueError: there is no such device.
+    """
     if device is not None:
-        return torch.device(device)
+        try:
+            # A tensor on it: torch accepts the name of a device that is not there.
+            return torch.empty(0, device=device).device
+        except RuntimeError as error:
+            raise ValueError(f"device: {device!r} cannot be used: {error}") from error
+        except (TypeError, AssertionError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"device: expected a torch.device or a name such as 'cuda', got {device!r}: {error}") from error
     parameter = next(module.parameters(), None) if module is not None else None
     if parameter is not None:
         return parameter.device

@@ -71,10 +71,11 @@ def training_batch_size(step_of: Callable[[int], Callable[[], object]], device: 
 
 
 class BatchSize:
-    """A number of samples that is halved each time the device runs out of memory."""
+    """A number of samples that is halved each time the device runs out of memory, with a warning unless ``quiet``."""
 
-    def __init__(self, value: int) -> None:
+    def __init__(self, value: int, *, quiet: bool = False) -> None:
         self.value = value
+        self._quiet = quiet
 
     def run(self, count: int, step: Callable[[slice], None]) -> None:
         """Call ``step`` on slices that cover ``count`` samples, each of at most the batch size.
@@ -93,7 +94,8 @@ class BatchSize:
                 if not out_of_memory(error) or size == 1:
                     raise
                 self.value = size // 2
-                warnings.warn(f"out of memory with {size} samples a batch: going on with {self.value}", stacklevel=3)
+                if not self._quiet:
+                    warnings.warn(f"out of memory with {size} samples a batch: going on with {self.value}", stacklevel=3)
                 # The traceback holds the tensors of the step that failed.
                 del error
                 if torch.cuda.is_available():

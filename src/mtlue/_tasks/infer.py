@@ -38,7 +38,8 @@ class LabelSurvey:
             except (TypeError, ValueError, RuntimeError):
                 raise TypeError(f"task {name!r}: expected a number or an array, got {label!r}") from None
             self._shapes.setdefault(name, tuple(values.shape))
-            fractional = values.is_floating_point() and not torch.equal(values, values.round())
+            # A class may come as 1.0; a map of floats is one of readings, also where they are whole.
+            fractional = values.is_floating_point() and (values.ndim > 1 or not torch.equal(values, values.round()))
             self._is_float[name] = self._is_float.get(name, False) or fractional
             if not fractional and values.numel():
                 self._largest[name] = max(self._largest.get(name, 0), int(values.max()))
