@@ -1,0 +1,74 @@
+"""Training where memory runs out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mtlue
+from snapshots import equal, snapshot
+
+QUIET: dict[str, Any] = {"batch_size": 8, "precision": torch.float32, "progress": False}
+
+
+class Tight(nn.Module):
+    """Answers for ``number`` by brightness and for ``front``; runs out of memory with more than 4 images."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(48))
+        self.limit = limit
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if len(images) > self.limit:
+            raise torch.OutOfMemoryError(f"CUDA out of memory for {len(images)} images")
+        bright = images.flatten(1).mean(dim=1, keepdim=True)
+        return bright * self.weight, bright.expand(-1, 2) * torch.tensor([1.0, -1.0])
+
+
+@pytest.mark.parametrize("where", ["loss", "module"])
+def test_running_out_of_memory_halves_the_batch(canvases: Any, make_generator: Any, where: str) -> None:
+    seen: list[list[int]] = []
+    called: list[int] = []
+
+    class Greedy(mtlue.BaseUELoss):
+        trains_surrogate = False
+
+        def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+            called.append(len(images))
+            if where == "loss" and len(images) > 4:
+                raise torch.OutOfMemoryError("out of memory")
+            value = surrogate.loss(images, targets)
+            seen.append(targets["number"].tolist())
+            return value
+
+    dataset = [(image, {"number": index, "front": target["front"]}) for index, (image, target) in enumerate(canvases)]
+    generator = make_generator({"number": 48, "front": 2})
+    model = Tight(4 if where == "module" else 1000)
+    with pytest.warns(UserWarning, match="out of memory") as caught:
+        history = mtlue.fit(
+            generator, dataset, model, loss=Greedy(), epochs=3, batch_size=16, precision=torch.float32, progress=False
+        )
+    told = [str(warning.message) for warning in caught]
+    assert told == [f"out of memory with {size} samples a batch: going on with {size // 2}" for size in (16, 8)]
+    assert len(history) == 3
+    assert max(len(batch) for batch in seen) == 4
+    assert Counter(itertools.chain.from_iterable(seen)) == dict.fromkeys(range(48), 3)
+    # What was halved stays halved.
+    assert called == [16, 8] + [4] * 36
+
+
+def test_one_sample_that_does_not_fit_is_an_error(canvases: Any, make_generator: Any, net: nn.Module) -> None:
+    class Full(mtlue.TAP):
+        def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+            raise torch.OutOfMemoryError("out of memory")
+
+    before = snapshot(net)
+    with pytest.warns(UserWarning, match="out of memory"), pytest.raises(torch.OutOfMemoryError):
+        mtlue.fit(make_generator(), canvases, net, loss=Full(), epochs=1, **QUIET)
+    assert equal(snapshot(net), before)
