@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 import mtlue
 from multi_fashion import MultiFashion
-from victim import Training, accuracies, random_shift, train
+from victim import SmallResNet, accuracies, random_shift, train
 
 mpl.use("Agg")
 from matplotlib import pyplot  # only after the choice of a backend that needs no screen
@@ -28,7 +28,7 @@ from matplotlib import pyplot  # only after the choice of a backend that needs n
 EPSILON = 8 / 255
 TASKS = MultiFashion.tasks
 SETS = ("clean", "random noise", "protected")
-VICTIM_EPOCHS, SURROGATE_EPOCHS = 8, 4
+VICTIM_EPOCHS, SURROGATE_EPOCHS = 6, 2
 
 
 class RandomNoise(Dataset[tuple[Tensor, dict[str, int]]]):
@@ -46,23 +46,24 @@ class RandomNoise(Dataset[tuple[Tensor, dict[str, int]]]):
         return self._images[index], self._dataset[index][1]
 
 
-def base_loss(name: str, surrogate: Training) -> mtlue.BaseUELoss:
-    """The base loss by its name."""
+def surrogate_and_loss(name: str, clean: MultiFashion, *, seed: int) -> tuple[torch.nn.Module, mtlue.BaseUELoss]:
+    """What the generator is trained against: EM trains a new network along the way, TAP and SEP need one that has learned."""
     if name == "em":
-        return mtlue.EM()
-    return mtlue.TAP() if name == "tap" else mtlue.SEP(surrogate.states)
+        return SmallResNet(TASKS), mtlue.EM()
+    # Few epochs on purpose: what a network learns first is what a victim takes first.
+    training = train(clean, TASKS, epochs=SURROGATE_EPOCHS, seed=seed, keep=15)
+    return training.model, mtlue.TAP() if name == "tap" else mtlue.SEP(training.states)
 
 
 def protect(clean: MultiFashion, *, loss: str, epochs: int, seed: int) -> tuple[mtlue.ProtectedDataset[Tensor], mtlue.History]:
     """Train a generator, and protect the set with it."""
-    # Few epochs on purpose: a surrogate that is not yet sure of itself leaves the generator more to learn from.
-    surrogate = train(clean, TASKS, epochs=SURROGATE_EPOCHS, seed=seed, keep=15)
+    surrogate, chosen_loss = surrogate_and_loss(loss, clean, seed=seed)
     generator = mtlue.UEGenerator(TASKS, (1, 32, 32), epsilon=EPSILON, width=16)
     history = mtlue.fit(
         generator,
         clean,
-        surrogate.model,
-        loss=base_loss(loss, surrogate),
+        surrogate,
+        loss=chosen_loss,
         epochs=epochs,
         batch_size=64,
         learning_rate=3e-3,
