@@ -28,7 +28,7 @@ from matplotlib import pyplot  # only after the choice of a backend that needs n
 EPSILON = 8 / 255
 TASKS = MultiFashion.tasks
 SETS = ("clean", "random noise", "protected")
-VICTIM_EPOCHS, SURROGATE_EPOCHS = 6, 2
+VICTIM_EPOCHS, SURROGATE_EPOCHS = 8, 2
 
 
 class RandomNoise(Dataset[tuple[Tensor, dict[str, int]]]):
@@ -149,11 +149,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output", help="folder for what is written")
     parser.add_argument("--loss", choices=("em", "tap", "sep"), default="tap", help="base loss (default: tap)")
     parser.add_argument("--epochs", type=int, default=12, help="epochs of the generator (default: 12)")
+    parser.add_argument("--contrast", type=float, default=0.4, help="contrast of the canvases, in (0, 1] (default: 0.4)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     started = time.monotonic()
 
-    clean, test = MultiFashion(4000, train=True), MultiFashion(2000, train=False, seed=1)
+    clean = MultiFashion(4000, train=True, contrast=arguments.contrast)
+    test = MultiFashion(2000, train=False, seed=1, contrast=arguments.contrast)
     print(f"Protecting {len(clean)} images with MTL-UE-{arguments.loss.upper()} at {255 * EPSILON:.0f}/255 ...")
     torch.manual_seed(arguments.seed)
     protected, history = protect(clean, loss=arguments.loss, epochs=arguments.epochs, seed=arguments.seed)
@@ -170,6 +172,7 @@ def main() -> None:
     figures = {
         "loss": arguments.loss,
         "epochs": arguments.epochs,
+        "contrast": arguments.contrast,
         "seed": arguments.seed,
         "rows": rows,
         "history": history.to_rows(),
