@@ -170,18 +170,21 @@ class UEGenerator(nn.Module):
         embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
         return torch.where(task.missing(target).reshape(-1, 1, 1, 1), mean.to(embedding.dtype), embedding)
 
-    @contextmanager
-    def reuse_tables(self) -> Iterator[None]:
-        """While this context lasts, compute the decoder's view of the tables once and not at each call.
-
-        For generating without gradients; the parameters must not change inside. Tables of more than a gigabyte are left as
-        they are.
-        """
+    def spread_tables(self) -> Tensor | None:
+        """The decoder's view of all class embeddings, for `reuse_tables`; None without any, or over a gigabyte."""
         rows = sum(task.num_embeddings for task in self.embeddings.tasks.values())
         entries = rows * self.width * (self.image_shape[1] + 1) * (self.image_shape[2] + 1)
-        if rows and entries <= 2**28 and not torch.is_grad_enabled():
-            tables: dict[int, Tensor] = {self._position[name]: table for name, table in self.embeddings.items()}
-            self._reused_spread = self.decoder.spread(tables)
+        if not 0 < entries <= 2**28:
+            return None
+        return self.decoder.spread({self._position[name]: table for name, table in self.embeddings.items()})
+
+    @contextmanager
+    def reuse_tables(self, spread: Tensor | None) -> Iterator[None]:
+        """While this context lasts, take the decoder's view of the tables from `spread_tables` and not anew at each call.
+
+        For generating without gradients; the parameters must not change inside.
+        """
+        self._reused_spread = spread
         try:
             yield
         finally:

@@ -65,8 +65,9 @@ def protected_images(
         generator=torch.Generator(),
     )
     smaller = BatchSize(batch_size)
-    # Autocast keeps the weights in bfloat16 from batch to batch: here they do not change.
-    with torch.no_grad(), autocast(device, precision), generator.reuse_tables():
+    with torch.no_grad(), autocast(device, precision):
+        tables = generator.spread_tables()
+    with generator.reuse_tables(tables):
         for originals, images, targets in loader:
             done: list[Tensor] = []
 
@@ -80,7 +81,9 @@ def protected_images(
             ) -> None:
                 labels = CheckedTargets({name: target[part] for name, target in targets.items()}).to(device)
                 unit = to_unit_floats(images[part].to(device))
-                deltas = generator(unit, labels, protected_tasks=protected_tasks).cpu()
+                # Only here: what the user's data set computes, and what becomes of the images, is none of our business.
+                with torch.no_grad(), autocast(device, precision):
+                    deltas = generator(unit, labels, protected_tasks=protected_tasks).cpu()
                 for clean, delta in zip(originals[part], deltas, strict=True):
                     chosen = selected[first + len(done)]
                     own = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
