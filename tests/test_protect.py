@@ -221,3 +221,28 @@ def test_protect_with_nothing_but_a_data_set(canvases: Any, samples: int, batch_
     assert safe.epsilon == 8 / 255
     assert all(0 < int((a - b).abs().max()) <= 8 for a, b in zip(stored(safe), clean(canvases), strict=False))
     assert [target for _, target in safe] == [target for _, target in canvases[:samples]]
+
+
+def test_the_users_data_set_computes_as_it_would_elsewhere(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    seen: set[tuple[bool, bool]] = set()
+
+    class Watching(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return len(canvases)
+
+        def __getitem__(self, index: int) -> Any:
+            seen.add((torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()))
+            return canvases[index]
+
+    settings = {**QUIET, "precision": torch.bfloat16}
+    mtlue.protect(Watching(), surrogate=net, loss=mtlue.EM(), generator=make_generator(), epochs=1, **settings)
+    assert {autocast for autocast, _ in seen} == {False}
+    seen.clear()
+    mtlue.protect(Watching(), generator=make_generator(trained=True), **settings)
+    assert seen == {(False, True)}
+
+
+def test_a_budget_below_one_level_is_told(canvases: Any, make_generator: Any) -> None:
+    with pytest.warns(UserWarning, match="epsilon"):
+        safe = mtlue.protect(canvases, generator=make_generator(trained=True, epsilon=0.9 / 255), **QUIET)
+    assert all(torch.equal(*pair) for pair in zip(stored(safe), clean(canvases), strict=True))

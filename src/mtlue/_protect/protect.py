@@ -21,6 +21,7 @@ from mtlue._generator import UEGenerator
 from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate
 from mtlue._protect.identity import labels_digest
 from mtlue._protect.protected_dataset import ProtectedDataset
+from mtlue._protect.rounding import largest_level
 from mtlue._protect.stages import Call, train_models, write_images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import check_single_process, choose_device, choose_precision
@@ -98,6 +99,10 @@ def protect(
     protected = check_protected_tasks(protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon, trains=surrogate is not None or loss is not None)
+    if not largest_level(epsilon):
+        warnings.warn(
+            f"epsilon: {epsilon:.4g} is less than one level of 1/255: nothing is left of it once stored", stacklevel=2
+        )
     folders = WorkFolder.claim(path)
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
     if generator is not None:
