@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# The examples are no package: they are read where they lie.
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
+
 from quickstart import table
 
 ROOT = Path(__file__).parent.parent
