@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 import mtlue
@@ -15,6 +16,10 @@ from multi_fashion import MultiFashion
 
 # What is this small costs more to divide among threads than to compute.
 torch.set_num_threads(1)
+
+# A busy machine is slow, not wrong.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 Samples = list[tuple[Tensor, dict[str, int]]]
 TASKS = {"shoe": 2, "front": 2}

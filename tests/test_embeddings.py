@@ -24,7 +24,7 @@ def test_forward_lays_the_rows_of_the_labels_side_by_side() -> None:
         assert torch.equal(embeddings[sample], torch.cat(rows))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_missing_and_unprotected_labels_get_the_mean_embedding(data: st.DataObject) -> None:
     classes = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))

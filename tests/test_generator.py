@@ -42,7 +42,7 @@ def test_the_generator_of_the_paper_has_its_number_of_parameters() -> None:
     assert counts == {"encoder": 675_392, "decoder": 842_755, "embeddings": 1_568_000, "embedders": 0, "all": 3_086_147}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     size=st.tuples(st.integers(2, 20), st.integers(2, 20)),
     image_size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
@@ -111,7 +111,7 @@ def test_images_of_any_float_type_give_float32(dtype: torch.dtype) -> None:
     torch.testing.assert_close(delta, generator(images.to(dtype).float(), targets), atol=1e-5, rtol=0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(6)))
 def test_a_perturbation_depends_on_its_own_sample_alone(order: list[int]) -> None:
     generator = make()
@@ -174,7 +174,7 @@ def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path, how: str)
     assert not trap.path.exists()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=40))
 def test_a_file_of_anything_else_is_a_value_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "anything.pt"

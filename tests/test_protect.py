@@ -51,7 +51,7 @@ def test_every_whole_level_is_kept() -> None:
         assert add_in_levels(torch.zeros(1, dtype=torch.uint8), bound, level / 255).item() == level
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 255), st.floats(-1, 1, width=32), st.floats(1e-4, 1.0))
 def test_rounding_is_towards_the_clean_image_and_within_budget(level: int, delta: float, epsilon: float) -> None:
     new = add_in_levels(torch.tensor([level], dtype=torch.uint8), torch.tensor([delta]), epsilon).item() - level

@@ -85,7 +85,7 @@ def test_cosines_are_not_rounded_under_autocast() -> None:
     assert values == (mtlue.intra_er(tables), mtlue.inter_er(tables))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(classes=st.lists(st.integers(1, 5), min_size=1, max_size=4), seed=st.integers(0, 99), data=st.data())
 def test_invariants(classes: list[int], seed: int, data: st.DataObject) -> None:
     """In range; no change by a positive scale of any embedding, the order of tasks or of classes; inter also by the sign."""
