@@ -1,10 +1,12 @@
-"""Makes the paper's tables and figures for classification, small on two cores or as large as the paper.
+"""Makes the paper's tables and figures, small on two cores or as large as the paper.
 
 Each cell is one victim, trained and measured once and kept under a hash of all that determines it: a run can be stopped and
-goes on, tables share cells, and what was not run says so. ``--scale small`` needs the avatars that ``make_avatars.py`` of
-``sets`` draws; ``--scale paper`` needs the folders of CelebA and UTKFace.
+goes on, tables share cells, and what was not run says so. ``--scale small`` needs the avatars and the rooms that
+``make_avatars.py`` and ``make_rooms.py`` of ``sets`` draw; ``--scale paper`` needs the folders of CelebA, UTKFace and NYUv2.
+Tables 4, 9, 13, 14 and 15 are those of label maps.
 
     python benchmarks/paper_tables.py --table 2 12 --avatars FOLDER --work FOLDER --jobs 2
+    python benchmarks/paper_tables.py --table 4 "4 single-task" --rooms FOLDER --work FOLDER --jobs 2
 
 A loss and a victim of your own enter all tables with ``--plugin FILE``; see ``examples/own_method.py``.
 """
@@ -16,6 +18,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -24,13 +27,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 # The examples are no package: they are read where they lie.
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 
-from paper.layout import to_markdown, to_rows
+from paper.dense_tables import make_dense_tables
+from paper.layout import METRIC, to_markdown, to_rows
 from paper.pictures import PICTURES
-from paper.scales import SCALES
+from paper.scales import DENSE_SCALES, SCALES, Scale
 from paper.specs import Victim
 from paper.store import Store
 from paper.table import Sets, Table
@@ -43,17 +48,40 @@ TASKS = ("left", "right", "front")
 #: Of CelebA's forty, those that have single-task victims.
 FACES = ("Male", "Smiling", "Young", "Eyeglasses")
 SETS = {
-    "small": Sets("avatars", "multi-fashion", TASKS, ("hat", "eyewear", "dark_skin", "dark_hair"), "multi-fashion", TASKS),
-    "paper": Sets("celeba", "utkface", ("age", "race", "gender"), FACES, "celeba", FACES),
+    "small": Sets(
+        binary="avatars",
+        few="multi-fashion",
+        few_tasks=TASKS,
+        single=("hat", "eyewear", "dark_skin", "dark_hair"),
+        main="multi-fashion",
+        main_tasks=TASKS,
+        dense="rooms",
+    ),
+    "paper": Sets(
+        binary="celeba",
+        few="utkface",
+        few_tasks=("age", "race", "gender"),
+        single=FACES,
+        main="celeba",
+        main_tasks=FACES,
+        dense="nyuv2",
+    ),
 }
 BACKBONES = {"small": ("vgg", "densenet", "vit"), "paper": ("resnet50", "vgg16_bn", "densenet121", "vit_b_16")}
+DENSE_BACKBONES = {
+    "small": ("wide-unet", "dilated-resnet", "dilated-wide"),
+    "paper": ("resnet101", "resnet152", "wide_resnet50_2"),
+}
+#: What the architectures of table 15 are made of.
+DENSE_RESNET = {"small": "dilated-resnet", "paper": "resnet18"}
+FOLDERS = ("avatars", "rooms", "celeba", "utkface", "nyuv2")
 
 
-def make_workshop(arguments: argparse.Namespace) -> Workshop:
-    """The workshop of a run, with what a plugin adds."""
-    folders = {name: getattr(arguments, name) for name in ("avatars", "celeba", "utkface") if getattr(arguments, name)}
+def make_workshop(arguments: argparse.Namespace, scale: Scale, *, hook: str) -> Workshop:
+    """A workshop at a scale, with what the function ``hook`` of a plugin adds."""
+    folders = {name: getattr(arguments, name) for name in FOLDERS if getattr(arguments, name)}
     store = Store(arguments.work, arguments.results / arguments.scale / "cells.json")
-    workshop = Workshop(SCALES[arguments.scale], store, folders)
+    workshop = Workshop(scale, store, folders)
     for plugin in arguments.plugin:
         if not plugin.is_file():
             raise SystemExit(f"--plugin: there is no file {plugin}")
@@ -63,7 +91,8 @@ def make_workshop(arguments: argparse.Namespace) -> Workshop:
         module = importlib.util.module_from_spec(spec)
         sys.modules[plugin.stem] = module
         spec.loader.exec_module(module)
-        module.add_to(workshop)
+        if hasattr(module, hook):
+            getattr(module, hook)(workshop)
         workshop.digest = hashlib.sha256((workshop.digest + plugin.read_text()).encode()).hexdigest()
     return workshop
 
@@ -93,12 +122,18 @@ def fill(workshop: Workshop, victims: Sequence[Victim], *, until: float) -> int:
                     failed.add(name)
                 else:
                     workshop.store.put(name, record)
-                    mean = sum(each["balanced_accuracy"] for each in record["metrics"].values()) / len(record["metrics"])
-                    print(f"{time.strftime('%H:%M:%S')} {name} {_label(victim)}: {100 * mean:.1f}", flush=True)
+                    print(f"{time.strftime('%H:%M:%S')} {name} {_label(victim)}: {_figures(record)}", flush=True)
         if len(busy) == len(left):
             time.sleep(2)
         left = busy
     return len(failed)
+
+
+def _figures(record: dict[str, Any]) -> str:
+    metrics = record["metrics"]
+    if all(METRIC in each for each in metrics.values()):
+        return f"{100 * statistics.fmean(each[METRIC] for each in metrics.values()):.1f}"
+    return ", ".join(f"{name} {value:.3g}" for each in metrics.values() for name, value in each.items())
 
 
 def _label(victim: Victim) -> str:
@@ -137,7 +172,7 @@ def write(workshop: Workshop, tables: Sequence[Table], seeds: int, scale: str, f
             "cells": {"done": len(done), "all": len(victims)},
             "rows": {row: {title: number and asdict(number) for title, number in each.items()} for row, each in rows.items()},
         }
-        name = table.name if table.name.startswith("figure") else f"table {table.name}"
+        name = f"table {table.name}" if table.name[0].isdigit() else table.name
         path = folder / f"{name.replace(' ', '-')}.json"
         path.write_text(json.dumps(content, indent=1) + "\n")
         path.with_suffix(".md").write_text(to_markdown(workshop, table, seeds, caption(workshop, table, seeds, scale)))
@@ -147,6 +182,15 @@ def write(workshop: Workshop, tables: Sequence[Table], seeds: int, scale: str, f
 def caption(workshop: Workshop, table: Table, seeds: int, scale: str) -> str:
     """What a reader has to know of the sizes."""
     names = list(dict.fromkeys(victim.protection.data.name for victim in table.victims(1)))
+    if names == [SETS[scale].dense]:
+        sizes = workshop.scale.sets[names[0]]
+        return (
+            "On clean test images: mean IoU and pixel accuracy in percent (the lower, the better protected), absolute error of "
+            "depth in metres and relative one, mean and median angle between normals in degrees (the higher, the better "
+            "protected); in brackets the figure over that of the same victim of clean images; "
+            f"{seeds} seed{'s' if seeds > 1 else ''} at most. Scale: {names[0]}: {sizes.train or 'all'} training images, "
+            f"generator {sizes.generator_epochs} epochs, victims {sizes.victim_epochs} epochs."
+        )
     parts = []
     for name in names:
         sizes = workshop.scale.sets[name]
@@ -164,8 +208,8 @@ def caption(workshop: Workshop, table: Table, seeds: int, scale: str) -> str:
     return f"{shown}{seeds} seed{'s' if seeds > 1 else ''} at most. Scale: {'; '.join(parts)}."
 
 
-def main() -> None:
-    """Run from the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", nargs="*", default=[], help="numbers of tables; 'figure 5' for that of figures 2 and 5")
     parser.add_argument(
@@ -182,28 +226,43 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no cell after so many minutes")
     parser.add_argument("--plugin", type=Path, nargs="*", default=[], help="Python files that add losses and victims")
     parser.add_argument("--avatars", type=Path, help="folder of the drawn avatars")
+    parser.add_argument("--rooms", type=Path, help="folder of the rendered rooms")
     parser.add_argument("--celeba", type=Path, help="folder of CelebA")
     parser.add_argument("--utkface", type=Path, help="folder of UTKFace")
+    parser.add_argument("--nyuv2", type=Path, help="folder of NYUv2")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = make_parser()
     arguments = parser.parse_args()
-    workshop = make_workshop(arguments)
-    tables = make_tables(
-        SETS[arguments.scale],
-        added=tuple(workshop.losses),
-        backbones=BACKBONES[arguments.scale],
-        own_backbones=tuple(workshop.models),
+    workshop = make_workshop(arguments, SCALES[arguments.scale], hook="add_to")
+    dense_workshop = make_workshop(arguments, DENSE_SCALES[arguments.scale], hook="add_to_dense")
+    sets = SETS[arguments.scale]
+    classification = make_tables(
+        sets, added=tuple(workshop.losses), backbones=BACKBONES[arguments.scale], own_backbones=tuple(workshop.models)
     )
+    dense = make_dense_tables(
+        sets,
+        added=tuple(dense_workshop.losses),
+        backbones=DENSE_BACKBONES[arguments.scale],
+        own_backbones=tuple(dense_workshop.models),
+        resnet=DENSE_RESNET[arguments.scale],
+    )
+    tables = {**classification, **dense}
     unknown = [name for name in arguments.table if name not in tables]
     if unknown:
         parser.error(f"--table: unknown {unknown}; there are {list(tables)}")
-    methods = {row for table in tables.values() for row in table.rows}
+    methods = {victim.protection.method for table in tables.values() for victim in table.victims(1)}
     unknown = [name for name in arguments.methods if name not in methods]
     if unknown:
         parser.error(f"--methods: unknown {unknown}; there are {sorted(methods)}")
-    chosen = [tables[name] for name in arguments.table]
-    victims = list(dict.fromkeys(victim for table in chosen for victim in table.victims(arguments.seeds)))
-    if arguments.methods:
-        victims = [victim for victim in victims if victim.protection.method in arguments.methods]
+    work = [
+        (each, [kind[name] for name in arguments.table if name in kind])
+        for each, kind in ((workshop, classification), (dense_workshop, dense))
+    ]
     until = time.monotonic() + 60 * arguments.minutes
     if arguments.jobs > 1 and not arguments.worker:
         command = [sys.executable, *sys.argv, "--worker"]
@@ -212,12 +271,18 @@ def main() -> None:
         failed = sum(worker.wait() != 0 for worker in workers)
     else:
         warnings.filterwarnings("ignore", message=".*surrogate.*chance.*")
-        failed = fill(workshop, victims, until=until)
+        failed = 0
+        for each, chosen in work:
+            victims = list(dict.fromkeys(victim for table in chosen for victim in table.victims(arguments.seeds)))
+            if arguments.methods:
+                victims = [victim for victim in victims if victim.protection.method in arguments.methods]
+            failed += fill(each, victims, until=until)
     if not arguments.worker:
         folder = arguments.results / arguments.scale
-        write(workshop, chosen, arguments.seeds, arguments.scale, folder)
+        for each, chosen in work:
+            write(each, chosen, arguments.seeds, arguments.scale, folder)
         for name in arguments.figure:
-            PICTURES[name](workshop, SETS[arguments.scale], folder)
+            PICTURES[name](workshop, sets, folder)
     sys.exit(1 if failed else 0)
 
 

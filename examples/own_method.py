@@ -1,7 +1,7 @@
-"""A loss and a victim of your own, in the tables beside the published ones.
+"""A loss and victims of your own, in the tables beside the published ones.
 
 Give this file to ``benchmarks/paper_tables.py --plugin examples/own_method.py``: the loss becomes a row of every table of
-methods, the victim a column of the table of transfer.
+methods, a victim a column of the table of transfer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,27 @@ class Pixels(nn.Module):
         return {name: head(hidden) for name, head in self.heads.items()}
 
 
+class TwoLayers(nn.Module):
+    """A victim that answers each pixel from the 7x7 around it."""
+
+    def __init__(self, tasks: dict[str, Any]) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.LazyConv2d(32, 7, padding=3), nn.ReLU())
+        self.heads = nn.ModuleDict({name: nn.Conv2d(32, task.output_channels, 1) for name, task in tasks.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Maps by task."""
+        hidden = self.hidden(images)
+        return {name: head(hidden) for name, head in self.heads.items()}
+
+
 def add_to(workshop: Any) -> None:
-    """Called with the workshop that makes the tables."""
+    """Called with the workshop that makes the tables of classification."""
     workshop.losses["MTL-UE-Confuse"] = Confuse
     workshop.models["pixels"] = Pixels
+
+
+def add_to_dense(workshop: Any) -> None:
+    """Called with the workshop that makes the tables of label maps."""
+    workshop.losses["MTL-UE-Confuse"] = Confuse
+    workshop.models["two-layers"] = TwoLayers

@@ -151,6 +151,18 @@ class Unknown(mtlue.Task):
         return target.isnan()
 
 
+def test_labels_of_some_tasks_move_as_those_of_all() -> None:
+    images, targets = batch(6)
+    augment = RandomZoomFlip(TASKS)
+    moved = []
+    for given in (targets, {"depth": targets["depth"]}):
+        torch.manual_seed(3)
+        moved.append(augment(images, given))
+    assert list(moved[1][1]) == ["depth"]
+    assert torch.equal(moved[0][0], moved[1][0])
+    assert torch.equal(moved[0][1]["depth"], moved[1][1]["depth"])
+
+
 def test_wrong_input_is_named() -> None:
     images, targets = batch(2)
     augment = RandomZoomFlip(TASKS)
@@ -162,8 +174,9 @@ def test_wrong_input_is_named() -> None:
         augment(images.byte(), targets)
     with pytest.raises(ValueError, match=r"images: expected shape \(B, C, H, W\), got \(3, 12, 24\)"):
         augment(images[0], targets)
-    with pytest.raises(ValueError, match="targets: missing 'depth'"):
-        augment(images, {name: target for name, target in targets.items() if name != "depth"})
+    for wrong_names in ({}, {**targets, "pose": targets["depth"]}):
+        with pytest.raises(ValueError, match=r"targets: expected those of \['.*'\] or of some of them, got"):
+            augment(images, wrong_names)
     for name, wrong in (
         ("depth", targets["depth"][..., 1:]),
         ("depth", targets["depth"][0]),

@@ -150,7 +150,9 @@ def test_label_maps_take_no_part_in_the_fit() -> None:
         defense.prepare(data, tasks, seed=0)
         fits.append(defense.weights)
     assert torch.equal(*fits)
-    with pytest.raises(ValueError, match="tasks: OrthogonalProjection fits labels of the whole image"):
+    with pytest.raises(
+        ValueError, match=r"defense: OrthogonalProjection fits labels of the whole image, .* labels of \['depth'\]"
+    ):
         OrthogonalProjection(device=CPU).prepare(data, {"depth": mtlue.Depth()}, seed=0)
 
 

@@ -80,9 +80,9 @@ def test_cutout_hides_a_square_under_the_mean_colour() -> None:
 def test_strong_augmentation_refuses_label_maps() -> None:
     defense = StrongAugmentation()
     dense = {"age": 5, "parts": mtlue.Segmentation(4), "depth": mtlue.Depth(), "up": mtlue.SurfaceNormals()}
-    defense.prepare([], resolve_tasks({"age": 3}), seed=0)
+    defense.check_tasks(resolve_tasks({"age": 3}))
     with pytest.raises(ValueError, match="StrongAugmentation moves pixels, and the labels of \\['parts', 'depth', 'up'\\]"):
-        defense.prepare([], resolve_tasks(dense), seed=0)
+        defense.check_tasks(resolve_tasks(dense))
 
 
 def test_wrong_arguments() -> None:

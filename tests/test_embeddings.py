@@ -129,14 +129,3 @@ def test_a_dense_embedder_has_the_nine_convolutions_of_the_encoder() -> None:
     convolutions = [module for module in embedder.modules() if isinstance(module, torch.nn.Conv2d)]
     assert sorted(module.kernel_size for module in convolutions) == [(1, 1)] + [(3, 3)] * 9
     assert sum(parameter.numel() for parameter in embedder.parameters()) == 675_392
-
-
-def test_a_dense_embedder_keeps_the_running_mean_of_its_embeddings_in_training_only() -> None:
-    torch.manual_seed(0)
-    embedder = mtlue.DenseEmbedder(1, width=2)
-    expected = torch.zeros(4)
-    for _ in range(3):
-        expected = 0.9 * expected + 0.1 * embedder(torch.rand(3, 1, 6, 6)).mean(dim=(0, 2, 3))
-    embedder.eval()(torch.rand(3, 1, 6, 6))
-    torch.testing.assert_close(embedder.mean_embedding.flatten(), expected.detach())
-    assert "mean_embedding" in embedder.state_dict()

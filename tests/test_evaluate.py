@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy
 
 import mtlue
+from mtlue._tasks.maps import RegressionMap
 from mtlue.evaluation import SelectedTasks, evaluate, residual_learnability
 
 
@@ -86,27 +87,27 @@ def test_what_cannot_be_measured_is_nan() -> None:
     assert all(math.isnan(value) for value in none["a"].values())
 
 
-def test_another_kind_of_task_gets_its_mean_loss() -> None:
-    depth = torch.rand(3, 1, 2, 2) + 0.5
-    depth[2] = 0  # no reading at all
-    dataset = [(image, {"depth": target}) for image, target in zip(torch.zeros(3, 1, 2, 2), depth, strict=True)]
-    net = nn.Conv2d(1, 1, 1)
-    with torch.no_grad():
-        net.weight.zero_()
-        torch.nn.init.constant_(net.bias, 1.0)  # type: ignore[arg-type]
-    found = evaluate(net, dataset, tasks={"depth": mtlue.Depth()}, batch_size=2, precision=torch.float32)  # type: ignore[arg-type]
-    expected = (depth[0] - 1).abs().mean() / 2 + (depth[1] - 1).abs().mean() / 2
-    assert found["depth"]["loss"] == pytest.approx(float(expected))
+class Heat(RegressionMap):
+    """A kind of task that nothing is known of."""
+
+    @property
+    def label_channels(self) -> int:
+        return 1
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        observed = self.observed(target)
+        return ((output - target).square() * observed).sum() / observed.sum().clamp_min(1)
 
 
-def test_the_mean_loss_does_not_depend_on_the_batch_size() -> None:
-    depth = torch.zeros(2, 1, 1, 4)
-    depth[0] = 1.0
-    depth[1, ..., 0] = 3.0  # a single reading
-    dataset = [(image, {"depth": target}) for image, target in zip(torch.zeros(2, 1, 1, 4), depth, strict=True)]
+def test_another_kind_of_task_gets_the_mean_of_its_loss_over_samples_whatever_the_batch_size() -> None:
+    heat = torch.zeros(3, 1, 1, 4)
+    heat[0] = 1.0
+    heat[1, ..., 0] = 3.0  # a single reading; the third has none at all
+    dataset = [(image, {"heat": target}) for image, target in zip(torch.zeros(3, 1, 1, 4), heat, strict=True)]
     net = nn.Conv2d(1, 1, 1, bias=False)
-    found = [evaluate(net, dataset, tasks={"depth": mtlue.Depth()}, batch_size=size)["depth"]["loss"] for size in (1, 2)]  # type: ignore[arg-type]
-    assert found == [2.0, 2.0]
+    for size in (1, 2, 3):
+        found = evaluate(net, dataset, tasks={"heat": Heat()}, batch_size=size, precision=torch.float32)  # type: ignore[arg-type]
+        assert found == {"heat": {"loss": (1.0 + 9.0) / 2}}
 
 
 def test_a_surrogate_of_other_tasks_is_refused() -> None:
@@ -129,6 +130,10 @@ def test_residual_learnability(protected: float, expected: float) -> None:
     assert residual_learnability(protected, 0.8, 0.1) == pytest.approx(expected)
     assert math.isnan(residual_learnability(protected, 0.1, 0.1))
     assert math.isnan(residual_learnability(protected, 0.05, 0.1))
+    # An error of 2 by chance and of 1 when learned from clean images.
+    assert residual_learnability(2.0 - expected, 1.0, 2.0, lower_is_better=True) == pytest.approx(expected)
+    assert math.isnan(residual_learnability(0.5, 2.0, 2.0, lower_is_better=True))
+    assert math.isnan(residual_learnability(0.5, 2.1, 2.0, lower_is_better=True))
 
 
 @pytest.mark.parametrize(

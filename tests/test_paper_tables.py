@@ -15,10 +15,11 @@ import torch
 
 import mtlue
 import paper_tables
-from paper.images import classes_of
+from paper.dense_tables import make_dense_tables
 from paper.layout import to_markdown, value
 from paper.methods import METHODS, SHORTCUTS, WithoutEmbeddings, WithoutLatent, perturbed
-from paper.scales import SCALES, SMALL, Scale, SetScale
+from paper.readers import DENSE, classes_of
+from paper.scales import DENSE_SCALES, SCALES, SMALL, Scale, SetScale
 from paper.specs import Data, Protection, Victim, key
 from paper.store import Store
 from paper.tables import make_tables
@@ -248,11 +249,14 @@ def test_every_scale_has_all_tables(scale: str) -> None:
     tables = make_tables(paper_tables.SETS[scale], backbones=paper_tables.BACKBONES[scale])
     names = {victim.protection.data.name for table in tables.values() for victim in table.victims(1)}
     assert names == set(SCALES[scale].sets)
+    dense = make_dense_tables(paper_tables.SETS[scale], resnet=paper_tables.DENSE_RESNET[scale])
+    names = {victim.protection.data.name for table in dense.values() for victim in table.victims(1)}
+    assert names == set(DENSE_SCALES[scale].sets) <= DENSE
 
 
 def test_every_table_has_the_control_and_cells_at_the_small_scale() -> None:
     tables = make_tables(SETS, backbones=("vgg",), own_backbones=("mine",), added=("MTL-UE-Mine",))
-    assert set(tables) == {"2", "3", "5", "6", "7", "8", "9", "10", "11", "12", "figure 5"}
+    assert set(tables) == {"2", "3", "5", "6", "7", "8", "9 classes", "10", "11", "12", "figure 5"}
     for table in tables.values():
         assert "random noise" in table.rows, table.name
         methods = {victim.protection.method for victim in table.victims(1)}
@@ -279,7 +283,10 @@ def test_committed_tables_say_what_the_committed_cells_say(path: Path, tmp_path:
         assert all("metrics" in record for record in json.loads(path.read_text()).values())
         return
     content = json.loads(path.read_text())
-    workshop = Workshop(SMALL, Store(tmp_path, RESULTS / "small" / "cells.json"))
-    table = make_tables(paper_tables.SETS["small"], backbones=paper_tables.BACKBONES["small"])[content["table"]]
+    classes = make_tables(SETS, backbones=paper_tables.BACKBONES["small"])
+    dense = make_dense_tables(SETS, backbones=paper_tables.DENSE_BACKBONES["small"], resnet=paper_tables.DENSE_RESNET["small"])
+    table = {**classes, **dense}[content["table"]]
+    scale = SMALL if table.name in classes else DENSE_SCALES["small"]
+    workshop = Workshop(scale, Store(tmp_path, RESULTS / "small" / "cells.json"))
     text = to_markdown(workshop, table, content["seeds"], paper_tables.caption(workshop, table, content["seeds"], "small"))
     assert path.with_suffix(".md").read_text() == text

@@ -11,7 +11,16 @@ from torch.utils.data import TensorDataset
 
 import mtlue
 from mtlue.defenses import Defense
-from mtlue.evaluation import UW, Weighting, evaluate, paper_schedule, random_crop, random_crop_and_flip, train_victim
+from mtlue.evaluation import (
+    UW,
+    Weighting,
+    dense_paper_schedule,
+    evaluate,
+    paper_schedule,
+    random_crop,
+    random_crop_and_flip,
+    train_victim,
+)
 
 TASKS = {"side": 2, "shade": 3}
 
@@ -187,6 +196,10 @@ def test_a_victim_that_diverges_is_no_protection() -> None:
 
 def test_the_papers_schedule() -> None:
     assert [paper_schedule(epoch / 60) for epoch in (0, 35, 36, 47, 48, 59)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_the_papers_schedule_for_label_maps() -> None:
+    assert [dense_paper_schedule(epoch / 200) for epoch in (0, 99, 100, 199)] == pytest.approx([1, 1, 0.1, 0.1])
 
 
 def test_the_parameters_of_a_weighting_are_trained() -> None:

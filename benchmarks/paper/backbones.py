@@ -10,6 +10,10 @@ from torchvision.models import DenseNet, VisionTransformer
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
+from mtlue.evaluation._models.dilation import dilate
+from mtlue.evaluation._models.resnet_stages import ResNetStages
+from mtlue.evaluation._models.unet import UNet
+
 
 class NarrowResNet(nn.Module):
     """Four residual blocks, under the names that torchvision's ResNet gives to its parts.
@@ -39,9 +43,12 @@ class NarrowResNet(nn.Module):
 
 
 def _block(channels: int, out: int, *, stride: int) -> nn.Module:
-    shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
-    block: nn.Module = BasicBlock(channels, out, stride=stride, downsample=shortcut)
+    block: nn.Module = BasicBlock(channels, out, stride=stride, downsample=_shortcut(channels, out, stride=stride))
     return block
+
+
+def _shortcut(channels: int, out: int, *, stride: int = 1) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
 
 
 def narrow_vgg(channels: int, size: int) -> nn.Module:
@@ -67,6 +74,13 @@ def narrow_vit(channels: int, size: int) -> nn.Module:
     return net
 
 
+def dilated(resnet: nn.Module) -> nn.Module:
+    """A residual network that gives feature maps, of a quarter of the image's size instead of an eighth."""
+    stages = ResNetStages(resnet)
+    dilate(stages)
+    return stages
+
+
 #: Narrow backbones by name; any other name is one of `mtlue.evaluation.build_model`.
 BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
     "resnet": lambda channels, size: NarrowResNet(channels),
@@ -74,6 +88,9 @@ BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
     "vgg": narrow_vgg,
     "densenet": narrow_densenet,
     "vit": narrow_vit,
+    "wide-unet": lambda channels, size: UNet(channels, width=24),
+    "dilated-resnet": lambda channels, size: dilated(NarrowResNet(channels)),
+    "dilated-wide": lambda channels, size: dilated(NarrowResNet(channels, width=24)),
 }
 
 

@@ -19,7 +19,8 @@ class Column:
         title: What it says above it.
         cells: From the label of a row and a seed to the victims whose mean it shows.
         tasks: Tasks to average over; all that a victim has if empty.
-        figure: What is shown: ``"accuracy"`` (balanced, with R), or the ``"mean"`` or ``"largest"`` deviation of features.
+        figure: What is shown: ``"accuracy"`` (balanced, with R), the ``"mean"`` or ``"largest"`` deviation of features, or a
+            metric of a dense task, by its name in `mtlue.evaluation.evaluate` (with its share of the one after clean training).
         paper: The paper's figures by row.
         paper_set: The set that they are of.
     """
@@ -69,6 +70,7 @@ class Sets:
         few: A few tasks of several classes, UTKFace in the paper.
         few_tasks: Their names.
         single: Tasks of the first with single-task victims.
+        dense: Label maps, NYUv2 in the paper.
         main: The set of tables 5, 6, 7 and 11: CelebA in the paper, and at the small scale the one that is learned faster.
         main_tasks: Tasks of it with single-task victims.
     """
@@ -79,3 +81,4 @@ class Sets:
     single: tuple[str, ...]
     main: str
     main_tasks: tuple[str, ...]
+    dense: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from mtlue import analysis, defenses, evaluation
 from mtlue._runtime.files import load_tensors, save_tensors
 from paper.images import InMemory, Splits
 from paper.methods import perturbed
+from paper.readers import DENSE
 from paper.specs import Victim
 from paper.workshop import BusyError, Workshop, environment
 
@@ -29,6 +31,8 @@ WEIGHTINGS: dict[str, Callable[[], evaluation.Weighting]] = {
 #: Clean images that somebody who breaks a protection is assumed to hold.
 HELD = 200
 PRETRAINED = "pretrained backbone"
+ALONE = f"{HELD} clean images alone"
+_ALONE_STEPS = 1000
 DEFENSES: dict[str, Callable[[Splits], Any]] = {
     "none": lambda parts: None,
     "JPEG 10": lambda parts: defenses.jpeg,
@@ -44,6 +48,8 @@ DEFENSES: dict[str, Callable[[Splits], Any]] = {
     "last-layer retraining": lambda parts: defenses.LastLayerRetraining(_held(parts)),
     # A matter of the weights that the training starts from, and not of what it does.
     PRETRAINED: lambda parts: None,
+    # A matter of what the training sees: the control of last-layer retraining, in as many steps.
+    ALONE: lambda parts: None,
 }
 
 
@@ -72,17 +78,22 @@ def measure(workshop: Workshop, spec: Victim) -> dict[str, Any]:
     model: Any = workshop.model(data, name=spec.backbone, architecture=spec.architecture, seed=seed + 1000)
     if spec.defense == PRETRAINED:
         model = _pretrained(workshop, spec, parts, model)
+    epochs = workshop.scale.sets[data.name].victim_epochs
+    if spec.defense == ALONE:
+        chosen = _held(parts)
+        epochs = math.ceil(_ALONE_STEPS / math.ceil(HELD / workshop.scale.batch_size))
     victim = workshop.train(
         chosen,
         data,
         chosen.tasks,
-        epochs=workshop.scale.sets[data.name].victim_epochs,
+        epochs=epochs,
         seed=seed + 1000,
         model=model,
         weighting=WEIGHTINGS[spec.weighting](),
         defense=DEFENSES[spec.defense](parts),
     )
-    held = HELD if parts.pretrain is None else 0
+    # No victim of label maps defends itself with clean images.
+    held = HELD if parts.pretrain is None and data.name not in DENSE else 0
     test = parts.test.rows(torch.arange(len(parts.test) - held))
     found = evaluation.evaluate(victim, test, tasks=chosen.tasks, precision=workshop.precision)
     record: dict[str, Any] = {
@@ -91,7 +102,7 @@ def measure(workshop: Workshop, spec: Victim) -> dict[str, Any]:
         "seconds": round(time.monotonic() - started, 1),
         "environment": environment(),
     }
-    if not spec.task and hasattr(victim, "features") and spec.architecture == "hard-sharing":
+    if data.name not in DENSE and not spec.task and hasattr(victim, "features") and spec.architecture == "hard-sharing":
         record["deviation"] = _deviation(victim, chosen)
     return record
 
@@ -102,9 +113,7 @@ def _deviation(victim: nn.Module, data: InMemory) -> tuple[float, float]:
     with torch.no_grad():
         batches = [victim.features(part.to(device).float() / 255).cpu() for part in data.images.split(500)]  # type: ignore[operator]
     features = torch.cat(batches)
-    mean, largest = analysis.intra_class_deviation(
-        features, {name: data.labels[:, column] for column, name in enumerate(data.tasks)}
-    )
+    mean, largest = analysis.intra_class_deviation(features, data.labels)
     return round(mean, 5), round(largest, 5)
 
 

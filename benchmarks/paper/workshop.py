@@ -17,7 +17,8 @@ from mtlue import evaluation
 from mtlue._runtime.files import load_tensors, save_tensors
 from mtlue.evaluation import random_crop_and_flip
 from paper.backbones import backbone
-from paper.images import Splits, splits
+from paper.images import Splits
+from paper.readers import DENSE, splits
 from paper.scales import Scale
 from paper.specs import Data, Protection, Victim, key
 from paper.store import Store
@@ -72,12 +73,16 @@ class Workshop:
         """What everything is computed in."""
         return torch.bfloat16 if self.scale.precision == "bfloat16" else torch.float32
 
-    def schedule(self) -> Callable[[float], float]:
+    def schedule(self, data: Data) -> Callable[[float], float]:
         """How learning rates of models go."""
-        return one_cycle if self.scale.one_cycle else evaluation.paper_schedule
+        if self.scale.one_cycle:
+            return one_cycle
+        return evaluation.dense_paper_schedule if data.name in DENSE else evaluation.paper_schedule
 
-    def transform(self, data: Data) -> Callable[[Tensor], Tensor]:
-        """Augmentation: at the small scale a shift by up to 3 pixels that repeats the border, else the paper's."""
+    def transform(self, data: Data) -> Callable[[Tensor], Tensor] | None:
+        """Augmentation: at the small scale a shift by up to 3 pixels that repeats the border, or the paper's; none of maps."""
+        if data.name in DENSE:
+            return None
         return random_shift if data.name in {"multi-fashion", "avatars"} else random_crop_and_flip
 
     def model(
@@ -103,7 +108,7 @@ class Workshop:
             epochs=epochs,
             batch_size=self.scale.batch_size,
             learning_rate=self.scale.learning_rate,
-            schedule=self.schedule(),
+            schedule=self.schedule(data),
             transform=self.transform(data),
             device=self.device,
             precision=self.precision,

@@ -12,11 +12,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
-from mtlue._data import Inspection, Samples, inspect_dataset, ordered_batches
+from mtlue._data import Inspection, Samples, Transform, checked_transform, inspect_dataset, ordered_batches
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import History
 from mtlue._fit.surrogate_check import check_answers, check_loss, check_parameters
-from mtlue._fit.training import Augment, GeneratorTraining, Plan
+from mtlue._fit.training import GeneratorTraining, Plan
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed
 from mtlue._runtime.device import (
@@ -46,7 +46,7 @@ def fit(
     lambda_inter: float = 100.0,
     surrogate_steps: int = 10,
     stop_accuracy: float = 0.99,
-    augment: Augment | None = None,
+    augment: Transform | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     device: torch.device | str | None = None,
     precision: torch.dtype | None = None,
@@ -76,7 +76,9 @@ def fit(
         surrogate_steps: Steps of EM's surrogate after each epoch.
         stop_accuracy: Accuracy of EM's surrogate at which the run ends; above 1 it never does.
         augment: Applied to perturbed batches before the surrogate sees them; it must keep the shape and let gradients
-            through. Random numbers from torch and ``random`` are seeded for it.
+            through. A function sees images alone, and must not move pixels where a task's labels are maps; a
+            `mtlue.datasets.JointTransform` moves labels with the images. Random numbers from torch and ``random`` are seeded
+            for it.
         checkpoint: File that holds the state after each epoch. If it exists the run goes on from there, and ends as an
             unbroken run would have.
         device: Where to compute; if None the surrogate's device, when it has parameters, else CUDA, MPS or CPU.
@@ -116,14 +118,12 @@ def fit(
         lambda_inter=check_number("lambda_inter", lambda_inter),
         surrogate_steps=check_count("surrogate_steps", surrogate_steps, minimum=0),
         stop_accuracy=check_number("stop_accuracy", stop_accuracy, above=0.0),
-        augment=augment,
+        augment=checked_transform(augment),
         device=(chosen := choose_device(device, wrapped.module)),
         precision=choose_precision(precision, chosen),
         num_workers=num_workers,
         seed=seed,
     )
-    if augment is not None and not callable(augment):
-        raise TypeError(f"augment: expected a callable on batches of images, got {augment!r}")
     inspection = inspect_dataset(dataset, generator.tasks, num_workers=num_workers)
     return train_generator(
         generator, Samples(dataset, generator.tasks), inspection, wrapped, loss, plan, batch_size, checkpoint, progress

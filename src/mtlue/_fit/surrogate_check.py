@@ -94,7 +94,7 @@ def _skills(surrogate: Surrogate, outputs: dict[str, Tensor], targets: CheckedTa
     for name, task in surrogate.tasks.items():
         try:
             skills.append(task.skill(outputs[name].float(), targets[name]))
-        except (RuntimeError, ValueError) as error:
+        except (IndexError, RuntimeError, ValueError) as error:
             shapes = f"shape {tuple(outputs[name].shape)} does not fit labels of shape {tuple(targets[name].shape)}"
             raise ValueError(f"surrogate output of task {name!r}: {shapes}: {error}") from error
     return skills

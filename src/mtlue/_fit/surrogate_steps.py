@@ -13,8 +13,8 @@ from mtlue._runtime.device import autocast
 from mtlue._runtime.memory import BatchSize
 from mtlue._tasks import CheckedTargets
 
-#: Turns a clean batch into what the surrogate is to see.
-View = Callable[[Tensor, CheckedTargets], Tensor]
+#: Turns a clean batch into what the surrogate is to see; augmentation may move the labels with the images.
+View = Callable[[Tensor, CheckedTargets], Batch]
 
 
 def part_of(targets: CheckedTargets, part: slice) -> CheckedTargets:
@@ -40,7 +40,7 @@ def train_surrogate(
             # A single sample has no statistics of its own for batch normalisation.
             surrogate.module.train(part.stop - part.start > 1)
             with autocast(images.device, precision):
-                loss = surrogate.loss(view(images[part], labels), labels)
+                loss = surrogate.loss(*view(images[part], labels))
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
@@ -61,9 +61,9 @@ def surrogate_accuracy(
     for images, targets in batches:
 
         def measure(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
-            labels = part_of(targets, part)
             with torch.no_grad(), autocast(images.device, precision):
-                outputs = surrogate(view(images[part], labels))
+                seen, labels = view(images[part], part_of(targets, part))
+                outputs = surrogate(seen)
             for name, task in surrogate.tasks.items():
                 found = task.hits(outputs[name], labels[name])
                 if found is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mtlue._data import Samples, ordered_batches, shuffled_batches
+from mtlue._data import Samples, Transform, augmented, ordered_batches, shuffled_batches
 from mtlue._data.batches import Batch
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import Epoch, History
@@ -22,9 +22,6 @@ from mtlue._runtime.device import autocast, derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._tasks import CheckedTargets
-
-#: A batch of images (B, C, H, W) in [0, 1], changed as a victim's augmentation would.
-Augment: TypeAlias = Callable[[Tensor], Tensor]
 
 # The whole set is looked at only when a sample of it says that the surrogate may have reached the goal.
 _ACCURACY_SAMPLE = 1000
@@ -46,7 +43,7 @@ class Plan:
     lambda_inter: float
     surrogate_steps: int
     stop_accuracy: float
-    augment: Augment | None
+    augment: Transform | None
     device: torch.device
     precision: torch.dtype
     num_workers: int
@@ -162,8 +159,8 @@ class GeneratorTraining:
     def _step(self, images: Tensor, targets: CheckedTargets) -> Tensor:
         plan = self.plan
         with autocast(plan.device, plan.precision):
-            seen = self._perturbed_view(images, targets)
-            base = self.loss(self.surrogate, seen, targets)
+            seen, labels = self._perturbed_view(images, targets)
+            base = self.loss(self.surrogate, seen, labels)
         if not isinstance(base, Tensor) or base.ndim:
             shape = tuple(base.shape) if isinstance(base, Tensor) else type(base).__name__
             raise TypeError(f"loss: expected a scalar tensor from {type(self.loss).__name__}, got {shape}")
@@ -175,17 +172,17 @@ class GeneratorTraining:
         self.optimizer.step()
         return torch.stack([total, base, intra, inter]).detach()
 
-    def _perturbed_view(self, images: Tensor, targets: CheckedTargets) -> Tensor:
-        perturbed = self.generator.perturb(images, targets)
-        return perturbed if self.plan.augment is None else self.plan.augment(perturbed)
+    def _perturbed_view(self, images: Tensor, targets: CheckedTargets) -> Batch:
+        # The generator sees the labels where they are; only the surrogate sees them moved.
+        return augmented(self.plan.augment, self.generator.perturb(images, targets), targets, self.surrogate.tasks)
 
     @torch.no_grad()
-    def _frozen_view(self, images: Tensor, targets: CheckedTargets) -> Tensor:
+    def _frozen_view(self, images: Tensor, targets: CheckedTargets) -> Batch:
         return self._perturbed_view(images, targets)
 
     @torch.no_grad()
-    def _plain_view(self, images: Tensor, targets: CheckedTargets) -> Tensor:
-        return self.generator.perturb(images, targets)
+    def _plain_view(self, images: Tensor, targets: CheckedTargets) -> Batch:
+        return self.generator.perturb(images, targets), targets
 
     def _train_surrogate(self, epoch: int) -> tuple[float | None, bool]:
         """EM's turn: some steps on freshly perturbed batches, then the stop rule. Returns accuracy, and whether to stop."""

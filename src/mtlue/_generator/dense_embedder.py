@@ -14,6 +14,11 @@ class DenseEmbedder(nn.Module):
 
     It has the structure of the generator's encoder, as in appendix A.2.
 
+    ``mean_embedding`` stands for «no label» as the mean of a table does: it is what a sample without a label of the task gets,
+    and every sample where the task is left unprotected. There are no classes to take a mean of, so it is the running mean of
+    the embeddings of labels seen in training, over samples and pixels: one number a channel, the same for all images, which
+    the decoder knows as an ordinary input. It is kept with the weights, and is zero before any training.
+
     Args:
         in_channels: Channels of the label map: 1 for segmentation and depth, 3 for surface normals.
         width: Channels of the first convolutions; the embedding has twice as many.
@@ -25,18 +30,28 @@ class DenseEmbedder(nn.Module):
     """
 
     mean_embedding: Tensor
+    mean_updates: Tensor
 
     def __init__(self, in_channels: int, *, width: int = 64) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels, width=width)
-        # A table has its mean to stand for «no label»; an embedder keeps the running mean of what it gave in training.
         self.register_buffer("mean_embedding", torch.zeros(2 * width, 1, 1))
+        self.register_buffer("mean_updates", torch.tensor(0))
 
     def forward(self, label_map: Tensor) -> Tensor:
         """Embedding of a label map (B, in_channels, H, W), shape (B, 2 * width, ceil(H/2), ceil(W/2))."""
         embedding: Tensor = self.encoder(label_map)
         if self.training:
-            with torch.no_grad():
-                mean = reduce(embedding.float(), "b c h w -> c 1 1", "mean")
-                self.mean_embedding.lerp_(mean, 0.1)
+            self._update_mean(label_map, embedding)
         return embedding
+
+    @torch.no_grad()
+    def _update_mean(self, label_map: Tensor, embedding: Tensor) -> None:
+        # Without a wait for the device: a batch with no label at all has the weight 0.
+        labelled = (label_map != 0).flatten(1).any(dim=1).float()
+        by_sample = reduce(embedding.float(), "b c h w -> b c", "mean")
+        mean = (labelled.unsqueeze(1) * by_sample).sum(dim=0) / labelled.sum().clamp_min(1.0)
+        self.mean_updates.add_(labelled.any())
+        # The plain mean of the first ten batches, so that the zeros at the start do not count.
+        weight = labelled.any() / self.mean_updates.clamp(1, 10)
+        self.mean_embedding.lerp_(mean.reshape_as(self.mean_embedding), weight)

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from mtlue._data import Samples, shuffled_batches
+from mtlue._data import Samples, Transform, augmented, shuffled_batches
+from mtlue._data.batches import Batch
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.module_memory import module_batch_size
 from mtlue._fit.surrogate_steps import train_surrogate
-from mtlue._fit.training import Augment, scheduled_rate
+from mtlue._fit.training import scheduled_rate
 from mtlue._losses import Surrogate
 from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
@@ -86,7 +87,7 @@ def pretrain(
     size: tuple[int, int] | None,
     epochs: int,
     batch_size: int | None,
-    augment: Augment | None,
+    augment: Transform | None,
     device: torch.device,
     precision: torch.dtype,
     num_workers: int,
@@ -112,8 +113,8 @@ def pretrain(
     largest = BatchSize(batch_size)
     done = 0
 
-    def view(images: Tensor, _: CheckedTargets) -> Tensor:
-        return images if augment is None else augment(images)
+    def view(images: Tensor, targets: CheckedTargets) -> Batch:
+        return augmented(augment, images, targets, surrogate.tasks)
 
     if state is not None:
         module.load_state_dict(state["module"])

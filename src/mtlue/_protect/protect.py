@@ -53,7 +53,8 @@ def protect(
     """Make a data set unlearnable; in the simplest case ``mtlue.protect(dataset)``.
 
     Each argument replaces one part of that case: tasks read from the labels, a ResNet-18 trained on the clean data as the
-    surrogate, TAP as the loss, a new `mtlue.UEGenerator` trained with `mtlue.fit`.
+    surrogate, TAP as the loss, a new `mtlue.UEGenerator` trained with `mtlue.fit`. Surrogates see images that are shifted at
+    random, unless a task's labels are maps, which would have to move along; `mtlue.fit` takes augmentation that moves both.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL

@@ -121,7 +121,12 @@ class Task(ABC):
         if not len(observed):
             return 0.0
         constant = observed.float().mean(dim=0, keepdim=True).expand_as(target)
-        return 1.0 - float(self.loss(output, target) / self.loss(constant, target).clamp_min(1e-12))
+        return self._skill_beside(constant, output, target)
+
+    def _skill_beside(self, constant: Tensor, output: Tensor, target: Tensor) -> float:
+        """One minus the loss over that of a constant answer; 0 where the constant answer leaves nothing to improve."""
+        chance = float(self.loss(constant, target))
+        return 1.0 - float(self.loss(output, target)) / chance if chance > 1e-6 else 0.0
 
     def config(self) -> dict[str, Any]:
         """Arguments, as JSON can hold them, from which ``type(self)(**config)`` makes an equal task."""

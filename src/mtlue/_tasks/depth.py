@@ -15,6 +15,9 @@ class Depth(RegressionMap):
     loss is the mean absolute error over the pixels with a reading. There is no wrong depth to aim at, so TAP and SEP
     are untargeted (appendix A.1).
 
+    The losses of several tasks are averaged as they are. So the unit is a weight: in metres an error is of the order of the
+    other losses, in millimetres depth would leave nothing of them.
+
     Example:
         >>> import torch, mtlue
         >>> target = torch.tensor([[[[2.0, 0.0]]]])

@@ -42,7 +42,7 @@ class LabelSurvey:
             fractional = values.is_floating_point() and (values.ndim > 1 or not torch.equal(values, values.round()))
             self._is_float[name] = self._is_float.get(name, False) or fractional
             if not fractional and values.numel():
-                self._largest[name] = max(self._largest.get(name, 0), int(values.max()))
+                self._largest[name] = max(self._largest.get(name, 0), int(values.long().max()))
 
     def tasks(self) -> dict[str, Task]:
         """The tasks.
@@ -59,8 +59,10 @@ class LabelSurvey:
                 return Classification(classes)
             if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
                 return Segmentation(classes)
-        elif len(shape) == 3 and shape[0] in (1, 3):
-            return Depth() if shape[0] == 1 else SurfaceNormals()
+        elif len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+            return Depth()
+        elif len(shape) == 3 and shape[0] == 3:
+            return SurfaceNormals()
         kind = "fractional" if self._is_float[name] else "integer"
         raise ValueError(
             f"tasks: cannot tell what task {name!r} is from {kind} labels of shape {shape}; give tasks={{{name!r}: ...}}"

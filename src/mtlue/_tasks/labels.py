@@ -58,9 +58,17 @@ class ClassLabels(Task):
         return values
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy over the labels that are there, shape ()."""
-        total = F.cross_entropy(output, target, ignore_index=self.ignore_index, reduction="sum")
-        return total / (target != self.ignore_index).sum().clamp_min(1)
+        """Cross-entropy over the labels that are there, shape ().
+
+        Raises:
+            ValueError: the output is not of the size of the labels.
+        """
+        if (len(output), *output.shape[2:]) != tuple(target.shape):
+            raise ValueError(f"expected logits for labels of shape {tuple(target.shape)}, got {tuple(output.shape)}")
+        observed = target != self.ignore_index
+        # Chosen before the softmax, whose gradient at an answer that is not a number would be NaN although nothing asked.
+        known = torch.where(observed.unsqueeze(1), output, 0.0)
+        return F.cross_entropy(known, target, ignore_index=self.ignore_index, reduction="sum") / observed.sum().clamp_min(1)
 
     def missing(self, target: Tensor) -> Tensor:
         """Samples with the ignore index everywhere, shape (B,)."""

@@ -78,6 +78,12 @@ class RegressionMap(Task):
         """Samples without a single reading, shape (B,)."""
         return ~self.observed(target).flatten(1).any(dim=1)
 
+    def skill(self, output: Tensor, target: Tensor) -> float:
+        """One minus the loss over that of the mean reading: 0 is an answer that ignores the image, 1 is perfect."""
+        observed = self.observed(target)
+        mean = target.sum(dim=(0, 2, 3), keepdim=True) / observed.sum().clamp_min(1)
+        return self._skill_beside(mean.expand_as(target), output, target)
+
     def label_map(self, target: Tensor) -> Tensor:
         """The readings themselves, shape (B, C, H, W)."""
         return target.float()

@@ -10,6 +10,7 @@ from mtlue.analysis._features import collect_features
 from mtlue.analysis._gradcam import gradcam
 from mtlue.analysis._gradcam_plot import plot_gradcam
 from mtlue.analysis._history_plot import plot_history
+from mtlue.analysis._map_plot import plot_maps
 from mtlue.analysis._perturbation_plot import plot_perturbations
 from mtlue.analysis._task_count_plot import plot_task_counts
 from mtlue.analysis._tsne import tsne
@@ -21,6 +22,7 @@ __all__ = [
     "plot_embeddings",
     "plot_gradcam",
     "plot_history",
+    "plot_maps",
     "plot_perturbations",
     "plot_task_counts",
     "tsne",

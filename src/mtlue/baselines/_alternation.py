@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mtlue._data import augmented
 from mtlue._data.batches import Batch
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.surrogate_steps import surrogate_accuracy, train_surrogate
@@ -62,7 +63,7 @@ class Alternation:
         accuracy = surrogate_accuracy(
             search.surrogate,
             self._perturbed(range(length)),
-            lambda images, _: images,
+            lambda images, targets: (images, targets),
             batch_size=search.batch_size,
             precision=search.plan.precision,
         )
@@ -88,9 +89,8 @@ class Alternation:
                 precision=plan.precision,
             )
 
-    def _view(self, images: Tensor, _: CheckedTargets) -> Tensor:
-        augment = self.search.plan.augment
-        return images if augment is None else augment(images)
+    def _view(self, images: Tensor, targets: CheckedTargets) -> Batch:
+        return augmented(self.search.plan.augment, images, targets, self.search.surrogate.tasks)
 
     def _perturbed(self, order: Sequence[int]) -> Iterator[Batch]:
         """Batches with the perturbations that are stored now."""

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_number
-from mtlue._data import Inspection, Samples, inspect_dataset
+from mtlue._data import Inspection, Samples, Transform, checked_transform, inspect_dataset
 from mtlue._fit.fit import check_counts
 from mtlue._fit.surrogate_check import check_loss, check_parameters
-from mtlue._fit.training import Augment
 from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._protect.protected_dataset import ProtectedDataset
 from mtlue._protect.rounding import largest_level
@@ -39,7 +38,7 @@ def pgd(
     surrogate_steps: int = 10,
     learning_rate: float = 1e-3,
     stop_accuracy: float = 0.99,
-    augment: Augment | None = None,
+    augment: Transform | None = None,
     path: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
@@ -71,7 +70,8 @@ def pgd(
         surrogate_steps: Steps of EM's surrogate in a round.
         learning_rate: Adam's, for EM's surrogate.
         stop_accuracy: Accuracy of EM's surrogate on all perturbed images at which no further round is begun.
-        augment: Applied to perturbed batches before the surrogate sees them, anew in each step; as in `mtlue.fit`.
+        augment: Applied to perturbed batches before the surrogate sees them, anew in each step: a function on images, or a
+            `mtlue.datasets.JointTransform`, as in `mtlue.fit`.
         path: Folder to stream the protected images to; None keeps them in memory, as bytes. A call that was interrupted goes
             on after its last whole batch when it is repeated. EM keeps its perturbations in ``<path>.partial``, two bytes a
             pixel, until the folder is finished.
@@ -112,8 +112,6 @@ def pgd(
     check_progress(progress)
     check_single_process()
     check_counts(epochs=1, batch_size=batch_size, num_workers=num_workers, seed=seed)
-    if augment is not None and not callable(augment):
-        raise TypeError(f"augment: expected a callable on batches of images, got {augment!r}")
     plan = SearchPlan(
         epsilon=check_epsilon(epsilon),
         step_size=check_number("step_size", step_size, above=0.0),
@@ -122,7 +120,7 @@ def pgd(
         surrogate_steps=check_count("surrogate_steps", surrogate_steps, minimum=0),
         learning_rate=check_number("learning_rate", learning_rate, above=0.0),
         stop_accuracy=check_number("stop_accuracy", stop_accuracy, above=0.0),
-        augment=augment,
+        augment=checked_transform(augment),
         device=(chosen := choose_device(device, wrapped.module)),
         precision=choose_precision(precision, chosen),
         num_workers=num_workers,

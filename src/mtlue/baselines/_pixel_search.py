@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtlue._data import Samples, ordered_batches
+from mtlue._data import Samples, Transform, augmented, ordered_batches
 from mtlue._data.batches import Batch
 from mtlue._fit.surrogate_steps import part_of
-from mtlue._fit.training import Augment
 from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._runtime.device import autocast, derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
@@ -32,7 +31,7 @@ class SearchPlan:
     surrogate_steps: int
     learning_rate: float
     stop_accuracy: float
-    augment: Augment | None
+    augment: Transform | None
     device: torch.device
     precision: torch.dtype
     num_workers: int
@@ -132,8 +131,8 @@ class PixelSearch:
         """
         plan = self.plan
         with autocast(plan.device, plan.precision):
-            seen = perturbed if plan.augment is None else plan.augment(perturbed)
-            value = self.loss(self.surrogate, seen, targets)
+            seen, labels = augmented(plan.augment, perturbed, targets, self.surrogate.tasks)
+            value = self.loss(self.surrogate, seen, labels)
         if not isinstance(value, Tensor) or value.ndim:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(f"loss: expected a scalar tensor from {type(self.loss).__name__}, got {got}")

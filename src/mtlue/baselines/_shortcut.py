@@ -61,8 +61,9 @@ def shortcut(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, a task has no classes, the data set has faults or images of several sizes, or
-            ``patterns`` or ``fusion`` does not return what is expected.
+        ValueError: an argument is out of range, the labels of a task are maps (the paper applies neither LSP nor AR to
+            them, appendix A.1), the data set has faults or images of several sizes, or ``patterns`` or ``fusion`` does not
+            return what is expected.
         FileExistsError: ``path`` exists already.
         NotImplementedError: called inside a process group of several ranks.
 
@@ -77,9 +78,7 @@ def shortcut(
     """
     check_map_style(dataset)
     resolved = resolve_tasks(tasks)
-    for name, task in resolved.items():
-        if not task.num_embeddings:
-            raise ValueError(f"tasks: patterns belong to classes, expected classification tasks, got {name!r}: {task!r}")
+    _check_classes(resolved)
     for name, value, known in (("patterns", patterns, "LSP() or AR()"), ("fusion", fusion, "patch_fusion or average_fusion")):
         if isinstance(value, type) or not callable(value):
             raise TypeError(f"{name}: expected {known} of mtlue.baselines, or a function like them, got {value!r}")
@@ -100,6 +99,19 @@ def shortcut(
 
     settings = {"baseline": "shortcut", "budget": budget, "seed": seed, "patterns": fused.digest()}
     return assemble(Samples(dataset, resolved), inspection, change, epsilon=fused.epsilon, folders=folders, settings=settings)
+
+
+def _check_classes(tasks: Mapping[str, Task]) -> None:
+    """Refuse tasks whose labels are maps: each pixel has a class or a reading of its own, and no image has one.
+
+    Raises:
+        ValueError: there is such a task.
+    """
+    maps = ", ".join(f"{name!r}: {task!r}" for name, task in tasks.items() if not task.num_embeddings)
+    if maps:
+        others = [name for name, task in tasks.items() if task.num_embeddings]
+        advice = f"give {others} alone" if others else "use baselines.pgd or mtlue.protect"
+        raise ValueError(f"tasks: patterns belong to classes of images, expected classification tasks, got {maps}; {advice}")
 
 
 def _image_shape(inspection: Inspection) -> tuple[int, int, int]:

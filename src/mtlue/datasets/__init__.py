@@ -5,10 +5,11 @@ name. Its attribute ``tasks`` goes into `mtlue.UEGenerator` as it is, and `mtlue
 NumPy: ``mtlue[datasets]``.
 """
 
+from mtlue._data import JointTransform
 from mtlue.datasets._celeba import CelebA
 from mtlue.datasets._chestxray14 import ChestXray14
 from mtlue.datasets._nyuv2 import NYUv2
 from mtlue.datasets._utkface import UTKFace
 from mtlue.datasets._zoom_flip import RandomZoomFlip
 
-__all__ = ["CelebA", "ChestXray14", "NYUv2", "RandomZoomFlip", "UTKFace"]
+__all__ = ["CelebA", "ChestXray14", "JointTransform", "NYUv2", "RandomZoomFlip", "UTKFace"]

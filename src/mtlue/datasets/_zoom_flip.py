@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mtlue._data import JointTransform
 from mtlue._generator import resize
 from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task, Tasks, read_targets, resolve_tasks
 
@@ -14,7 +15,7 @@ _ZOOMS = (1.0, 1.2, 1.5)
 _KINDS = (Classification, Segmentation, Depth, SurfaceNormals)
 
 
-class RandomZoomFlip:
+class RandomZoomFlip(JointTransform):
     """The geometric augmentation of NYUv2 (Liu et al., 2019), for batches; label maps move with the pixels.
 
     Each sample is zoomed by 1, 1.2 or 1.5: a window of 1/zoom of the height and the width, at a random place, is enlarged to
@@ -48,7 +49,7 @@ class RandomZoomFlip:
                 raise ValueError(f"tasks[{name!r}]: expected one of {known}, got {task!r}, whose labels may move otherwise")
 
     def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Augmented copies of images (B, C, H, W) and of their targets; what is given stays as it is.
+        """Augmented copies of images (B, C, H, W) and of their targets, of all tasks or of some; what is given stays as it is.
 
         Raises:
             TypeError: the images are no floats.
@@ -59,7 +60,11 @@ class RandomZoomFlip:
             raise TypeError(f"images: expected a tensor of floats, got {kind}")
         if images.ndim != 4:
             raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
-        labels = read_targets(targets, self.tasks)
+        foreign = [name for name in targets if name not in self.tasks]
+        if foreign or not targets:
+            raise ValueError(f"targets: expected those of {list(self.tasks)} or of some of them, got {list(targets)}")
+        # A victim that learns some of the tasks has the labels of those alone.
+        labels = read_targets(targets, {name: self.tasks[name] for name in targets})
         for name, target in labels.items():
             if not _fits(self.tasks[name], target, images):
                 raise ValueError(f"targets[{name!r}]: shape {tuple(target.shape)} does not fit images {tuple(images.shape)}")

@@ -1,6 +1,8 @@
 """What somebody who trains on a protected set may try against the protection.
 
-Functions on images are applied to the training images; a `Defense` takes part in the whole training.
+Functions on images are applied to the training images; a `Defense` takes part in the whole training. Where labels are maps,
+what moves pixels would leave them behind: `StrongAugmentation` refuses such tasks, `UEraser` leaves out what moves pixels, and
+`OrthogonalProjection` needs at least one task with labels of the whole image. All others take any kind of task.
 """
 
 from mtlue.defenses._adversarial_training import AdversarialTraining

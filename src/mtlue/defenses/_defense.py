@@ -25,6 +25,9 @@ class Defense:
         """What tables call it."""
         return type(self).__name__
 
+    def check_tasks(self, tasks: Mapping[str, Task]) -> None:
+        """Before anything is trained: raise a ValueError that names the tasks which it cannot be used on, and why."""
+
     def prepare(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, seed: int) -> None:
         """Once, before the training: look at the whole protected set, images in [0, 1] and targets as it gives them."""
 

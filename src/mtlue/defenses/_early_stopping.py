@@ -23,8 +23,9 @@ class EarlyStopping(Defense):
 
     A model may learn something of the images before it finds the protection's shortcut. After each epoch the mean over
     tasks of `mtlue.Task.skill` is measured on clean images that whoever trains is assumed to hold; at the end the weights
-    of the best epoch are put back. All epochs are trained, so that the best one is known. Label maps are measured batch by
-    batch, other labels over the whole set.
+    of the best epoch are put back. All epochs are trained, so that the best one is known. Skill is 0 at chance and 1 when
+    perfect for every kind of task, so shares and errors can be averaged. Label maps are measured batch by batch, other
+    labels over the whole set.
 
     Args:
         validation: Clean data set, map-style, in any form that `mtlue.protect` takes.

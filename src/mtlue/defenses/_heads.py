@@ -1,4 +1,4 @@
-"""The last layers of a model: the parameters that belong to one task."""
+"""The last layers of a model."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def chosen_heads(heads: Heads, module: nn.Module) -> list[nn.Parameter]:
 def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> list[nn.Parameter]:
     """The heads of a model that nobody named.
 
-    They are the parameters of the module's attribute ``heads`` if it has one; else those through which the loss of one
-    task alone flows; else those of the last linear layer or convolution, in the order in which the model holds them.
+    They are the last layers of what the module's attribute ``heads`` holds if it has one: a head for maps may be a decoder of
+    many layers. Else they are the parameters through which the loss of one task alone flows; else those of the last linear
+    layer or convolution of the model. What is last is said by the order in which a module holds its parts.
 
     Args:
         victim: The model. Its parameters are left with ``requires_grad``.
@@ -44,17 +45,23 @@ def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) ->
     module = victim.module
     named = getattr(module, "heads", None)
     if isinstance(named, nn.Module) and any(True for _ in named.parameters()):
-        return list(named.parameters())
+        parts = list(named.children()) if isinstance(named, nn.ModuleList | nn.ModuleDict) else [named]
+        return [parameter for part in parts for parameter in (_of_last_layer(part) or list(part.parameters()))]
     if len(victim.tasks) > 1:
         exclusive = _of_one_task(victim, images[:2], {name: target[:2] for name, target in targets.items()})
         if exclusive:
             return exclusive
-    layers = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    if not layers:
+    last = _of_last_layer(module)
+    if not last:
         raise ValueError(
             f"heads: found no last layer in {type(module).__name__}; give a function from the model to its parameters"
         )
-    return list(layers[-1].parameters())
+    return last
+
+
+def _of_last_layer(module: nn.Module) -> list[nn.Parameter]:
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    return list(layers[-1].parameters()) if layers else []
 
 
 def _of_one_task(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> list[nn.Parameter]:

@@ -26,9 +26,10 @@ class LastLayerRetraining(Defense):
     (Kirichenko et al., 2023). All but the heads is frozen, batch normalisation and dropout are in eval mode. The heads
     start from the values that they were trained to, and take enough steps to leave them: few images are seen many times.
 
-    The heads are, by default, the parameters of the module's attribute ``heads`` if it has one; else, with several tasks,
-    those through which the loss of one task alone flows; else those of the last linear layer or convolution, in the order
-    in which the model holds them.
+    The heads are, by default, the last linear layer or convolution of each part of the module's attribute ``heads`` if it has
+    one, so that of a decoder for label maps only the last layer is trained; else, with several tasks, the parameters through
+    which the loss of one task alone flows; else the last linear layer or convolution, in the order in which the model holds
+    them.
 
     Args:
         clean: Clean data set, map-style, in any form that `mtlue.protect` takes.

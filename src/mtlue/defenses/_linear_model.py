@@ -13,7 +13,7 @@ from mtlue.defenses._checked_samples import CheckedSamples
 def fit_linear_model(
     samples: CheckedSamples, *, pixels: int, epochs: int, batch_size: int, device: torch.device, seed: int
 ) -> Tensor:
-    """Weights (outputs, C * H * W) of a linear model without bias, for all tasks whose labels are of the whole image.
+    """Weights (outputs, C * H * W) of a linear model without bias, for the tasks whose labels are of the whole image.
 
     With the tasks' own losses, for classes this is logistic regression. The data set is read once an epoch, a batch at a
     time, in an order that the seed decides. The weights start at zero and are fitted by gradient descent with momentum,
@@ -21,15 +21,8 @@ def fit_linear_model(
 
     Long fits are not better ones: weights that fit to the end turn into the directions in which images vary the least, and
     more of the pattern stays in what is orthogonal to them.
-
-    Raises:
-        ValueError: the labels of all tasks are maps.
     """
     tasks = {name: task for name, task in samples.tasks.items() if task.num_embeddings}
-    if not tasks:
-        raise ValueError(
-            f"tasks: OrthogonalProjection fits labels of the whole image, and the labels of {list(samples.tasks)} are all maps"
-        )
     widths = [task.output_channels for task in tasks.values()]
     weights = torch.zeros(sum(widths), pixels, device=device, requires_grad=True)
     # The more pixels add up in an output, the further it moves with a step: so it moves equally far whatever the size.

@@ -16,7 +16,7 @@ class Mixup(Defense):
 
     A share s is drawn from Beta(alpha, alpha) for each batch. The image is s x + (1 - s) x', and the loss of a task
     s loss(y) + (1 - s) loss(y'), where (x', y') is another sample of the batch. Labels themselves are never mixed: any kind of
-    task will do.
+    task will do, with label maps each pixel is asked for both of its labels.
 
     Args:
         alpha: Both parameters of the beta distribution; 1 is the uniform one.

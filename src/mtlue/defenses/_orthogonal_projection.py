@@ -66,6 +66,17 @@ class OrthogonalProjection(Defense):
         self.basis: Tensor | None = None
         self._shape: tuple[int, ...] = ()
 
+    def check_tasks(self, tasks: Mapping[str, Task]) -> None:
+        """Refuse tasks that the linear model could not be fitted to.
+
+        Raises:
+            ValueError: the labels of all tasks are maps.
+        """
+        if not any(task.num_embeddings for task in tasks.values()):
+            raise ValueError(
+                f"defense: OrthogonalProjection fits labels of the whole image, and the labels of {list(tasks)} are all maps"
+            )
+
     def prepare(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, seed: int) -> None:
         """Fit the linear model to the protected images.
 
@@ -73,6 +84,7 @@ class OrthogonalProjection(Defense):
             TypeError: the data set has no length, or cannot be indexed.
             ValueError: the data set is empty or has images of several sizes, or no task has labels of the whole image.
         """
+        self.check_tasks(tasks)
         samples = CheckedSamples(check_samples("dataset", dataset), tasks, size=self.image_size, argument="dataset")
         first = samples[0][0]
         self._shape = tuple(first.shape) if self.image_size is None else (len(first), *self.image_size)

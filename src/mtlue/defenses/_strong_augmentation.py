@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mtlue._checks import check_fraction, check_number
 from mtlue._tasks import Task
@@ -47,7 +45,7 @@ class StrongAugmentation(Defense):
         except (TypeError, ValueError) as error:
             raise type(error)(str(error).replace("fraction", "cutout", 1)) from None
 
-    def prepare(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, seed: int) -> None:
+    def check_tasks(self, tasks: Mapping[str, Task]) -> None:
         """Refuse tasks whose labels would have to move with the pixels.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,20 +12,23 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_image_size, check_task_names
-from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
+from mtlue._data import Inspection, JointTransform, Samples, Transform, check_map_style, inspect_dataset
 from mtlue._losses import Surrogate
 from mtlue._runtime.progress import Progress, ProgressOption, check_progress
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines import random_noise
 from mtlue.defenses._defense import Defense, as_defense
+from mtlue.evaluation._best_epoch import best_epoch
+from mtlue.evaluation._chance import measure_chance
 from mtlue.evaluation._evaluate import evaluate
+from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, NOISE, PROTECTED, SINGLE, Measurement
 from mtlue.evaluation._metrics import headline
 from mtlue.evaluation._noise_budget import noise_budget
-from mtlue.evaluation._rehearsal import rehearse
-from mtlue.evaluation._report import CLEAN, MULTI, NO_DEFENSE, NOISE, PROTECTED, SINGLE, Measurement, Report
+from mtlue.evaluation._rehearsal import rehearse, rehearse_transform
+from mtlue.evaluation._report import Report
 from mtlue.evaluation._select_tasks import SelectedTasks
 from mtlue.evaluation._victim import Model, make_model, paper_schedule, train_victim
-from mtlue.evaluation._victim_training import Schedule, Transform
+from mtlue.evaluation._victim_training import Schedule
 from mtlue.evaluation._weighting import Weighting
 
 _DEFAULT_EPSILON = 8 / 255
@@ -73,7 +75,8 @@ def audit(
     the budget epsilon of the protected set, or, where that is a peak which most pixels stay far below, as in sets bounded in
     the l2 norm, the mean size of their changes (`Report.settings` has it as ``noise_epsilon``).
     Multi-task victims learn all tasks at once, single-task victims one each. A defended victim is trained on clean and on
-    protected images. Each is measured on clean test images after every epoch.
+    protected images. Each is measured on clean test images after every epoch, as `evaluate` does. The best answer that ignores
+    the image is measured on them too (`Report.chance`).
 
     Args:
         protected: The protected set, as `mtlue.protect` or a baseline gives it.
@@ -98,7 +101,8 @@ def audit(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the sets differ in length, or the tasks are not given and cannot be found.
+        ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, or a
+            defence or the transform cannot be used on them.
     """
     for each in (protected, clean, test):
         check_map_style(each)
@@ -128,10 +132,13 @@ def audit(
         raise TypeError(f"defenses: expected a list of defences, got {defenses!r}")
     defended = [as_defense(each) for each in defenses]
     names = _names(defended)
+    size = check_image_size(image_size)
     for defense in defended:
-        size = check_image_size(image_size)
+        defense.check_tasks(resolved)
         shape = (inspection.channels, *(size or inspection.typical_size))
         rehearse(defense, make_model(model, resolved, image_shape=shape, seed=0), Samples(protected, resolved), image_size=size)
+    _rehearse_transform(transform, protected, resolved, alone, size)
+    chance = measure_chance(test, resolved, image_size=size, num_workers=num_workers)
     plan = _plan(resolved, alone, defended, seeds)
     measurements: list[Measurement] = []
     noise: dict[int, Dataset[Any]] = {}
@@ -152,6 +159,8 @@ def audit(
                         held_out,
                         tasks=chosen,
                         image_size=image_size,
+                        # What is enough to train on is little to measure with, unless the answers are maps.
+                        batch_size=256 if all(task.num_embeddings for task in chosen.values()) else batch_size or 32,
                         device=device,
                         precision=precision,
                         num_workers=num_workers,
@@ -178,7 +187,7 @@ def audit(
                 progress=False,
             )
             # A defence may have changed the model after its last epoch.
-            best = _best_epoch(found, chosen)
+            best = best_epoch(found, chosen, chance)
             measure(epochs, victim)
             measurements += [
                 Measurement(
@@ -209,7 +218,7 @@ def audit(
         "samples": len(clean),  # type: ignore[arg-type]  # it has a length
         "torch": torch.__version__,
     }
-    return Report(resolved, epsilon, measurements, settings)
+    return Report(resolved, epsilon, measurements, settings, chance)
 
 
 def _plan(tasks: dict[str, Task], alone: Sequence[str], defenses: Sequence[Defense], seeds: Sequence[int]) -> list[_Training]:
@@ -236,6 +245,19 @@ def _names(defenses: Sequence[Defense]) -> list[str]:
     return names
 
 
+def _rehearse_transform(
+    transform: Transform | None,
+    dataset: Dataset[Any],
+    tasks: dict[str, Task],
+    alone: Sequence[str],
+    size: tuple[int, int] | None,
+) -> None:
+    if isinstance(transform, JointTransform):
+        for names in (tuple(tasks), *((name,) for name in alone)):
+            chosen = SelectedTasks(dataset, tasks, names)
+            rehearse_transform(transform, Samples(chosen, chosen.tasks), image_size=size)
+
+
 def _inspect(argument: str, dataset: Dataset[Any], tasks: dict[str, Task], num_workers: int) -> Inspection:
     try:
         return inspect_dataset(dataset, tasks, num_workers=num_workers)
@@ -248,18 +270,6 @@ def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
     if found is None:
         raise ValueError("tasks: the protected set has no attribute of that name, give the tasks by name")
     return resolve_tasks(found)
-
-
-def _score(metrics: dict[str, dict[str, float]], tasks: dict[str, Task]) -> float:
-    scores = [metrics[name][counted.metric] for name, task in tasks.items() if (counted := headline(task)) is not None]
-    finite = [score for score in scores if math.isfinite(score)]
-    return sum(finite) / len(finite) if finite else 0.0
-
-
-def _best_epoch(found: Sequence[dict[str, dict[str, float]]], tasks: dict[str, Task]) -> int:
-    """The first of the epochs with the highest mean headline metric; the last where no task has one."""
-    scores = [_score(metrics, tasks) for metrics in found]
-    return scores.index(max(scores)) if any(scores) else len(scores) - 1
 
 
 def _name(model: object) -> str:

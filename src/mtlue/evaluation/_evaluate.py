@@ -33,9 +33,16 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Measure a model on a data set, in eval mode; it is given back as it came.
 
-    Metrics are gathered over the whole set by torchmetrics: ``accuracy`` and ``balanced_accuracy`` (the mean of the recalls of
-    the classes that occur) for classification, and for two classes ``auroc``, NaN where all labels are of one class. Missing
-    labels do not count. Another kind of task gets the mean of its ``loss``.
+    Metrics are gathered over the whole set, not averaged over batches or images. Missing labels, ignored pixels and readings
+    that are not there do not count; without any label a metric is NaN.
+
+    * Classification: ``accuracy`` and ``balanced_accuracy`` (the mean of the recalls of the classes that occur), and for two
+      classes ``auroc``, NaN where all labels are of one class.
+    * Segmentation: ``miou``, the mean intersection over union of the classes that occur in labels or answers, and
+      ``pixel_accuracy``.
+    * Depth: ``absolute_error``, the mean of |p - g| in the labels' unit, and ``relative_error``, that of |p - g| / g.
+    * Surface normals: ``mean_angle`` and ``median_angle`` between answer and label, in degrees; the median to 0.001°.
+    * Another kind of task: the mean of its ``loss`` over samples.
 
     Args:
         model: Sees images in [0, 1], and answers in any of the forms that `mtlue.Surrogate` reads.
@@ -52,7 +59,8 @@ def evaluate(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the data set is empty, has images outside [0, 1], or the model does not answer the tasks.
+        ValueError: the data set is empty, has images outside [0, 1], or the model does not answer the tasks, or answers maps
+            of another size than the labels'.
 
     Example:
         >>> import torch
@@ -94,7 +102,10 @@ def evaluate(
                 with torch.no_grad(), autocast(where, chosen):
                     outputs = victim(images[part])
                 for name, target in part_of(targets, part).items():
-                    metrics[name].update(outputs[name], target)
+                    try:
+                        metrics[name].update(outputs[name], target)
+                    except ValueError as error:
+                        raise ValueError(f"model: task {name!r}: {error}") from None
 
             size.run(len(images), measure)
     return {name: each.compute() for name, each in metrics.items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size, check_number
-from mtlue._data import Samples, check_map_style, inspect_dataset
+from mtlue._data import Samples, Transform, check_map_style, inspect_dataset
 from mtlue._fit.fit import check_counts
 from mtlue._fit.module_memory import module_batch_size
 from mtlue._losses import Surrogate
@@ -21,7 +21,7 @@ from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.defenses._defense import Defense, as_defense
 from mtlue.evaluation._models import build_model
 from mtlue.evaluation._transforms import random_crop_and_flip
-from mtlue.evaluation._victim_training import INITIAL, Schedule, Transform, VictimTraining
+from mtlue.evaluation._victim_training import INITIAL, Schedule, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
 
 #: A module, the name of a backbone, or what makes a module for given tasks.
@@ -31,6 +31,14 @@ Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
 def paper_schedule(done: float) -> float:
     """A tenth of the learning rate after 60 % of the training, a hundredth after 80 % (36 and 48 of 60 epochs, A.2)."""
     return 0.1 ** ((done >= 0.6) + (done >= 0.8))
+
+
+def dense_paper_schedule(done: float) -> float:
+    """A tenth of the learning rate in the second half of the training (from epoch 100 of 200 on, NYUv2 in A.2).
+
+    There the learning rate is 1e-4, and a batch has 8 samples.
+    """
+    return 0.1 if done >= 0.5 else 1.0
 
 
 def train_victim(
@@ -63,12 +71,14 @@ def train_victim(
             a function that makes a module for tasks. ``"resnet18"`` if None.
         weighting: How the losses of the tasks are weighted; `Uniform` if None.
         defense: One of `mtlue.defenses`, or a function on training images (B, C, H, W) in [0, 1].
-        transform: Augmentation of batches, after the defence; if None a random crop and flip where every label is one of the
-            whole image, and none where labels are maps.
+        transform: Augmentation of batches, after the defence: a function on images, or a joint transform such as
+            `mtlue.datasets.RandomZoomFlip`, which label maps need as soon as pixels move. If None a random crop and flip where
+            every label is one of the whole image, and none where labels are maps.
         epochs: Passes over the data.
         batch_size: Samples a step; if None as in `mtlue.fit`.
         learning_rate: Adam's.
-        schedule: Share of the training done, in [0, 1), to the share of the learning rate then used.
+        schedule: Share of the training done, in [0, 1), to the share of the learning rate then used; for label maps the paper
+            has `dense_paper_schedule`.
         image_size: Height and width to resize images to; None where all have one size.
         after_epoch: Called with the number of the epoch, from 0, and the model in eval mode.
         device: Where to compute; if None the model's device, else CUDA, MPS or CPU.
@@ -82,8 +92,8 @@ def train_victim(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are told at once), or the model does not answer
-            the tasks.
+        ValueError: an argument is out of range, the data set has faults (all are told at once), the model does not answer the
+            tasks, or the defence cannot be used on them.
         RuntimeError: the loss is no longer finite.
 
     Example:
@@ -105,6 +115,7 @@ def train_victim(
     resolved = resolve_tasks(tasks)
     size = check_image_size(image_size)
     chosen_defense = as_defense(defense)
+    chosen_defense.check_tasks(resolved)
     chosen_weighting = Uniform() if weighting is None else weighting
     if not isinstance(chosen_weighting, Weighting):
         raise TypeError(f"weighting: expected one such as evaluation.UW(), got {weighting!r}")

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import Samples, shuffled_batches
+from mtlue._data import Samples, Transform, augmented, shuffled_batches
 from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import Surrogate
 from mtlue._runtime.device import derived_seed, random_numbers
@@ -19,8 +19,6 @@ from mtlue._tasks import CheckedTargets
 from mtlue.defenses._defense import Defense
 from mtlue.evaluation._weighting import Weighting
 
-#: A batch of images (B, C, H, W) in [0, 1] -> the same, augmented.
-Transform: TypeAlias = Callable[[Tensor], Tensor]
 #: Share of the training that is done, in [0, 1) -> share of the learning rate.
 Schedule: TypeAlias = Callable[[float], float]
 
@@ -35,7 +33,7 @@ class VictimTraining:
         samples: The data set.
         defense: What it does against a protection.
         weighting: How the losses of the tasks become one step.
-        transform: Augmentation of batches, or None.
+        transform: Augmentation of batches, of images alone or with their targets, or None.
         schedule: Of the learning rate.
         epochs: Passes over the data.
         batch_size: Largest batch; halved when memory runs out.
@@ -133,8 +131,9 @@ class VictimTraining:
         # A single sample has no statistics of its own for batch normalisation.
         module.train(len(images) > 1)
         with torch.no_grad():
-            images = self.defense.images(images)
-            images = images if self.transform is None else self.transform(images)
+            images, targets = augmented(
+                self.transform, self.defense.images(images), targets, self.victim.tasks, argument="transform"
+            )
         bfloat16 = self.precision == torch.bfloat16
         # Without the cache: a defence may first run the model without gradients, whose copies of the weights carry none.
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bfloat16, cache_enabled=False):

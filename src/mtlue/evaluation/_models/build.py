@@ -12,10 +12,11 @@ from torch import nn
 from mtlue._checks import check_count
 from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._tasks import Task, Tasks, resolve_tasks
-from mtlue.evaluation._models.backbones import make_backbone
+from mtlue.evaluation._models.backbones import WITHOUT_MAPS, make_backbone
 from mtlue.evaluation._models.cross_stitch import CrossStitch
+from mtlue.evaluation._models.dilation import dilate
 from mtlue.evaluation._models.features import device_of
-from mtlue.evaluation._models.heads import check_tasks
+from mtlue.evaluation._models.heads import check_features_suffice, tasks_with_maps
 from mtlue.evaluation._models.ltb import LTB
 from mtlue.evaluation._models.model import HardSharing
 from mtlue.evaluation._models.mtan import MTAN
@@ -36,35 +37,41 @@ def build_model(
     architecture: str = "hard-sharing",
     seed: int = 0,
 ) -> nn.Module:
-    """Make a multi-task model for classification, as victims are.
+    """Make a multi-task model, as victims are.
 
-    The model answers with a dictionary of logits (B, C_k) by task. It has ``heads``, a linear layer for each task in their
-    order, and a method ``features(images)``: average-pooled features (B, F) that all tasks share with hard sharing, and a
-    dictionary of such by task in the other architectures.
+    The model answers with a dictionary by task: logits (B, C_k) for classes of whole images, maps (B, C_k, H, W) in the size of
+    the images where labels are maps (`mtlue.Segmentation`, `mtlue.Depth`, `mtlue.SurfaceNormals`). It has a method
+    ``features(images)``: average-pooled features (B, F) that all tasks share with hard sharing, and a dictionary of such by
+    task in the other architectures.
+
+    It has ``heads`` too, one for each task in their order: a linear layer on pooled features for classes of whole images. For
+    maps it is the head of DeepLabv3 (Chen et al., 2017: ASPP), enlarged bilinearly to the image, where feature maps are coarser
+    than the image, and a 1x1 convolution where they are not. With a task whose labels are maps, the ResNets by name have
+    dilated convolutions in place of their last two strides: their maps have an eighth of the image's sides.
 
     Args:
         backbone: One of resnet18, resnet50, resnet101, resnet152, wide_resnet50_2, vgg16, vgg16_bn, densenet121 and
             vit_b_16: torchvision's, untrained, with a first convolution for the channels of the images. Of vgg16 the
             convolutions are used, average-pooled. vit_b_16 takes square images; its patch is the largest of at most 16
-            pixels that divides them into 8x8 patches or more (4 pixels at 32x32, 7 at 70x70, 16 at 224x224). Or any module
-            that maps images (B, C, H, W) to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its
-            weights.
+            pixels that divides them into 8x8 patches or more (4 pixels at 32x32, 7 at 70x70, 16 at 224x224); it gives no
+            feature maps, so no task may have maps as labels. ``"unet"``: a U-Net (Ronneberger et al., 2015) of 0.2 million
+            parameters, small enough for a processor, with 16 feature maps in the size of the images. Or any module that maps
+            images (B, C, H, W) to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its weights.
         tasks: Tasks by name; an integer n means ``Classification(n)``.
         image_shape: Channels, height and width of the images, (C, H, W).
         architecture: ``"hard-sharing"``: one backbone. ``"cross-stitch"`` (Misra et al., 2016), ``"mtan"`` (Liu et al., 2019)
             or ``"ltb"`` (Guo et al., 2020): built of the parts of a ResNet, or of a module that has parts of these names. The
-            first and the last have a backbone for each task: those of a module all start from its weights. ``"ltb"`` has a
-            method ``set_epoch(epoch, epochs)``, to be called before each epoch.
+            first and the last of these three have a backbone for each task: those of a module all start from its weights.
+            ``"ltb"`` has a method ``set_epoch(epoch, epochs)``, to be called before each epoch.
         seed: Decides the initial weights. The global random numbers stay as they are.
 
     Raises:
         TypeError: an argument has the wrong type, or the backbone gives something else than a tensor.
         ValueError: an argument is out of range, the backbone does not take images of this shape, gives neither features nor
-            feature maps, or lacks parts that the architecture needs.
-        NotImplementedError: the labels of a task are maps.
+            feature maps, gives no feature maps for a task whose labels are maps, or lacks parts that the architecture needs.
 
     Example:
-        >>> import torch
+        >>> import torch, mtlue
         >>> from mtlue import evaluation
         >>> net = torch.nn.Conv2d(1, 4, 3)
         >>> model = evaluation.build_model(net, {"digit": 10, "odd": 2}, image_shape=(1, 8, 8))
@@ -72,9 +79,11 @@ def build_model(
         {'digit': (3, 10), 'odd': (3, 2)}
         >>> model.features(torch.rand(3, 1, 8, 8)).shape
         torch.Size([3, 4])
+        >>> model = evaluation.build_model("unet", {"depth": mtlue.Depth(), "indoors": 2}, image_shape=(3, 9, 12))
+        >>> {name: tuple(answer.shape) for name, answer in model(torch.rand(2, 3, 9, 12)).items()}
+        {'depth': (2, 1, 9, 12), 'indoors': (2, 2)}
     """
     resolved = resolve_tasks(tasks)
-    check_tasks(resolved)
     shape = _check_image_shape(image_shape)
     check_count("seed", seed, minimum=0)
     if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
@@ -82,8 +91,16 @@ def build_model(
     if not isinstance(backbone, str | nn.Module):
         raise TypeError(f"backbone: expected the name of one or a torch.nn.Module, got {type(backbone).__name__}")
 
+    if isinstance(backbone, str) and backbone in WITHOUT_MAPS:
+        check_features_suffice(resolved, backbone)
+
     def make() -> nn.Module:
-        return make_backbone(backbone, shape) if isinstance(backbone, str) else copy.deepcopy(backbone)
+        if not isinstance(backbone, str):
+            return copy.deepcopy(backbone)
+        made = make_backbone(backbone, shape)
+        if isinstance(made, ResNetStages) and tasks_with_maps(resolved):
+            dilate(made)
+        return made
 
     with random_numbers(derived_seed(seed, _WEIGHTS), torch.device("cpu")):
         model = _ARCHITECTURES[architecture](make, resolved, shape)

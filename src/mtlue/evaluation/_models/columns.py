@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from mtlue._tasks import Task
-from mtlue.evaluation._models.features import feature_width
 from mtlue.evaluation._models.model import TaskFeaturesModel
 from mtlue.evaluation._models.resnet_stages import STAGES, ResNetStages
 
@@ -27,7 +26,7 @@ class Columns(TaskFeaturesModel):
     def __init__(
         self, columns: Sequence[ResNetStages], tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int]
     ) -> None:
-        super().__init__(tasks, feature_width(columns[0], image_shape))
+        super().__init__(tasks, columns[0], image_shape=image_shape)
         self.columns = nn.ModuleList(columns)
 
     @abstractmethod

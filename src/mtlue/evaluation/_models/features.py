@@ -1,4 +1,4 @@
-"""What a backbone makes of images, and how wide it is."""
+"""What a backbone makes of images, and of which shape."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if parameter is None else parameter.device
 
 
-def feature_width(backbone: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Number of features that a backbone gives for an image, found by trying; the backbone stays as it is.
+def feature_shape(backbone: nn.Module, image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Shape of what a backbone gives for an image, (F,) or (F, h, w), found by trying; the backbone stays as it is.
 
     Raises:
         TypeError: it gives something else than a tensor.
@@ -39,4 +39,4 @@ def feature_width(backbone: nn.Module, image_shape: tuple[int, int, int]) -> int
             f"backbone: expected features (B, F) or feature maps (B, F, h, w), got {features.dtype} of shape "
             f"{tuple(features.shape)} for 2 images"
         )
-    return features.shape[1]
+    return tuple(features.shape[1:])

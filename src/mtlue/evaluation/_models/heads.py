@@ -3,25 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 from mtlue._tasks import Task
 
+# Those of DeepLabv3 for maps of an eighth of the image, and the width of its head.
+_RATES, _WIDTH = (12, 24, 36), 256
 
-def check_tasks(tasks: Mapping[str, Task]) -> None:
-    """Whether there is a head for each of the tasks.
+
+class MapHead(nn.Module):
+    """From feature maps (B, F, h, w) to an answer for each pixel of the image.
+
+    Maps coarser than the image pass the head of DeepLabv3 (Chen et al., 2017): convolutions of several dilations side by side
+    and the average over the image (ASPP), then one more convolution. It is 256 wide, or as wide as the features where they
+    are fewer. Maps at the full resolution pass a 1x1 convolution.
+
+    Args:
+        width: Number of features.
+        channels: Channels of the answer.
+        coarse: Whether the feature maps are coarser than the image.
+    """
+
+    def __init__(self, width: int, channels: int, *, coarse: bool) -> None:
+        super().__init__()
+        self.layers: nn.Module
+        if not coarse:
+            self.layers = nn.Conv2d(width, channels, 1)
+        elif width >= _WIDTH:
+            self.layers = DeepLabHead(width, channels, _RATES)
+        else:
+            self.layers = nn.Sequential(
+                ASPP(width, _RATES, out_channels=width),
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                nn.Conv2d(width, channels, 1),
+            )
+
+    def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (B, channels, H, W) of this size (H, W)."""
+        answer = cast(Tensor, self.layers(maps))
+        return answer if answer.shape[-2:] == size else F.interpolate(answer, size=size, mode="bilinear")
+
+
+def tasks_with_maps(tasks: Mapping[str, Task]) -> list[str]:
+    """Names of the tasks whose labels are maps."""
+    return [name for name, task in tasks.items() if task.num_embeddings == 0]
+
+
+def check_features_suffice(tasks: Mapping[str, Task], backbone: str) -> None:
+    """Whether the tasks can be answered from features (B, F).
 
     Raises:
-        NotImplementedError: the labels of a task are maps.
+        ValueError: the labels of a task are maps; the message names the backbone.
     """
-    maps = [name for name, task in tasks.items() if task.num_embeddings == 0]
+    maps = tasks_with_maps(tasks)
     if maps:
-        raise NotImplementedError(
-            f"tasks: heads are made for classification only, the labels of {maps} are maps: bring a model of your own"
+        raise ValueError(
+            f"backbone: expected one that gives feature maps (B, F, h, w), because the labels of {maps} are maps; "
+            f"{backbone} gives features (B, F)"
         )
 
 
-def make_head(task: Task, width: int) -> nn.Module:
-    """A linear layer from pooled features (B, width) to logits (B, task.output_channels)."""
-    return nn.Linear(width, task.output_channels)
+def make_heads(tasks: Mapping[str, Task], given: tuple[int, ...], size: tuple[int, int]) -> nn.ModuleList:
+    """A head for each task.
+
+    They are linear layers from pooled features (B, F) to logits (B, C_k) for classes of whole images, `MapHead` for maps.
+
+    Args:
+        tasks: The tasks.
+        given: Shape of the features of an image, (F,) or (F, h, w); the former with classes of whole images only.
+        size: Height and width of the images.
+    """
+    coarse = any(side < whole for side, whole in zip(given[1:], size, strict=False))
+    return nn.ModuleList([
+        nn.Linear(given[0], task.output_channels)
+        if task.num_embeddings
+        else MapHead(given[0], task.output_channels, coarse=coarse)
+        for task in tasks.values()
+    ])

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from mtlue._tasks import Task
-from mtlue.evaluation._models.features import feature_width, pooled
-from mtlue.evaluation._models.heads import make_head
+from mtlue.evaluation._models.features import feature_shape, pooled
+from mtlue.evaluation._models.heads import MapHead, check_features_suffice, make_heads
 
 
 class MultiTaskModel(nn.Module):
@@ -17,17 +17,24 @@ class MultiTaskModel(nn.Module):
 
     Args:
         tasks: The tasks.
-        width: Number of features that the heads see.
+        backbone: Gives features (B, F) or feature maps (B, F, h, w) of the shape that the heads see. It is tried, not kept.
+        image_shape: Channels, height and width of the images.
 
     Attributes:
         task_names: Names of the tasks.
         heads: One head a task, in the order of ``task_names``: a task may have a name that a module cannot.
+
+    Raises:
+        ValueError: the labels of a task are maps, but the backbone gives none.
     """
 
-    def __init__(self, tasks: Mapping[str, Task], width: int) -> None:
+    def __init__(self, tasks: Mapping[str, Task], backbone: nn.Module, *, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
+        given = feature_shape(backbone, image_shape)
+        if len(given) == 1:
+            check_features_suffice(tasks, type(backbone).__name__)
         self.task_names = tuple(tasks)
-        self.heads = nn.ModuleList([make_head(task, width) for task in tasks.values()])
+        self.heads = make_heads(tasks, given, image_shape[1:])
 
 
 class HardSharing(MultiTaskModel):
@@ -40,7 +47,7 @@ class HardSharing(MultiTaskModel):
     """
 
     def __init__(self, backbone: nn.Module, tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(tasks, feature_width(backbone, image_shape))
+        super().__init__(tasks, backbone, image_shape=image_shape)
         self.backbone = backbone
 
     def features(self, images: Tensor) -> Tensor:
@@ -48,9 +55,14 @@ class HardSharing(MultiTaskModel):
         return pooled(self.backbone(images))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C_k) by task for images (B, C, H, W)."""
-        features = self.features(images)
-        return {name: head(features) for name, head in zip(self.task_names, self.heads, strict=True)}
+        """Logits (B, C_k) or maps (B, C_k, H, W) by task for images (B, C, H, W)."""
+        given = self.backbone(images)
+        features = pooled(given)
+        size = (images.shape[-2], images.shape[-1])
+        return {
+            name: head(given, size) if isinstance(head, MapHead) else head(features)
+            for name, head in zip(self.task_names, self.heads, strict=True)
+        }
 
 
 class TaskFeaturesModel(MultiTaskModel, ABC):
@@ -65,6 +77,9 @@ class TaskFeaturesModel(MultiTaskModel, ABC):
         return {name: pooled(maps) for name, maps in zip(self.task_names, self.maps(images), strict=True)}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C_k) by task for images (B, C, H, W)."""
-        features = self.features(images)
-        return {name: head(features[name]) for name, head in zip(self.task_names, self.heads, strict=True)}
+        """Logits (B, C_k) or maps (B, C_k, H, W) by task for images (B, C, H, W)."""
+        size = (images.shape[-2], images.shape[-1])
+        return {
+            name: head(maps, size) if isinstance(head, MapHead) else head(pooled(maps))
+            for name, head, maps in zip(self.task_names, self.heads, self.maps(images), strict=True)
+        }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mtlue._losses import borrowed
 from mtlue._tasks import Task
-from mtlue.evaluation._models.features import device_of, feature_width
+from mtlue.evaluation._models.features import device_of
 from mtlue.evaluation._models.model import TaskFeaturesModel
 from mtlue.evaluation._models.resnet_stages import ResNetStages
 
@@ -38,7 +38,7 @@ class MTAN(TaskFeaturesModel):
     """
 
     def __init__(self, backbone: ResNetStages, tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(tasks, feature_width(backbone, image_shape))
+        super().__init__(tasks, backbone, image_shape=image_shape)
         self.stem = backbone.stem
         self.before, self.last = nn.ModuleList(), nn.ModuleList()
         for layer in backbone.layers:

@@ -1,0 +1,89 @@
+"""Augmentation that moves label maps together with the image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from torch import Tensor
+
+from mtlue._tasks import CheckedTargets, Task, read_targets
+
+
+class JointTransform(ABC):
+    """Augmentation of batches that changes images and targets together, as whatever moves pixels must for label maps.
+
+    Derive from it to hand such an augmentation to `mtlue.fit`, `mtlue.baselines.pgd` or `mtlue.evaluation.train_victim`, where
+    a plain function sees the images alone. Gradients must pass through the images. Random numbers are to be drawn from torch's
+    global source, which the training seeds.
+    """
+
+    @abstractmethod
+    def __call__(self, images: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Augmented copies of a batch.
+
+        Args:
+            images: Floats in [0, 1], shape (B, C, H, W).
+            targets: Labels by task, as their tasks read them.
+
+        Returns:
+            Images and targets of the same shapes. What is given must stay as it is.
+        """
+
+
+#: A function on images (B, C, H, W) in [0, 1], or what changes the targets with them.
+Transform: TypeAlias = Callable[[Tensor], Tensor] | JointTransform
+
+
+def apply_transform(
+    transform: Transform | None, images: Tensor, targets: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images and targets after a transform of either kind, or as they are without one.
+
+    Raises:
+        TypeError: a joint transform returns anything but a pair.
+    """
+    if transform is None:
+        return images, targets
+    if isinstance(transform, JointTransform):
+        # A dictionary of its own: one that replaces entries in what it is given must not reach the caller's.
+        pair: object = transform(images, dict(targets))
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(
+                f"{type(transform).__name__}: expected it to return a pair (images, targets), got {type(pair).__name__}"
+            )
+        return pair
+    return transform(images), targets
+
+
+def checked_transform(transform: Transform | None, *, argument: str = "augment") -> Transform | None:
+    """Return an argument if it can be called on batches.
+
+    Raises:
+        TypeError: it cannot, or is a class.
+    """
+    if transform is not None and (isinstance(transform, type) or not callable(transform)):
+        raise TypeError(f"{argument}: expected a callable on batches of images, got {transform!r}")
+    return transform
+
+
+def augmented(
+    transform: Transform | None,
+    images: Tensor,
+    targets: CheckedTargets,
+    tasks: Mapping[str, Task],
+    *,
+    argument: str = "augment",
+) -> tuple[Tensor, CheckedTargets]:
+    """A batch as a network is to see it in training: after `apply_transform`, with labels that are the tasks'.
+
+    Raises:
+        TypeError: a joint transform returns anything but a pair, or a label that cannot be read.
+        ValueError: it returns targets without one of the tasks, or a label that is not the task's.
+    """
+    seen, moved = apply_transform(transform, images, targets)
+    try:
+        return seen, read_targets(moved, tasks).to(seen.device)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{argument}: {error}") from None

@@ -1,0 +1,38 @@
+"""Which epoch of a training somebody with clean test images would have chosen."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from mtlue._tasks import Task
+from mtlue.evaluation._metrics import headline
+
+
+def best_epoch(
+    found: Sequence[Mapping[str, Mapping[str, float]]], tasks: Mapping[str, Task], chance: Mapping[str, float]
+) -> int:
+    """The first of the epochs at which the most was learned; the last where that cannot be said of any.
+
+    Metrics of different kinds cannot be averaged. What is averaged over the tasks is how far each headline metric has come
+    from chance, 0, to perfect, 1.
+
+    Args:
+        found: Metrics by task after each epoch.
+        tasks: The tasks.
+        chance: The headline metric of each task for the best answer that ignores the image.
+    """
+    scores = [_score(metrics, tasks, chance) for metrics in found]
+    known = [score for score in scores if math.isfinite(score)]
+    return scores.index(max(known)) if known else len(scores) - 1
+
+
+def _score(metrics: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task], chance: Mapping[str, float]) -> float:
+    shares = [
+        counted.share_learned(metrics[name][counted.metric], chance[name])
+        for name, task in tasks.items()
+        if (counted := headline(task)) is not None
+    ]
+    finite = [share for share in shares if math.isfinite(share)]
+    return statistics.fmean(finite) if finite else math.nan

@@ -1,0 +1,35 @@
+"""What a victim reached at one task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The sets that victims are trained on.
+CLEAN, NOISE, PROTECTED = "clean", "random noise", "protected"
+MULTI, SINGLE = "multi-task", "single-task"
+NO_DEFENSE = "none"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One task of one victim.
+
+    Attributes:
+        data: What it was trained on: ``"clean"``, ``"random noise"`` or ``"protected"``.
+        victim: ``"multi-task"`` or ``"single-task"``.
+        defense: What it did against the protection, or ``"none"``.
+        task: The task.
+        seed: Seed of the training.
+        last: Metrics on clean test images after the last epoch.
+        best: The same after the epoch with the best headline metrics, which somebody with clean images would have chosen.
+        best_epoch: Which epoch that was, from 1.
+    """
+
+    data: str
+    victim: str
+    defense: str
+    task: str
+    seed: int
+    last: dict[str, float]
+    best: dict[str, float]
+    best_epoch: int

@@ -1,0 +1,36 @@
+"""What the metrics of every kind of task have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from mtlue._tasks.maps import RegressionMap
+
+
+class TaskMetrics(ABC):
+    """Metrics of one task, gathered over all batches of a data set: they do not depend on the batch size."""
+
+    @abstractmethod
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Take a batch: a model's output and the target, as the task reads them."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """Values by name, over all that was taken."""
+
+
+def pixels_with_a_reading(task: RegressionMap, output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Output and target of each sample at the pixels that have a reading, (n, C) in float64 on the CPU.
+
+    Sample by sample: so sums are the same whatever the batches are, and little is held in float64.
+
+    Raises:
+        ValueError: the output's size is not the target's.
+    """
+    task.check_same_shape(output, target)
+    observed = task.observed(target).squeeze(1).cpu()
+    for answer, truth, known in zip(output.detach().cpu(), target.cpu(), observed, strict=True):
+        yield answer.movedim(0, -1)[known].double(), truth.movedim(0, -1)[known].double()

@@ -1,0 +1,50 @@
+"""Metrics of classification."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from mtlue._runtime.extras import require
+from mtlue._tasks import Classification
+from mtlue.evaluation._metrics.base import TaskMetrics
+
+
+class ClassificationMetrics(TaskMetrics):
+    """Accuracy, balanced accuracy, and for two classes the area under the ROC curve.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Classification) -> None:
+        metrics = require("torchmetrics.classification", extra="evaluation")
+        self._confusion: Any = metrics.MulticlassConfusionMatrix(max(task.num_classes, 2), ignore_index=task.ignore_index)
+        self._ranking: Any = metrics.BinaryAUROC(ignore_index=task.ignore_index) if task.num_classes == 2 else None
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """See `TaskMetrics.update`."""
+        scores, labels = output.detach().float().cpu(), target.cpu()
+        self._confusion.update(scores.argmax(dim=1), labels)
+        if self._ranking is not None:
+            self._ranking.update(scores.softmax(dim=1)[:, 1], labels)
+
+    def compute(self) -> dict[str, float]:
+        """Shares in [0, 1]; NaN where there is no label, and for the area where all labels are of one class."""
+        counts = self._confusion.compute().double()
+        labels = counts.sum(dim=1)
+        seen = labels > 0
+        if not bool(seen.any()):
+            values = {"accuracy": math.nan, "balanced_accuracy": math.nan}
+        else:
+            hits = counts.diag()
+            values = {
+                "accuracy": float(hits.sum() / labels.sum()),
+                # Only over the classes that occur: a class that is nowhere has no recall.
+                "balanced_accuracy": float((hits[seen] / labels[seen]).mean()),
+            }
+        if self._ranking is not None:
+            values["auroc"] = float(self._ranking.compute()) if int(seen.sum()) == 2 else math.nan
+        return values

@@ -1,0 +1,52 @@
+"""Metrics of surface normal estimation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtlue._tasks import SurfaceNormals
+from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
+
+_STEPS = 1000
+
+
+class NormalMetrics(TaskMetrics):
+    """Mean and median angle between answer and label, over all pixels that have a reading.
+
+    The median is that of angles rounded to thousandths of a degree, which are counted, not kept.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: SurfaceNormals) -> None:
+        self._task = task
+        self._total, self._count = 0.0, 0
+        self._counts = torch.zeros(180 * _STEPS + 1, dtype=torch.long)
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """See `TaskMetrics.update`.
+
+        Raises:
+            ValueError: the output's size is not the target's.
+        """
+        for answer, truth in pixels_with_a_reading(self._task, output, target):
+            cosine = (F.normalize(answer, dim=1) * F.normalize(truth, dim=1)).sum(dim=1)
+            angles = torch.rad2deg(cosine.clamp(-1.0, 1.0).acos())
+            self._total += float(angles.sum())
+            self._count += len(angles)
+            steps = (angles.nan_to_num(180.0) * _STEPS).round().long()
+            self._counts += steps.bincount(minlength=len(self._counts))
+
+    def compute(self) -> dict[str, float]:
+        """Degrees in [0, 180]; an answer of no length is at 90. NaN where there is no reading, or an answer is no number."""
+        if not self._count or math.isnan(self._total):
+            return {"mean_angle": math.nan, "median_angle": math.nan}
+        # The middle one of an odd number, the mean of the two in the middle of an even one.
+        middle = torch.tensor([(self._count - 1) // 2, self._count // 2])
+        median = torch.searchsorted(self._counts.cumsum(dim=0), middle, right=True).double().mean() / _STEPS
+        return {"mean_angle": self._total / self._count, "median_angle": float(median)}

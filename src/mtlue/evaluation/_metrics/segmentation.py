@@ -1,0 +1,47 @@
+"""Metrics of segmentation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from mtlue._runtime.extras import require
+from mtlue._tasks import Segmentation
+from mtlue.evaluation._metrics.base import TaskMetrics
+
+
+class SegmentationMetrics(TaskMetrics):
+    """Mean intersection over union and pixel accuracy, from one confusion matrix of all labelled pixels.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Segmentation) -> None:
+        metrics = require("torchmetrics.classification", extra="evaluation")
+        # Labels are checked where they are read; doing so again would sort the pixels of every batch.
+        self._confusion: Any = metrics.MulticlassConfusionMatrix(
+            max(task.num_classes, 2), ignore_index=task.ignore_index, validate_args=False
+        )
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """See `TaskMetrics.update`.
+
+        Raises:
+            ValueError: the output's size is not the target's.
+        """
+        if output.shape[2:] != target.shape[1:]:
+            raise ValueError(f"expected logits for {tuple(target.shape[1:])} pixels, got {tuple(output.shape[2:])}")
+        self._confusion.update(output.detach().argmax(dim=1).cpu(), target.cpu())
+
+    def compute(self) -> dict[str, float]:
+        """Shares in [0, 1]; NaN where no pixel has a label."""
+        counts = self._confusion.compute().double()
+        hits, union = counts.diag(), counts.sum(dim=0) + counts.sum(dim=1) - counts.diag()
+        # Only over the classes that occur, in labels or in answers: one that is in neither has no union.
+        occurs = union > 0
+        if not bool(occurs.any()):
+            return {"miou": math.nan, "pixel_accuracy": math.nan}
+        return {"miou": float((hits[occurs] / union[occurs]).mean()), "pixel_accuracy": float(hits.sum() / counts.sum())}

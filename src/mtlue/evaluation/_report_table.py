@@ -1,0 +1,93 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED
+from mtlue.evaluation._metrics import HEADLINES, residual_learnability
+from mtlue.evaluation._rows import Row
+
+# Columns of text, before those of numbers.
+_TEXTS = 4
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    header = ["victim", "defence", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected"]
+    lines = [f"| {' | '.join(header)} |", "|" + "---|" * _TEXTS + "---:|" * (len(header) - _TEXTS)]
+    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in _cells(rows)])
+
+
+def to_text(rows: Sequence[Row]) -> str:
+    """The rows as a table of text."""
+    header = ["victim", "defence", "task", "metric", "chance", CLEAN, "noise", PROTECTED, "best", "R(noise)", "R(protected)"]
+    lines = [header, *_cells(rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < _TEXTS else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    cells: list[list[str]] = []
+    for kind in dict.fromkeys((row.victim, row.defense) for row in rows):
+        group = [row for row in rows if (row.victim, row.defense) == kind]
+        cells += [_cells_of(row) for row in group]
+        if len(group) > 1:
+            undefended = [row for row in rows if (row.victim, row.defense) == (kind[0], NO_DEFENSE)]
+            cells.append(_mean_cells(group, undefended))
+    return cells
+
+
+def _cells_of(row: Row) -> list[str]:
+    counted = HEADLINES[row.metric]
+
+    def value(data: str) -> str:
+        if data not in row.values:
+            return "–"
+        spread = f" ± {counted.text(row.spreads[data])}" if row.spreads.get(data) else ""
+        return f"{counted.text(row.values[data])}{spread}"
+
+    sets = [value(data) for data in (CLEAN, NOISE, PROTECTED)]
+    shares = [_share(row.residuals.get(data, math.nan)) for data in (NOISE, PROTECTED)]
+    texts = [row.victim, row.defense, row.task, counted.title]
+    return [*texts, counted.text(row.chance), *sets, counted.text(row.best), *shares]
+
+
+def _share(residual: float) -> str:
+    return f"{residual:.2f}" if math.isfinite(residual) else "–"
+
+
+def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row]) -> list[str]:
+    """Means over tasks; with metrics that cannot be averaged that of R alone, over the tasks that have one."""
+    first = rows[0]
+    if len({row.metric for row in rows}) == 1:
+        return _cells_of(_mean_row(rows, undefended))
+    shares = []
+    for data in (NOISE, PROTECTED):
+        found = [row.residuals[data] for row in rows if math.isfinite(row.residuals.get(data, math.nan))]
+        shares.append(_share(statistics.fmean(found) if found else math.nan))
+    return [first.victim, first.defense, "mean", *["–"] * 6, *shares]
+
+
+def _mean_row(rows: Sequence[Row], undefended: Sequence[Row]) -> Row:
+    """The mean over tasks; its R is that of the means, since a task that cannot be learned has none of its own."""
+    first = rows[0]
+    chance = statistics.fmean(row.chance for row in rows)
+    values = {data: statistics.fmean(row.values[data] for row in rows) for data in first.values}
+    reference = statistics.fmean(row.values[CLEAN] for row in undefended)
+    lower = HEADLINES[first.metric].lower_is_better
+    residuals = {
+        data: residual_learnability(value, reference, chance, lower_is_better=lower)
+        for data, value in values.items()
+        if data != CLEAN
+    }
+    best = statistics.fmean(row.best for row in rows)
+    return Row(first.victim, first.defense, "mean", first.metric, chance, values, {}, best, residuals)

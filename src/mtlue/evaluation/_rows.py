@@ -1,0 +1,78 @@
+"""The lines of a report."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mtlue._tasks import Task
+from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, PROTECTED, Measurement
+from mtlue.evaluation._metrics import Headline, headline, residual_learnability
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a report: the headline metric of a task, means over seeds.
+
+    Attributes:
+        victim: ``"multi-task"`` or ``"single-task"``.
+        defense: The victim's defence, or ``"none"``.
+        task: The task.
+        metric: Name of the headline metric: ``"balanced_accuracy"``, ``"miou"``, ``"absolute_error"`` or ``"mean_angle"``; the
+            last two are better when lower.
+        chance: Its value for the best answer that ignores the image.
+        values: Its value by set that the victim was trained on, after the last epoch.
+        spreads: Standard deviation over the seeds of each of these; 0 with one seed.
+        best: The value for the protected set after the best epoch.
+        residuals: Residual learnability of each set but the clean one, against a victim without a defence.
+    """
+
+    victim: str
+    defense: str
+    task: str
+    metric: str
+    chance: float
+    values: dict[str, float]
+    spreads: dict[str, float]
+    best: float
+    residuals: dict[str, float]
+
+
+def rows_of(tasks: Mapping[str, Task], chance: Mapping[str, float], measurements: Sequence[Measurement]) -> list[Row]:
+    """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
+    rows = []
+    for victim, defense, task in dict.fromkeys((each.victim, each.defense, each.task) for each in measurements):
+        counted = headline(tasks[task])
+        of_task = [each for each in measurements if (each.victim, each.task) == (victim, task)]
+        undefended = [each for each in of_task if (each.defense, each.data) == (NO_DEFENSE, CLEAN)]
+        if counted is not None and undefended:
+            chosen = [each for each in of_task if each.defense == defense]
+            rows.append(_row(counted, chance.get(task, math.nan), chosen, undefended))
+    return rows
+
+
+def _row(counted: Headline, chance: float, measurements: Sequence[Measurement], undefended: Sequence[Measurement]) -> Row:
+    first = measurements[0]
+    found: dict[str, list[float]] = {}
+    for each in measurements:
+        found.setdefault(each.data, []).append(each.last[counted.metric])
+    best = [each.best[counted.metric] for each in measurements if each.data == PROTECTED]
+    values = {data: statistics.fmean(each) for data, each in found.items()}
+    reference = statistics.fmean(each.last[counted.metric] for each in undefended)
+    return Row(
+        first.victim,
+        first.defense,
+        first.task,
+        counted.metric,
+        chance,
+        values,
+        {data: statistics.stdev(each) if len(each) > 1 else 0.0 for data, each in found.items()},
+        statistics.fmean(best) if best else math.nan,
+        {
+            data: residual_learnability(value, reference, chance, lower_is_better=counted.lower_is_better)
+            for data, value in values.items()
+            if data != CLEAN
+        },
+    )
