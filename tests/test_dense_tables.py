@@ -15,24 +15,21 @@ from noise_rooms import write_rooms
 from paper.dense_tables import METRICS, make_dense_tables
 from paper.layout import to_markdown, value
 from paper.methods import OURS, PIXELWISE, perturbed
-from paper.scales import Scale, SetScale
+from paper.scales import DENSE_SCALES, SetScale
 from paper.specs import Data, Protection, Victim
 from paper.store import Store
 from paper.victims import measure
 from paper.workshop import Workshop
 
-TINY = Scale(
+TINY = replace(
+    DENSE_SCALES["small"],
     sets={"rooms": SetScale(8, 4, 1.0, 1, 2, 1, 1, 1)},
     width=2,
     batch_size=4,
-    learning_rate=3e-3,
     tap_steps=1,
     sep_steps=1,
     em_rounds=1,
     em_steps=1,
-    one_cycle=True,
-    backbone="unet",
-    precision="bfloat16",
 )
 TABLES = make_dense_tables(
     paper_tables.SETS["small"],
