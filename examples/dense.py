@@ -25,6 +25,8 @@ from mtlue import analysis, datasets, evaluation
 
 METRICS = {"segmentation": ("miou", "pixel_accuracy"), "depth": ("absolute_error",), "normals": ("mean_angle",)}
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 class Loaded(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """A data set read once and kept in memory."""
@@ -53,6 +55,7 @@ def protect(clean: Loaded, tasks: dict[str, mtlue.Task], *, epochs: int, seed: i
         generator,
         clean,
         evaluation.build_model("unet", tasks, image_shape=image_shape, seed=seed),
+        device=DEVICE,
         loss=mtlue.EM(),
         epochs=epochs,
         batch_size=16,
@@ -60,7 +63,7 @@ def protect(clean: Loaded, tasks: dict[str, mtlue.Task], *, epochs: int, seed: i
         surrogate_steps=40,
         seed=seed,
     )
-    return mtlue.protect(clean, generator=generator, seed=seed)
+    return mtlue.protect(clean, generator=generator, device=DEVICE, seed=seed)
 
 
 def train(data: Dataset[Any], tasks: dict[str, mtlue.Task], *, epochs: int, seed: int) -> nn.Module:
@@ -69,6 +72,7 @@ def train(data: Dataset[Any], tasks: dict[str, mtlue.Task], *, epochs: int, seed
         data,
         tasks=tasks,
         model="unet",
+        device=DEVICE,
         epochs=epochs,
         batch_size=16,
         learning_rate=3e-3,
@@ -80,7 +84,7 @@ def train(data: Dataset[Any], tasks: dict[str, mtlue.Task], *, epochs: int, seed
 def answers(victim: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """What a victim says of images."""
     with torch.no_grad():
-        return cast("dict[str, Tensor]", victim(images))
+        return cast("dict[str, Tensor]", victim(images.to(DEVICE)))
 
 
 def table(found: dict[str, dict[str, dict[str, float]]]) -> str:

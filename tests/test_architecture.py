@@ -28,7 +28,9 @@ LAYERS = [
     {"_protect"},
 ]
 LAYER_OF = {package: level for level, layer in enumerate(LAYERS) for package in layer}
-OPTIONAL = {"captum", "cvxpy", "matplotlib", "scipy", "sklearn", "torchjd", "torchmetrics", "tqdm"}
+OPTIONAL = {
+    "captum", "cvxpy", "datasets", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn", "torchjd", "torchmetrics", "tqdm",
+}  # fmt: skip
 # Which public subpackages another one may know.
 KNOWN = {"analysis": set(), "baselines": set(), "datasets": set(), "defenses": set(), "evaluation": {"baselines", "defenses"}}
 

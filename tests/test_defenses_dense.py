@@ -93,8 +93,24 @@ def test_early_stopping_keeps_the_epoch_of_the_smallest_error() -> None:
     stopping.finish(victim)
     assert stopping.best_epoch == 1
     assert network.bias.item() == 3.0  # type: ignore[union-attr]
-    # The mean reading is 2, wrong by 2/3 on average.
-    assert stopping.skills == pytest.approx([1 - 2 / (2 / 3), 1 - 1 / (2 / 3), 1 - 3 / (2 / 3)])
+    # The mean reading is 2, wrong by 2/3 on average; no skill counts as less than -1.
+    assert stopping.skills == pytest.approx([-1, 1 - 1 / (2 / 3), -1])
+
+
+def test_a_flat_image_does_not_outweigh_the_others_in_early_stopping() -> None:
+    """The second epoch is as good as the mean on two images; on the flat third one both are far worse than the mean."""
+    network = nn.Conv2d(3, 1, 1)
+    nn.init.zeros_(network.weight)
+    flat = torch.tensor([[2.0, 2.0], [2.0, 2.001]]).unsqueeze(0)
+    deep = torch.tensor([[1.0, 1.0], [3.0, 3.0]]).unsqueeze(0)
+    validation: Any = [(torch.rand(3, 2, 2), deep), (torch.rand(3, 2, 2), deep), (torch.rand(3, 2, 2), flat)]
+    victim = mtlue.Surrogate(network, {"depth": mtlue.Depth()})
+    stopping = EarlyStopping(validation, batch_size=2)
+    for epoch, bias in enumerate((5.0, 2.1)):
+        nn.init.constant_(network.bias, bias)  # type: ignore[arg-type]
+        stopping.after_epoch(victim, epoch)
+    assert stopping.best_epoch == 1
+    assert stopping.skills == pytest.approx([-1, (2 * 0.0 - 1) / 3], abs=1e-4)
 
 
 class Decoders(nn.Module):

@@ -221,6 +221,13 @@ def test_labels_that_a_transform_replaces_are_those_of_its_step_alone(
             ValueError,
             "augment: task 'depth': the map holds NaN or infinity",
         ),
+        (
+            Joint(lambda images, targets: (images, {**targets, "normals": targets["normals"][:1]})),
+            ValueError,
+            r"augment: task 'normals': labels of shape \(1, 3, 16, 16\) for 4 images",
+        ),
+        (Joint(lambda images, targets: (None, targets)), TypeError, "augment: expected images from .*Joint.*, got NoneType"),
+        (print, TypeError, "augment: expected images from .*print.*, got NoneType"),
     ],
 )
 def test_what_augment_must_not_be(

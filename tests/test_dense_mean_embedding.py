@@ -80,3 +80,12 @@ def test_fit_learns_it_and_a_file_keeps_it(make_generator: Any, tmp_path: Path) 
         assert generator.embedders[name].mean_updates.item() == 6
         assert torch.equal(loaded.embedders[name].mean_embedding, mean)
         assert loaded.embedders[name].mean_updates.item() == 6
+
+
+def test_a_second_batch_before_the_backward_pass_does_not_disturb_the_first() -> None:
+    generator = mtlue.UEGenerator({"depth": mtlue.Depth(), "age": 2}, (3, 8, 8), width=2).train()
+    images, targets = torch.rand(2, 3, 8, 8), {"depth": torch.rand(2, 1, 8, 8) + 1, "age": torch.tensor([0, 1])}
+    first = generator(images, targets, protected_tasks=["age"])
+    generator(images, targets)
+    first.sum().backward()
+    assert all(parameter.grad is not None for parameter in generator.decoder.parameters())

@@ -166,3 +166,17 @@ def test_answers_of_another_size_are_told(name: str) -> None:
     small = answers[name][..., ::2, ::2]
     with pytest.raises(ValueError, match=rf"model: task '{name}': expected .*, got .*3, 3"):
         measured({name: small}, {name: targets[name]}, {name: TASKS[name]})
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_answers_for_another_number_of_samples_are_told(name: str) -> None:
+    class First(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images)[:1]
+
+    target = some()[1][name][:2]
+    size = target.shape[-2:]
+    data: Any = [(torch.rand(3, *size), each) for each in target]
+    net = First(3, TASKS[name].output_channels, 1)
+    with pytest.raises(ValueError, match=rf"model: task '{name}': expected .* (2 samples, got 1|\(2, .*got \(1, )"):
+        evaluate(net, data, tasks={name: TASKS[name]})

@@ -79,11 +79,18 @@ def augmented(
     """A batch as a network is to see it in training: after `apply_transform`, with labels that are the tasks'.
 
     Raises:
-        TypeError: a joint transform returns anything but a pair, or a label that cannot be read.
-        ValueError: it returns targets without one of the tasks, or a label that is not the task's.
+        TypeError: a transform returns anything but images, a joint one but a pair of them and of labels that can be read.
+        ValueError: a joint transform returns targets without one of the tasks, a label that is not the task's, or labels of
+            another number of samples.
     """
     seen, moved = apply_transform(transform, images, targets)
+    if not isinstance(seen, Tensor):
+        raise TypeError(f"{argument}: expected images from {transform!r}, got {type(seen).__name__}")
     try:
-        return seen, read_targets(moved, tasks).to(seen.device)
+        read = read_targets(moved, tasks).to(seen.device)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{argument}: {error}") from None
+    for name, target in read.items():
+        if target.shape[:1] != seen.shape[:1]:
+            raise ValueError(f"{argument}: task {name!r}: labels of shape {tuple(target.shape)} for {len(seen)} images")
+    return seen, read

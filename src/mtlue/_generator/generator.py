@@ -167,7 +167,8 @@ class UEGenerator(nn.Module):
     def _dense_embedding(self, name: str, target: Tensor, protected: bool) -> Tensor:
         task, embedder = self.tasks[name], cast("DenseEmbedder", self.embedders[name])
         size = (self.image_shape[1], self.image_shape[2])
-        mean = embedder.mean_embedding
+        # A copy: the running mean changes in place, which must not reach a backward pass that is still to come.
+        mean = embedder.mean_embedding.clone()
         if not protected:
             return mean.expand(len(target), -1, (size[0] + 1) // 2, (size[1] + 1) // 2)
         embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))

@@ -62,7 +62,7 @@ def protect(
             differ in size: the perturbation is made at the median size and resized to each.
         tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the generator's, the surrogate's or the data
             set's own ``tasks``, the first there is, else what the labels say.
-        surrogate: A model that sees images in [0, 1]. TAP and SEP need one that was trained on clean data.
+        surrogate: A model that sees images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
         loss: ``mtlue.TAP()`` if None.
         generator: One that `mtlue.fit` or `mtlue.UEGenerator.load` gave is used as it is; a new one is trained first.
         epsilon: Budget on the scale of [0, 1]; left out, a given generator's own counts.

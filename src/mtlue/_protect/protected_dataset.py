@@ -21,6 +21,7 @@ from mtlue._protect.storage import Images, StoredImages
 from mtlue._tasks import Task, tasks_from_config
 
 Image = TypeVar("Image", default=Tensor)
+Other = TypeVar("Other")
 
 
 class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
@@ -75,12 +76,12 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         """The samples in order."""
         return (self[index] for index in range(len(self)))
 
-    def with_transform(self, fn: Callable[[Tensor], Image] | None) -> ProtectedDataset[Image]:
+    def with_transform(self, fn: Callable[[Tensor], Other] | None) -> ProtectedDataset[Other]:
         """The same set with a function on each image, such as a victim's augmentation; None takes it away.
 
         The perturbation is already in the image: this is the place for random augmentation.
         """
-        other: ProtectedDataset[Image] = copy.copy(self)
+        other: ProtectedDataset[Any] = copy.copy(self)
         other._transform = fn
         return other
 

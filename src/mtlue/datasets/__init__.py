@@ -1,15 +1,29 @@
-"""Readers of the four data sets of the paper, from the files as their authors publish them; nothing is downloaded.
+"""Readers of data sets: a folder of images with a table of labels, Hugging Face, and the four sets of the paper.
 
 Each is a map-style set of pairs (image, targets): a float image in [0, 1] of shape (C, H, W), and a dict of tensors by task
-name. Its attribute ``tasks`` goes into `mtlue.UEGenerator` as it is, and `mtlue.protect` finds it by itself. NYUv2 needs
-NumPy: ``mtlue[datasets]``.
+name. Its attribute ``tasks`` goes into `mtlue.UEGenerator` as it is, and `mtlue.protect` finds it by itself. The sets of
+the paper are read from the files as their authors publish them; nothing is downloaded. NumPy files, such as those of NYUv2,
+need ``mtlue[datasets]``; Hugging Face needs ``mtlue[huggingface]``.
 """
 
 from mtlue._data import JointTransform
 from mtlue.datasets._celeba import CelebA
 from mtlue.datasets._chestxray14 import ChestXray14
+from mtlue.datasets._hugging_face import HuggingFace
+from mtlue.datasets._image_table import ImageTable
 from mtlue.datasets._nyuv2 import NYUv2
+from mtlue.datasets._to_hugging_face import to_hugging_face
 from mtlue.datasets._utkface import UTKFace
 from mtlue.datasets._zoom_flip import RandomZoomFlip
 
-__all__ = ["CelebA", "ChestXray14", "JointTransform", "NYUv2", "RandomZoomFlip", "UTKFace"]
+__all__ = [
+    "CelebA",
+    "ChestXray14",
+    "HuggingFace",
+    "ImageTable",
+    "JointTransform",
+    "NYUv2",
+    "RandomZoomFlip",
+    "UTKFace",
+    "to_hugging_face",
+]

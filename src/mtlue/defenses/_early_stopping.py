@@ -113,8 +113,9 @@ def mean_skill(victim: Surrogate, clean: CleanSet) -> float:
                     outputs[name].append(answers[name].float())
                     targets[name].append(read[name])
                 else:
-                    # All outputs of a set of maps would be too much to hold.
-                    sums[name] += len(images) * task.skill(answers[name].float(), read[name])
+                    # All outputs of a set of maps would be too much to hold. Bounded, or one batch of flat images, which leave
+                    # next to nothing to explain, would outweigh all others.
+                    sums[name] += len(images) * max(task.skill(answers[name].float(), read[name]), -1.0)
     skills = [
         task.skill(torch.cat(outputs[name]), torch.cat(targets[name])) if task.num_embeddings else sums[name] / len(clean)
         for name, task in victim.tasks.items()

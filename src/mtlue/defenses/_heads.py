@@ -31,8 +31,9 @@ def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) ->
     """The heads of a model that nobody named.
 
     They are the last layers of what the module's attribute ``heads`` holds if it has one: a head for maps may be a decoder of
-    many layers. Else they are the parameters through which the loss of one task alone flows; else those of the last linear
-    layer or convolution of the model. What is last is said by the order in which a module holds its parts.
+    many layers. If that is a module of a kind of its own, which may hold the heads of several tasks, they are all of it. Else
+    they are the parameters through which the loss of one task alone flows; else those of the last linear layer or convolution
+    of the model. What is last is said by the order in which a module holds its parts.
 
     Args:
         victim: The model. Its parameters are left with ``requires_grad``.
@@ -45,8 +46,9 @@ def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) ->
     module = victim.module
     named = getattr(module, "heads", None)
     if isinstance(named, nn.Module) and any(True for _ in named.parameters()):
-        parts = list(named.children()) if isinstance(named, nn.ModuleList | nn.ModuleDict) else [named]
-        return [parameter for part in parts for parameter in (_of_last_layer(part) or list(part.parameters()))]
+        # Of a module that nothing is known of, one layer may be that of one task of several.
+        known = isinstance(named, nn.ModuleList | nn.ModuleDict | nn.Sequential)
+        return _of_last_layers(named) if known else list(named.parameters())
     if len(victim.tasks) > 1:
         exclusive = _of_one_task(victim, images[:2], {name: target[:2] for name, target in targets.items()})
         if exclusive:
@@ -57,6 +59,13 @@ def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) ->
             f"heads: found no last layer in {type(module).__name__}; give a function from the model to its parameters"
         )
     return last
+
+
+def _of_last_layers(heads: nn.Module) -> list[nn.Parameter]:
+    """Those of the last layer of each part of what holds several, side by side."""
+    if isinstance(heads, nn.ModuleList | nn.ModuleDict):
+        return [parameter for part in heads.children() for parameter in _of_last_layers(part)]
+    return _of_last_layer(heads) or list(heads.parameters())
 
 
 def _of_last_layer(module: nn.Module) -> list[nn.Parameter]:

@@ -27,9 +27,9 @@ class LastLayerRetraining(Defense):
     start from the values that they were trained to, and take enough steps to leave them: few images are seen many times.
 
     The heads are, by default, the last linear layer or convolution of each part of the module's attribute ``heads`` if it has
-    one, so that of a decoder for label maps only the last layer is trained; else, with several tasks, the parameters through
-    which the loss of one task alone flows; else the last linear layer or convolution, in the order in which the model holds
-    them.
+    one, so that of a decoder for label maps only the last layer is trained, or all of that attribute if it is neither a list,
+    a dictionary nor a sequence of modules; else, with several tasks, the parameters through which the loss of one task alone
+    flows; else the last linear layer or convolution, in the order in which the model holds them.
 
     Args:
         clean: Clean data set, map-style, in any form that `mtlue.protect` takes.

@@ -160,7 +160,7 @@ def audit(
                         tasks=chosen,
                         image_size=image_size,
                         # What is enough to train on is little to measure with, unless the answers are maps.
-                        batch_size=256 if all(task.num_embeddings for task in chosen.values()) else batch_size or 32,
+                        batch_size=None if all(task.num_embeddings for task in chosen.values()) else batch_size,
                         device=device,
                         precision=precision,
                         num_workers=num_workers,

@@ -26,7 +26,7 @@ def evaluate(
     *,
     tasks: Tasks,
     image_size: tuple[int, int] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     precision: torch.dtype | None = None,
     num_workers: int = 0,
@@ -49,7 +49,8 @@ def evaluate(
         dataset: Map-style set of pairs (image, targets).
         tasks: The tasks that the model answers.
         image_size: Height and width to resize images to; None where all have one size.
-        batch_size: Samples at a time; halved when memory runs out. The result does not depend on it.
+        batch_size: Samples at a time, halved when memory runs out; if None 256, or 32 where labels are maps. The result does not
+            depend on it.
         device: Where to compute; if None the model's device.
         precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
         num_workers: Processes that read the data set.
@@ -76,6 +77,8 @@ def evaluate(
     if victim.tasks != resolve_tasks(tasks):
         raise ValueError(f"model: its tasks {victim.tasks} are not those of this call, {tasks}")
     check_map_style(dataset)
+    if batch_size is None:
+        batch_size = 256 if all(task.num_embeddings for task in victim.tasks.values()) else 32
     check_count("batch_size", batch_size, minimum=1)
     check_count("num_workers", num_workers, minimum=0)
     size_of_images = check_image_size(image_size)

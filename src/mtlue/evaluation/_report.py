@@ -104,7 +104,7 @@ class Report:
         try:
             content = json.loads(text)
             measurements = [Measurement(**_read(each)) for each in content["measurements"]]
-            chance = _with_nan(content["chance"])
+            chance = _with_nan(content.get("chance", {}))
             return cls(tasks_from_config(content["tasks"]), content["epsilon"], measurements, content["settings"], chance)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"text: expected what Report.to_json writes: {error!r}") from error

@@ -34,6 +34,8 @@ class SegmentationMetrics(TaskMetrics):
         """
         if output.shape[2:] != target.shape[1:]:
             raise ValueError(f"expected logits for {tuple(target.shape[1:])} pixels, got {tuple(output.shape[2:])}")
+        if len(output) != len(target):
+            raise ValueError(f"expected logits for {len(target)} samples, got {len(output)}")
         self._confusion.update(output.detach().argmax(dim=1).cpu(), target.cpu())
 
     def compute(self) -> dict[str, float]:

@@ -1,0 +1,156 @@
+"""A column of a table as the classes of a task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtlue._tasks import Classification, Task
+from mtlue.datasets._files import shortened
+
+# As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
+_INTEGER = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+_OTHERWISE = "If the column holds no labels, name those that do with tasks=[...]"
+# A small table may well have each class once; and no table has a thousand classes more than images.
+_FEW, _MANY = 20, 1000
+
+
+@dataclass(frozen=True)
+class ClassColumn:
+    """What was read from a column.
+
+    Attributes:
+        task: The task.
+        labels: Integers of shape (N,); the task's ignore index where there is no label.
+        names: Names of the classes, in order; None where the column held integers.
+    """
+
+    task: Task
+    labels: Tensor
+    names: list[str] | None
+
+
+def check_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
+    """Names of classes by column; none if None.
+
+    Raises:
+        TypeError: they are no lists of strings by column.
+        ValueError: a name is there twice.
+    """
+    if classes is None:
+        return {}
+    if not isinstance(classes, Mapping):
+        raise TypeError(f'classes: expected a dict such as {{"pet": ["cat", "dog"]}} or None, got {type(classes).__name__}')
+    for column, names in classes.items():
+        if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"classes[{column!r}]: expected a list of strings, got {names!r}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"classes[{column!r}]: a name is there twice in {list(names)}")
+    return {column: list(names) for column, names in classes.items()}
+
+
+def read_classes(
+    cells: Sequence[str], *, task: Task | None, names: Sequence[str] | None, where: Callable[[int], str]
+) -> ClassColumn:
+    """Read the cells of a column: integers are classes as they are, texts become classes in sorted order.
+
+    Args:
+        cells: One cell a sample; an empty one is a missing label.
+        task: The task; None reads it off the cells.
+        names: Names of the classes in their order; None reads them off the cells.
+        where: Says in words where the cell of a sample stands.
+
+    Raises:
+        ValueError: a cell is no label.
+    """
+    distinct = set(cells) - {""}
+    if not distinct and task is None:
+        raise ValueError(f"{where(0)}: every label is missing")
+    code = {name: index for index, name in enumerate(names)} if names is not None else _code(cells, distinct, where)
+    unknown = distinct - set(code)
+    if unknown:
+        position = next(index for index, cell in enumerate(cells) if cell in unknown)
+        raise ValueError(
+            f"{where(position)}: {cells[position]!r} is none of the classes {shortened([repr(name) for name in code])}"
+        )
+    is_text = names is not None or (bool(distinct) and not any(_INTEGER.fullmatch(cell) for cell in distinct))
+    if task is None:
+        _check_not_negative(cells, code, where)
+        if names is None:
+            _check_repeats(cells, code, where)
+        task = Classification(max(len(code) if is_text else max(code.values()) + 1, 2))
+    missing = getattr(task, "ignore_index", -1)
+    labels = torch.tensor([code.get(cell, missing) for cell in cells])
+    _check_labels(labels, cells, task, where)
+    return ClassColumn(task, labels, list(code) if is_text else None)
+
+
+def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str]) -> dict[str, int]:
+    """The class of each distinct cell.
+
+    Raises:
+        ValueError: the cells are neither all integers nor all texts.
+    """
+    integers = {cell for cell in distinct if _INTEGER.fullmatch(cell)}
+    if integers == distinct:
+        return {cell: int(cell.partition(".")[0]) for cell in distinct}
+    numbers = {cell for cell in distinct if _is_number(cell)}
+    if not numbers:
+        return {cell: index for index, cell in enumerate(sorted(distinct))}
+    # Of numbers and texts the rarer ones are what does not belong.
+    odd = distinct - integers if numbers == distinct or len(integers) * 2 >= len(distinct) else integers or numbers
+    position = next(index for index, cell in enumerate(cells) if cell in odd)
+    among = shortened(sorted(map(repr, distinct - odd)))
+    raise ValueError(
+        f"{where(position)}: {cells[position]!r}{' among ' + among if among else ''}; expected integers alone, or names of "
+        f"classes alone; an empty cell is a missing label. {_OTHERWISE}"
+    )
+
+
+def _check_repeats(cells: Sequence[str], code: Mapping[str, int], where: Callable[[int], str]) -> None:
+    """Refuse a column of which each cell is another, as of names, dates and numbers of files.
+
+    Raises:
+        ValueError: it is one.
+    """
+    filled = sum(bool(cell) for cell in cells)
+    if len(code) == filled >= _FEW or max(code.values()) >= max(filled, _MANY):
+        raise ValueError(f"{where(0)}: {len(code)} different values in {filled} cells are no classes. {_OTHERWISE}")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_not_negative(cells: Sequence[str], code: dict[str, int], where: Callable[[int], str]) -> None:
+    for position, cell in enumerate(cells):
+        if cell and code[cell] < -1:
+            raise ValueError(
+                f"{where(position)}: label {cell} is out of range: expected an integer from 0, or -1 or an empty cell for a "
+                "missing label"
+            )
+
+
+def _check_labels(labels: Tensor, cells: Sequence[str], task: Task, where: Callable[[int], str]) -> None:
+    """Let the task read the labels, all at once, and look for the place only if that fails.
+
+    Raises:
+        ValueError: a label is not one of the task's.
+    """
+    try:
+        task.read_target(labels)
+    except ValueError:
+        for position, label in enumerate(labels):
+            try:
+                task.read_target(label)
+            except ValueError as error:
+                raise ValueError(f"{where(position)}: {cells[position]!r}: {error}") from None
+        raise

@@ -1,0 +1,187 @@
+"""A data set of the Hugging Face library as a set of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import pil_to_tensor
+
+from mtlue._data import to_unit_floats
+from mtlue._runtime.extras import require
+from mtlue._tasks import Classification, Task, Tasks, read_single
+from mtlue.datasets._channels import check_channels, read_channels
+from mtlue.datasets._class_column import ClassColumn, read_classes
+from mtlue.datasets._requested_tasks import requested_tasks
+
+
+class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    """A ``datasets.Dataset`` with a column of images, for ``mtlue.protect(datasets.HuggingFace(rows))``.
+
+    Needs the library ``datasets``: ``mtlue[huggingface]``. `mtlue.datasets.to_hugging_face` is the way back.
+
+    Labels are read once, when the adapter is made. A missing one is None, or -1 as the library has it. A transform
+    that was set with ``with_transform`` is kept and makes the images; any other format is put aside.
+
+    Args:
+        dataset: One split, which can be indexed.
+        image: Column of the images, a ``datasets.Image``.
+        tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all columns of
+            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that is named has
+            its classes in sorted order. Label maps, named in a dict, may be images or nested lists.
+        channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
+
+    Attributes:
+        tasks: The tasks by name.
+        classes: For each column with names of classes, the names in the order of their classes.
+        dataset: As given.
+        image: As given.
+
+    Raises:
+        ImportError: the library is not installed.
+        TypeError: an argument has the wrong type.
+        ValueError: a column is not there or holds no labels.
+
+    Example:
+        >>> from mtlue import datasets
+        >>> from datasets import load_dataset  # doctest: +SKIP
+        >>> digits = datasets.HuggingFace(load_dataset("ylecun/mnist", split="train"))  # doctest: +SKIP
+        >>> digits.tasks  # doctest: +SKIP
+        {'label': Classification(10)}
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        image: str = "image",
+        tasks: Tasks | Collection[str] | None = None,
+        channels: int | None = None,
+    ) -> None:
+        library = require("datasets", extra="huggingface")
+        _check_dataset(library, dataset)
+        self._channels = check_channels(channels)
+        self.dataset, self.image = dataset, image
+        plain = dataset.with_format(None)
+        transformed = dataset.format["type"] == "custom"
+        features = plain.features
+        if image not in features or not (transformed or isinstance(features[image], library.Image)):
+            found = [name for name, feature in features.items() if isinstance(feature, library.Image)]
+            raise ValueError(f"image: {image!r} is no column of images; the data set has {found or 'none'}")
+        wanted = requested_tasks(tasks)
+        if wanted is None:
+            wanted = dict.fromkeys(_label_columns(library, features, image))
+        self.tasks: dict[str, Task] = {}
+        self.classes: dict[str, list[str]] = {}
+        self._labels: dict[str, Tensor] = {}
+        for name, task in wanted.items():
+            if name not in features or name == image:
+                raise ValueError(f"tasks: there is no column of labels {name!r}; the data set has {list(features)}")
+            if task is not None and not task.num_embeddings:
+                self.tasks[name] = task
+                continue
+            column = _read_column(library, plain, name, task)
+            self.tasks[name] = column.task
+            self._labels[name] = column.labels.to(torch.int32)
+            if column.names is not None:
+                self.classes[name] = column.names
+        used = [image, *(name for name in self.tasks if name not in self._labels)]
+        decoded = {name: library.Image(mode=features[name].mode) for name in used if isinstance(features[name], library.Image)}
+        for name, feature in decoded.items():
+            plain = plain if features[name].decode else plain.cast_column(name, feature)
+        self._rows = dataset if transformed else plain.select_columns(used)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Image (C, H, W) in [0, 1], and a tensor for each task: int64 of shape () for a class.
+
+        Raises:
+            ValueError: the row has no image, or none that can be read.
+        """
+        row = self._rows[index]
+        try:
+            image = read_channels(row[self.image], self._channels)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{_where(index, self.image)}: {error}") from error
+        return to_unit_floats(image), {name: self._target(name, task, row, index) for name, task in self.tasks.items()}
+
+    def _target(self, name: str, task: Task, row: dict[str, Any], index: int) -> Tensor:
+        if name in self._labels:
+            return self._labels[name][index].long()
+        value = row[name]
+        # A map of classes as an image keeps its numbers: the palette is for looking at it.
+        label = pil_to_tensor(value) if hasattr(value, "getbands") else torch.as_tensor(value)
+        return read_single(label, task).squeeze(0)
+
+    def __repr__(self) -> str:
+        """Size, column of the images and tasks."""
+        return f"HuggingFace({len(self)} samples, image={self.image!r}, tasks={self.tasks})"
+
+
+def _check_dataset(library: Any, dataset: Any) -> None:
+    """Refuse all but a map-style set of the library.
+
+    Raises:
+        TypeError: it is another thing.
+    """
+    if isinstance(dataset, library.Dataset):
+        return
+    if isinstance(dataset, library.DatasetDict | library.IterableDatasetDict):
+        raise TypeError(f"dataset: expected one split, got {type(dataset).__name__}; take one of {list(dataset)}")
+    hint = "; load it without streaming=True" if isinstance(dataset, library.IterableDataset) else ""
+    raise TypeError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}{hint}")
+
+
+def _is_label(dtype: str) -> bool:
+    return dtype in ("bool", "string", "large_string") or dtype.startswith(("int", "uint"))
+
+
+def _label_columns(library: Any, features: Any, image: str) -> list[str]:
+    """Columns that are labels by their type.
+
+    Raises:
+        ValueError: there is none.
+    """
+    dtypes = {name: feature.dtype for name, feature in features.items() if isinstance(feature, library.Value)}
+    classes = [name for name in features if isinstance(features[name], library.ClassLabel) or dtypes.get(name) == "bool"]
+    # Integers are often identifiers, so they count only where nothing says class more plainly.
+    found = classes or [name for name, dtype in dtypes.items() if dtype.startswith(("int", "uint"))]
+    if not found:
+        others = [name for name in features if name != image]
+        raise ValueError(f"tasks: no column holds classes by its type; name those that do, of {others}")
+    return found
+
+
+def _read_column(library: Any, dataset: Any, name: str, task: Task | None) -> ClassColumn:
+    """A column as classes.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    feature = dataset.features[name]
+    is_class = isinstance(feature, library.ClassLabel)
+    if not is_class and not (isinstance(feature, library.Value) and _is_label(feature.dtype)):
+        raise ValueError(f"tasks: column {name!r} is {feature}, which holds no class; expected one column a task")
+    if task is None and is_class:
+        task = Classification(max(feature.num_classes, 2))
+    cells = [_cell(value) for value in dataset.select_columns([name])[:][name]]
+    column = read_classes(cells, task=task, names=None, where=partial(_where, column=name))
+    return replace(column, names=list(feature.names)) if is_class else column
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, bool) else str(value).strip()
+
+
+def _where(row: int, column: str) -> str:
+    return f"row {row}, column {column!r}"

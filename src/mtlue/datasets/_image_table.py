@@ -1,0 +1,163 @@
+"""A folder of images with a table of labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtlue._checks import check_image_size
+from mtlue._data import to_unit_floats
+from mtlue._tasks import Task, Tasks, read_single
+from mtlue.datasets._array_files import load_array, map_path
+from mtlue.datasets._channels import check_channels, read_channels
+from mtlue.datasets._class_column import check_names, read_classes
+from mtlue.datasets._files import check_root
+from mtlue.datasets._images import resize_image
+from mtlue.datasets._label_table import read_table
+from mtlue.datasets._requested_tasks import requested_tasks
+from mtlue.datasets._table_faults import check_columns, find_image_column, listed, missing_files, missing_maps
+
+
+class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    r"""Images in a folder, with a CSV file that has one line an image and one column a task.
+
+    This is the form in which most people have their own images, and the one that `mtlue.ProtectedDataset.export` writes::
+
+        root/labels.csv             file,race,gender
+                                    images/000000.png,2,female
+                                    images/000001.png,0,
+        root/images/000000.png ...
+
+    A column of integers holds classes from 0 on; any other holds names of classes, which are numbered in sorted order. An empty
+    cell, or -1 among integers, is a missing label. Label maps, which an exported set of dense tasks has, are read from
+    ``labels/<task>/<name of the image>.npy`` if ``tasks`` names them.
+
+    Args:
+        root: The folder that the paths in the table start from.
+        table: The CSV file, from ``root`` on; commas, semicolons or tabs between the cells, names of the columns in the
+            first line.
+        image_column: Column with the path of the image; None takes the first.
+        tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all but the
+            image column.
+        classes: Names of the classes of a column, in order. Give a test set ``classes=train.classes`` and
+            ``tasks=train.tasks``, so that it numbers them as the training set does.
+        channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
+        image_size: A side, or height and width, to resize the images to; None leaves them as they are.
+
+    Attributes:
+        tasks: The tasks by name.
+        classes: For each column of names, the names in the order of their classes.
+        image_size: Height and width, or None.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the table has faults; all are told at once, with line and column.
+        FileNotFoundError: there is no such folder or table.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from PIL import Image
+        >>> from mtlue import datasets
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     Image.new("RGB", (20, 20)).save(f"{root}/a.png")
+        ...     _ = pathlib.Path(root, "labels.csv").write_text("image,age,pet\na.png,3,dog\na.png,,cat")
+        ...     animals = datasets.ImageTable(root)
+        ...     image, targets = animals[0]
+        >>> image.shape, targets, animals.classes
+        (torch.Size([3, 20, 20]), {'age': tensor(3), 'pet': tensor(1)}, {'pet': ['cat', 'dog']})
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        table: str | os.PathLike[str] = "labels.csv",
+        image_column: str | None = None,
+        tasks: Tasks | Collection[str] | None = None,
+        classes: Mapping[str, Sequence[str]] | None = None,
+        channels: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
+    ) -> None:
+        self.root = check_root(root, source="expected a folder with images and a table of labels")
+        self.image_size = check_image_size(image_size)
+        self._channels = check_channels(channels)
+        wanted = requested_tasks(tasks)
+        names = check_names(classes)
+        labels = read_table(self.root / table)
+        image_column = find_image_column(labels, image_column)
+        if wanted is None:
+            wanted = {name: None for name in labels.columns if name != image_column}
+        check_columns(labels, wanted, names, image_column)
+        self._paths = [str(self.root / cell) for cell in labels.columns[image_column]]
+        faults = missing_files(labels, image_column, self._paths)
+        self.tasks: dict[str, Task] = {}
+        self.classes: dict[str, list[str]] = {}
+        self._labels: dict[str, Tensor] = {}
+        for name, task in wanted.items():
+            if task is not None and not task.num_embeddings:
+                self.tasks[name] = task
+                faults += missing_maps(self.root, name, self._paths)
+                continue
+            try:
+                where = partial(labels.where, column=name)
+                column = read_classes(labels.columns[name], task=task, names=names.get(name), where=where)
+            except ValueError as error:
+                faults.append(str(error))
+                continue
+            self.tasks[name] = column.task
+            self._labels[name] = column.labels.to(torch.int32)
+            if column.names is not None:
+                self.classes[name] = column.names
+        if faults:
+            raise ValueError(f"{labels.path}: {listed(faults)}")
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Image (C, H, W) in [0, 1], and a tensor for each task: int64 of shape () for a class.
+
+        Raises:
+            FileNotFoundError: a file is gone.
+            ValueError: it cannot be read.
+        """
+        path = self._paths[index]
+        image = resize_image(to_unit_floats(_load_image(path, self._channels)), self.image_size)
+        return image, {name: self._target(name, task, index) for name, task in self.tasks.items()}
+
+    def _target(self, name: str, task: Task, index: int) -> Tensor:
+        if name in self._labels:
+            return self._labels[name][index].long()
+        label = read_single(load_array(map_path(self.root, name, self._paths[index])), task)
+        return (label if self.image_size is None else task.resize_target(label, self.image_size)).squeeze(0)
+
+    def __repr__(self) -> str:
+        """Size, folder and tasks."""
+        return f"ImageTable({len(self)} samples, root={str(self.root)!r}, image_size={self.image_size}, tasks={self.tasks})"
+
+
+def _load_image(path: str, channels: int | None) -> Tensor:
+    """An image file as it is stored, or with that many channels.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image, is cut short, or has more than 8 bits a channel.
+    """
+    try:
+        if path.endswith(".npy"):
+            return read_channels(load_array(Path(path)), channels)
+        with Image.open(path) as file:
+            return read_channels(file, channels)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: not found") from None
+    # Pillow says SyntaxError of a broken PNG.
+    except (OSError, SyntaxError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
