@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 2  # a link such as publishing.md#what-export-writes
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "mtlue"

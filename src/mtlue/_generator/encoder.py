@@ -6,6 +6,21 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 
+class _Projection(nn.Conv2d):
+    """A 1x1 convolution of every second pixel, as one with a stride of 2 is.
+
+    Without the stride: on a processor the backward pass of torch 2.15 writes outside its memory for a strided 1x1 convolution
+    of a few channels in the channels-last layout.
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, 1, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Features (B, out, ceil(H/2), ceil(W/2)) of features (B, channels, H, W)."""
+        return super().forward(input[..., ::2, ::2])
+
+
 class Encoder(nn.Sequential):
     """Nine convolutions, (B, in, H, W) to (B, 2 * width, ceil(H/2), ceil(W/2)) (appendix A.2).
 
@@ -14,7 +29,7 @@ class Encoder(nn.Sequential):
 
     def __init__(self, in_channels: int, *, width: int = 64) -> None:
         wide = 2 * width
-        shortcut = nn.Sequential(nn.Conv2d(width, wide, 1, stride=2, bias=False), nn.BatchNorm2d(wide))
+        shortcut = nn.Sequential(_Projection(width, wide), nn.BatchNorm2d(wide))
         super().__init__(
             nn.Sequential(
                 nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)

@@ -40,7 +40,7 @@ def evaluate(
       classes ``auroc``, NaN where all labels are of one class.
     * Segmentation: ``miou``, the mean intersection over union of the classes that occur in labels or answers, and
       ``pixel_accuracy``.
-    * Depth: ``absolute_error``, the mean of |p - g| in the labels' unit, and ``relative_error``, that of |p - g| / g.
+    * Depth: ``absolute_error``, the mean of ``|p - g|`` in the labels' unit, and ``relative_error``, that of ``|p - g| / g``.
     * Surface normals: ``mean_angle`` and ``median_angle`` between answer and label, in degrees; the median to 0.001°.
     * Another kind of task: the mean of its ``loss`` over samples.
 
@@ -49,8 +49,8 @@ def evaluate(
         dataset: Map-style set of pairs (image, targets).
         tasks: The tasks that the model answers.
         image_size: Height and width to resize images to; None where all have one size.
-        batch_size: Samples at a time, halved when memory runs out; if None 256, or 32 where labels are maps. The result does not
-            depend on it.
+        batch_size: Samples at a time, halved when memory runs out; if None 256, or 32 where labels are maps. The result does
+            not depend on it.
         device: Where to compute; if None the model's device.
         precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
         num_workers: Processes that read the data set.
