@@ -60,7 +60,7 @@ def protect(clean: Loaded, tasks: dict[str, mtlue.Task], *, epochs: int, seed: i
         epochs=epochs,
         batch_size=16,
         learning_rate=3e-3,
-        surrogate_steps=40,
+        surrogate_steps=50,
         seed=seed,
     )
     return mtlue.protect(clean, generator=generator, device=DEVICE, seed=seed)
@@ -114,21 +114,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rooms", type=Path, required=True, help="folder in the layout of NYUv2")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output" / "dense", help="folder for pictures")
+    parser.add_argument("--size", type=int, default=48, help="side that images are brought to, in pixels (default: 48)")
     parser.add_argument("--count", type=int, default=1000, help="training images (default: 1000)")
-    parser.add_argument("--epochs", type=int, default=12, help="epochs of the generator and of the victims (default: 12)")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of the generator (default: 20), half as many of victims")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     started = time.monotonic()
 
-    source = datasets.NYUv2(arguments.rooms, split="train")
+    source = datasets.NYUv2(arguments.rooms, split="train", image_size=arguments.size)
     clean = Loaded(source, arguments.count)
-    test = Loaded(datasets.NYUv2(arguments.rooms, split="test"), arguments.count)
+    test = Loaded(datasets.NYUv2(arguments.rooms, split="test", image_size=arguments.size), arguments.count)
     print(f"Protecting {len(clean)} images with MTL-UE-EM at 8/255 ...")
     torch.manual_seed(arguments.seed)
     protected = protect(clean, source.tasks, epochs=arguments.epochs, seed=arguments.seed)
     print(f"  {time.monotonic() - started:.0f} s\nTraining victims on the clean and on the protected set ...")
     sets: dict[str, Dataset[Any]] = {"clean images": clean, "protected images": protected}
-    victims = {name: train(data, source.tasks, epochs=arguments.epochs, seed=arguments.seed + 1) for name, data in sets.items()}
+    epochs = max(arguments.epochs // 2, 1)
+    victims = {name: train(data, source.tasks, epochs=epochs, seed=arguments.seed + 1) for name, data in sets.items()}
     found = {name: evaluation.evaluate(victim, test, tasks=source.tasks) for name, victim in victims.items()}
     print(f"  {time.monotonic() - started:.0f} s\n\nOn {len(test)} clean test images:\n\n{table(found)}\n")
 

@@ -18,9 +18,8 @@ def test_the_example_measures_and_draws(
 ) -> None:
     write_rooms(tmp_path / "rooms", train=6, test=4, size=16)
     output = tmp_path / "output"
-    monkeypatch.setattr(
-        sys, "argv", ["dense.py", "--rooms", str(tmp_path / "rooms"), "--output", str(output), "--count", "5", "--epochs", "1"]
-    )
+    command = f"dense.py --rooms {tmp_path / 'rooms'} --output {output} --size 16 --count 5 --epochs 1"
+    monkeypatch.setattr(sys, "argv", command.split())
     dense.main()
     said = capsys.readouterr().out
     assert "Protecting 5 images" in said

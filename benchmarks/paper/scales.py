@@ -94,7 +94,7 @@ SCALES = {"small": SMALL, "paper": PAPER}
 
 #: The same for label maps. A search takes as many steps as cost what the generator with the same loss costs.
 SMALL_DENSE = Scale(
-    sets={"rooms": SetScale(1000, 400, 1.0, 6, 5, 12, 40, 10)},
+    sets={"rooms": SetScale(1000, 400, 1.0, 6, 5, 20, 50, 10)},
     width=12,
     batch_size=16,
     learning_rate=3e-3,
