@@ -167,11 +167,12 @@ class UEGenerator(nn.Module):
     def _dense_embedding(self, name: str, target: Tensor, protected: bool) -> Tensor:
         task, embedder = self.tasks[name], cast("DenseEmbedder", self.embedders[name])
         size = (self.image_shape[1], self.image_shape[2])
+        if protected:
+            embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
         # A copy: the running mean changes in place, which must not reach a backward pass that is still to come.
         mean = embedder.mean_embedding.clone()
         if not protected:
             return mean.expand(len(target), -1, (size[0] + 1) // 2, (size[1] + 1) // 2)
-        embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
         return torch.where(task.missing(target).reshape(-1, 1, 1, 1), mean.to(embedding.dtype), embedding)
 
     def spread_tables(self) -> Tensor | None:
