@@ -9,7 +9,7 @@ from paper.methods import CLEAN, METHODS, NOISE, OURS, PIXELWISE
 from paper.published import PUBLISHED
 from paper.specs import Data, Protection, Victim
 from paper.table import Cells, Column, Sets, Table
-from paper.victims import ALONE, DEFENSES, WEIGHTINGS
+from paper.victims import ALONE, AS_MANY_STEPS, DEFENSES, WEIGHTINGS
 
 
 def _multi(data: Data, method: str, seed: int, **options: object) -> list[Victim]:
@@ -210,7 +210,8 @@ def _table_9(few: Data) -> Table:
             return []
         if row == NOISE:
             return _multi(few, NOISE, seed) if share == 1.0 else []
-        return _changed(_multi(few, "MTL-UE-SEP", seed), fraction=share, rest_only=rest_only)
+        options = {"defense": AS_MANY_STEPS} if rest_only else {}
+        return _changed(_multi(few, "MTL-UE-SEP", seed, **options), fraction=share, rest_only=rest_only)
 
     columns = [
         Column(

@@ -33,6 +33,8 @@ HELD = 200
 PRETRAINED = "pretrained backbone"
 ALONE = f"{HELD} clean images alone"
 _ALONE_STEPS = 1000
+#: Said of a victim of a smaller set that is trained in as many steps as those of the whole: it defends itself by nothing.
+AS_MANY_STEPS = "as many steps"
 DEFENSES: dict[str, Callable[[Splits], Any]] = {
     "none": lambda parts: None,
     "JPEG 10": lambda parts: defenses.jpeg,
@@ -82,6 +84,8 @@ def measure(workshop: Workshop, spec: Victim) -> dict[str, Any]:
     if spec.defense == ALONE:
         chosen = _held(parts)
         epochs = math.ceil(_ALONE_STEPS / math.ceil(HELD / workshop.scale.batch_size))
+    if spec.defense == AS_MANY_STEPS:
+        epochs = round(epochs * len(parts.train) / len(chosen))
     victim = workshop.train(
         chosen,
         data,
@@ -90,7 +94,7 @@ def measure(workshop: Workshop, spec: Victim) -> dict[str, Any]:
         seed=seed + 1000,
         model=model,
         weighting=WEIGHTINGS[spec.weighting](),
-        defense=DEFENSES[spec.defense](parts),
+        defense=None if spec.defense == AS_MANY_STEPS else DEFENSES[spec.defense](parts),
     )
     # No victim of label maps defends itself with clean images.
     held = HELD if parts.pretrain is None and data.name not in DENSE else 0
