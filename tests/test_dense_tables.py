@@ -113,6 +113,22 @@ def test_part_of_the_samples_and_the_rest(workshop: Workshop) -> None:
     assert torch.equal(rest.labels["depth"], clean.labels["depth"][~changed])
 
 
+def test_what_is_left_out_is_trained_on_for_as_many_steps(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings: list[tuple[int, int]] = []
+    train = Workshop.train
+
+    def noted(self: Workshop, dataset: Any, *arguments: Any, epochs: int, **options: Any) -> Any:
+        trainings.append((len(dataset), epochs))
+        return train(self, dataset, *arguments, epochs=epochs, **options)
+
+    monkeypatch.setattr(Workshop, "train", noted)
+    for row in ("80 % protected", "80 % left out"):
+        (victim,) = TABLES["9"].columns[0].cells(row, 0)
+        measure(workshop, victim)
+    # Of eight samples six are protected.
+    assert (trainings[-2], trainings[-1]) == ((8, 1), (2, 4))
+
+
 def test_values_of_a_case_worked_out_by_hand(workshop: Workshop) -> None:
     columns = {column.title: column for column in TABLES["4"].columns}
 

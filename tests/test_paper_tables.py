@@ -25,7 +25,7 @@ from paper.store import Store
 from paper.tables import make_tables
 from paper.victims import measure
 from paper.workshop import Workshop
-from paper_tables import RESULTS, fill
+from paper_tables import fill
 
 TINY = Scale(
     sets={name: SetScale(64, 300, 0.4, 1, 2, 1, 1, 1) for name in ("multi-fashion", "avatars")},
@@ -167,6 +167,22 @@ def test_each_kind_of_victim_can_be_trained(workshop: Workshop, changes: dict[st
     assert set(record["metrics"]) == ({changes["task"]} if "task" in changes else {"left", "right", "front"})
 
 
+def test_the_control_of_last_layer_retraining_sees_the_clean_images_alone(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paper.victims._ALONE_STEPS", 1)
+    sizes: list[int] = []
+    train = Workshop.train
+
+    def noted(self: Workshop, dataset: Any, *arguments: Any, **options: Any) -> Any:
+        sizes.append(len(dataset))
+        return train(self, dataset, *arguments, **options)
+
+    monkeypatch.setattr(Workshop, "train", noted)
+    measure(workshop, Victim(Protection(Data("multi-fashion"), "clean", 0), defense="200 clean images alone"))
+    assert sizes == [200]
+
+
 def test_the_rest_of_a_partly_protected_set_is_clean(workshop: Workshop) -> None:
     clean = workshop.splits(Data("multi-fashion")).train
     spec = Protection(Data("multi-fashion"), "MTL-UE-TAP", 0, fraction=0.25)
@@ -275,18 +291,3 @@ def test_a_plugin_adds_a_loss_and_a_victim(workshop: Workshop) -> None:
     assert isinstance(loss(), mtlue.BaseUELoss)
     record = measure(workshop, Victim(Protection(Data("multi-fashion"), "MTL-UE-Confuse", 0), backbone="pixels"))
     assert set(record["metrics"]) == {"left", "right", "front"}
-
-
-@pytest.mark.parametrize("path", sorted((RESULTS / "small").glob("*.json")), ids=lambda path: path.stem)
-def test_committed_tables_say_what_the_committed_cells_say(path: Path, tmp_path: Path) -> None:
-    if path.name == "cells.json":
-        assert all("metrics" in record for record in json.loads(path.read_text()).values())
-        return
-    content = json.loads(path.read_text())
-    classes = make_tables(SETS, backbones=paper_tables.BACKBONES["small"])
-    dense = make_dense_tables(SETS, backbones=paper_tables.DENSE_BACKBONES["small"], resnet=paper_tables.DENSE_RESNET["small"])
-    table = {**classes, **dense}[content["table"]]
-    scale = SMALL if table.name in classes else DENSE_SCALES["small"]
-    workshop = Workshop(scale, Store(tmp_path, RESULTS / "small" / "cells.json"))
-    text = to_markdown(workshop, table, content["seeds"], paper_tables.caption(workshop, table, content["seeds"], "small"))
-    assert path.with_suffix(".md").read_text() == text

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size, check_number
-from mtlue._data import Samples, Transform, check_map_style, inspect_dataset
+from mtlue._data import Samples, Transform, check_map_style, checked_transform, inspect_dataset
 from mtlue._fit.fit import check_counts
 from mtlue._fit.module_memory import module_batch_size
 from mtlue._losses import Surrogate
@@ -109,7 +109,8 @@ def train_victim(
     check_progress(progress)
     check_counts(epochs=epochs, batch_size=batch_size, num_workers=num_workers, seed=seed)
     check_number("learning_rate", learning_rate, above=0.0)
-    for name, value in (("transform", transform), ("schedule", schedule), ("after_epoch", after_epoch)):
+    checked_transform(transform, argument="transform")
+    for name, value in (("schedule", schedule), ("after_epoch", after_epoch)):
         if not callable(value) and (value is not None or name == "schedule"):
             raise TypeError(f"{name}: expected a callable, got {value!r}")
     resolved = resolve_tasks(tasks)
