@@ -22,7 +22,7 @@ build: .venv/installed-build
 	$(BIN)/python -m build
 
 clean:
-	rm -rf .venv dist docs/_build examples/output
+	rm -rf .venv dist docs/_build docs/notebooks docs/reference examples/output
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

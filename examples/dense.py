@@ -65,9 +65,11 @@ def train(data: Dataset[Any], tasks: dict[str, mtlue.Task], *, epochs: int, seed
     )
 
 
-def protect(clean: Loaded, tasks: dict[str, mtlue.Task], *, epochs: int, seed: int) -> mtlue.ProtectedDataset[Any]:
+def protect(
+    clean: Loaded, tasks: dict[str, mtlue.Task], *, surrogate_epochs: int, epochs: int, seed: int
+) -> mtlue.ProtectedDataset[Any]:
     """Train a generator against a U-Net that has learned the clean images a little, and protect the set with it."""
-    surrogate = train(clean, tasks, epochs=max(epochs // 3, 1), seed=seed)
+    surrogate = train(clean, tasks, epochs=surrogate_epochs, seed=seed)
     image_shape = cast("tuple[int, int, int]", tuple(clean[0][0].shape))
     generator = mtlue.UEGenerator(tasks, image_shape, width=12)
     mtlue.fit(
@@ -121,6 +123,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=48, help="side that images are brought to, in pixels (default: 48)")
     parser.add_argument("--count", type=int, default=1000, help="training images (default: 1000)")
     parser.add_argument("--epochs", type=int, default=20, help="epochs of the generator (default: 20), half as many of victims")
+    parser.add_argument("--surrogate-epochs", type=int, default=6, help="epochs of the surrogate (default: 6)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -130,7 +133,9 @@ def main() -> None:
     test = Loaded(datasets.NYUv2(arguments.rooms, split="test", image_size=arguments.size), arguments.count)
     print(f"Protecting {len(clean)} images with MTL-UE-TAP at 8/255 ...")
     torch.manual_seed(arguments.seed)
-    protected = protect(clean, source.tasks, epochs=arguments.epochs, seed=arguments.seed)
+    protected = protect(
+        clean, source.tasks, surrogate_epochs=arguments.surrogate_epochs, epochs=arguments.epochs, seed=arguments.seed
+    )
     print(f"  {time.monotonic() - started:.0f} s\nTraining victims on the clean and on the protected set ...")
     sets: dict[str, Dataset[Any]] = {"clean images": clean, "protected images": protected}
     epochs = max(arguments.epochs // 2, 1)

@@ -79,18 +79,19 @@ def residual(accuracy: float, clean: float, chance: float) -> float:
     return (accuracy - chance) / (clean - chance)
 
 
+def learned(name: str, data: Dataset[Any], tasks: dict[str, int], test: MultiFashion, *, seed: int) -> dict[str, float]:
+    """Clean test accuracy on each task of a victim that was trained on a set."""
+    found = accuracies(train(data, tasks, epochs=VICTIM_EPOCHS, seed=seed).model, test, list(tasks))
+    print(f"  {name}: {', '.join(f'{task} {100 * value:.1f}' for task, value in found.items())}", flush=True)
+    return found
+
+
 def measure(sets: dict[str, Dataset[Any]], test: MultiFashion, *, seed: int) -> list[dict[str, Any]]:
     """A row for each task: clean test accuracy of a multi-task and a single-task victim trained on each set."""
-    multi = {
-        name: accuracies(train(data, TASKS, epochs=VICTIM_EPOCHS, seed=seed).model, test, list(TASKS))
-        for name, data in sets.items()
-    }
+    multi = {name: learned(name, data, TASKS, test, seed=seed) for name, data in sets.items()}
     rows = []
     for task, classes in TASKS.items():
-        single = {
-            name: accuracies(train(data, {task: classes}, epochs=VICTIM_EPOCHS, seed=seed).model, test, [task])[task]
-            for name, data in sets.items()
-        }
+        single = {name: learned(name, data, {task: classes}, test, seed=seed)[task] for name, data in sets.items()}
         for victim, found in (("multi-task", {name: multi[name][task] for name in sets}), ("single-task", single)):
             chance = 1 / classes
             row = {"victim": victim, "task": task, "chance": chance, **found}
@@ -149,12 +150,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output", help="folder for what is written")
     parser.add_argument("--loss", choices=("em", "tap", "sep"), default="tap", help="base loss (default: tap)")
     parser.add_argument("--epochs", type=int, default=12, help="epochs of the generator (default: 12)")
+    parser.add_argument("--images", type=int, default=4000, help="training images (default: 4000)")
     parser.add_argument("--contrast", type=float, default=0.4, help="contrast of the canvases, in (0, 1] (default: 0.4)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     started = time.monotonic()
 
-    clean = MultiFashion(4000, train=True, contrast=arguments.contrast)
+    clean = MultiFashion(arguments.images, train=True, contrast=arguments.contrast)
     test = MultiFashion(2000, train=False, seed=1, contrast=arguments.contrast)
     print(f"Protecting {len(clean)} images with MTL-UE-{arguments.loss.upper()} at {255 * EPSILON:.0f}/255 ...")
     torch.manual_seed(arguments.seed)

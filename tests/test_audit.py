@@ -43,6 +43,11 @@ def make_net(tasks: dict[str, Any]) -> nn.Module:
     return Net()
 
 
+def sizes(*sides: int) -> list[tuple[Tensor, Tensor]]:
+    """An image of each size."""
+    return [(torch.rand(1, side, side), torch.zeros(2)) for side in sides]
+
+
 OPTIONS: dict[str, Any] = {
     "model": make_net,
     "transform": lambda images: images,
@@ -147,9 +152,12 @@ def test_json_holds_the_whole_report(report: Report) -> None:
     assert again.to_markdown() == report.to_markdown()
 
 
-def test_the_chart_is_a_picture(report: Report, tmp_path: Path) -> None:
-    report.plot(tmp_path / "chart.png")
+def test_the_chart_is_a_picture_and_a_figure_that_a_notebook_shows(report: Report, tmp_path: Path) -> None:
+    written = report.plot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    shown = report.plot()
+    assert [axes.get_title("left") for axes in shown.axes] == [axes.get_title("left") for axes in written.axes] != []
+    assert report._repr_markdown_() == report.to_markdown()
 
 
 def test_a_module_for_all_tasks_serves_single_task_victims(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
@@ -201,6 +209,13 @@ def test_a_defence_that_forgets_a_task_is_told(sets: tuple[Any, TensorDataset, T
         audit(*sets, defenses=[Forgetful()], **OPTIONS)
 
 
+def test_what_is_no_list_of_names_is_no_choice_of_victims(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
+    for wrong, got in ((False, "bool"), (3, "int"), ("side", "'side'")):
+        message = rf"^single_task: expected names of tasks \(\[\] for none\), got {got}$"
+        with pytest.raises(TypeError, match=message):
+            audit(*sets, single_task=wrong, **OPTIONS)  # type: ignore[arg-type]
+
+
 def test_no_single_task_victims_when_none_are_named(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
     protected, clean, test = sets
     found = audit(protected, clean, test, single_task=(), **{**OPTIONS, "epochs": 1})
@@ -217,7 +232,11 @@ def test_no_single_task_victims_when_none_are_named(sets: tuple[Any, TensorDatas
         ({"defenses": (lambda images: images[:, :, :4],)}, "to return images of the same shape"),
         ({"test": two_task_set(4, 0).tensors[0]}, "test: "),
         ({"test": [(torch.rand(3, 8, 8), torch.zeros(2))]}, "test: expected images of 1 channels as in the clean set, got 3"),
-        ({"protected": two_task_set(64, 0)}, "tasks: the protected set has no attribute"),
+        (
+            {"protected": two_task_set(64, 0)},
+            "tasks: the protected set has no attribute of that name, give .* the order is protected, clean, test",
+        ),
+        ({"test": sizes(8, 9)}, r"image_size: expected one, such as image_size=\(64, 64\): the images have 2 sizes"),
     ],
 )
 def test_wrong_arguments_are_named(
@@ -227,3 +246,11 @@ def test_wrong_arguments_are_named(
     arguments = {"protected": protected, "clean": clean, "test": test, **OPTIONS, **changes}
     with pytest.raises(ValueError, match=message):
         audit(**arguments)
+
+
+def test_sets_in_the_wrong_order_are_told(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
+    protected, clean, test = sets
+    with pytest.raises(ValueError, match=r"clean: expected samples without protection, .* the order is protected, clean, test"):
+        audit(SelectedTasks(clean, TASKS, list(TASKS)), protected, test, **OPTIONS)
+    with pytest.raises(ValueError, match="clean: expected samples without protection"):
+        audit(clean, protected, test, **OPTIONS)

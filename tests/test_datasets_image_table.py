@@ -21,17 +21,18 @@ TABLE = """photo,age,race,lit
 a.png,3,Indian,1
 sub/b.png,0,Asian,
 c.png,,White,0
-a.png,-1,,1
+d.png,-1,,1
 """
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A colour, a grey and a transparent image, each of one colour, with four lines of labels."""
+    """Two images in colour, a grey and a transparent one, each of one colour, with a line of labels each."""
     (tmp_path / "sub").mkdir()
     Image.new("RGB", (6, 4), (10, 20, 30)).save(tmp_path / "a.png")
     Image.new("L", (6, 4), 40).save(tmp_path / "sub" / "b.png")
     Image.new("RGBA", (6, 4), (50, 60, 70, 80)).save(tmp_path / "c.png")
+    Image.new("RGB", (6, 4), (90, 80, 70)).save(tmp_path / "d.png")
     (tmp_path / "labels.csv").write_text(TABLE)
     return tmp_path
 
@@ -53,13 +54,26 @@ def test_columns_become_tasks(root: Path) -> None:
     assert all(target.dtype == torch.int64 and target.shape == () for target in dataset[0][1].values())
     assert repr(dataset) == (
         f"ImageTable(4 samples, root='{root}', image_size=None, "
-        "tasks={'age': Classification(4), 'race': Classification(3), 'lit': Classification(2)})"
+        "tasks={age: 4 classes (2 missing), race: 3 classes (Asian 1, Indian 1, White 1, 1 missing), "
+        "lit: 2 classes (1 missing)})"
     )
+
+
+def test_a_misspelt_class_is_seen(root: Path) -> None:
+    rows = ("a.png,red,a", "sub/b.png,gren,b", "c.png,green,c", "d.png,green,d")
+    write_table(root, "photo,colour,letter", *rows)
+    letters = [chr(ord("a") + index) for index in range(8)]
+    dataset = ImageTable(root, classes={"letter": letters})
+    counts = "a 1, b 1, c 1, d 1, e 0, f 0, g 0, h 0"
+    tasks = f"{{colour: 3 classes (green 2, gren 1, red 1), letter: 8 classes ({counts})}}"
+    assert repr(dataset).endswith(f"tasks={tasks})")
+    # More than eight are told by their number.
+    assert repr(ImageTable(root, classes={"letter": [*letters, "i"]})).endswith("letter: 9 classes})")
 
 
 def test_images_are_floats_with_the_channels_of_the_file(root: Path) -> None:
     images = [image for image, _ in ImageTable(root)]
-    for image, colour in zip(images, [(10, 20, 30), (40,), (50, 60, 70), (10, 20, 30)], strict=True):
+    for image, colour in zip(images, [(10, 20, 30), (40,), (50, 60, 70), (90, 80, 70)], strict=True):
         assert image.dtype == torch.float32
         assert torch.equal(image, (torch.tensor(colour) / 255)[:, None, None].expand(-1, 4, 6))
 
@@ -111,10 +125,25 @@ def test_a_test_set_numbers_its_classes_as_the_training_set_does(root: Path) -> 
 
 
 def test_classes_may_be_names_that_look_like_numbers(root: Path) -> None:
-    write_table(root, "photo,children", "a.png,2", "c.png,3+", "a.png,0")
+    write_table(root, "photo,children", "a.png,2", "c.png,3+", "d.png,0")
     dataset = ImageTable(root, classes={"children": ["0", "1", "2", "3+"]})
     assert labels_of(dataset) == {"children": [2, 3, 0]}
     assert dataset.tasks == {"children": mtlue.Classification(4)}
+
+
+def test_cells_may_be_the_numbers_of_the_classes(root: Path) -> None:
+    write_table(root, "photo,race", "a.png,2", "c.png,-1", "d.png,0")
+    dataset = ImageTable(root, classes={"race": ["Asian", "Indian", "White"]})
+    assert labels_of(dataset) == {"race": [2, -1, 0]}
+    assert dataset.classes == {"race": ["Asian", "Indian", "White"]}
+    with pytest.raises(ValueError, match="line 2, column 'race': '2' is none of the classes 'Asian', 'Indian'"):
+        ImageTable(root, classes={"race": ["Asian", "Indian"]})
+
+
+def test_minus_one_is_missing_whatever_stands_for_it(root: Path) -> None:
+    write_table(root, "photo,age", "a.png,-1", "c.png,7", "d.png,")
+    dataset = ImageTable(root, tasks={"age": mtlue.Classification(9, ignore_index=255)})
+    assert labels_of(dataset) == {"age": [255, 7, 255]}
 
 
 @pytest.mark.parametrize(
@@ -136,6 +165,12 @@ def test_tables_of_many_hands_are_read(root: Path, content: bytes) -> None:
     assert labels_of(dataset) == {"age": [1, -1]}
 
 
+def test_a_column_may_have_the_name_of_a_folder_or_of_a_file_without_an_ending(root: Path) -> None:
+    (root / "lit").write_text("notes")
+    (root / "race").mkdir()
+    assert list(ImageTable(root).tasks) == ["age", "race", "lit"]
+
+
 def test_the_image_column_can_be_any(root: Path) -> None:
     write_table(root, "age,photo", "1,a.png", "0,c.png")
     assert labels_of(ImageTable(root, image_column="photo")) == {"age": [1, 0]}
@@ -144,17 +179,26 @@ def test_the_image_column_can_be_any(root: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (["photo,age", "a.png,x", "c.png,2", "a.png,1"], "line 2, column 'age': 'x' among '1', '2'; expected integers alone"),
-        (["photo,race", "a.png,b", "c.png,2", "a.png,a"], "line 3, column 'race': '2' among 'a', 'b'"),
+        (["photo,age", "a.png,x", "c.png,2", "d.png,1"], "line 2, column 'age': 'x' among '1', '2'; expected integers alone"),
+        (["photo,race", "a.png,b", "c.png,2", "d.png,a"], "line 3, column 'race': '2' among 'a', 'b'"),
         (["photo,age", "a.png,1", "c.png,nan"], "line 3, column 'age': 'nan' among '1'; .* an empty cell is a missing label"),
         (["photo,score", "a.png,0.5", "c.png,0.7"], r"line 2, column 'score': '0.5'; .* name those that do with tasks="),
         (["photo,age", "a.png,-2", "c.png,1"], "line 2, column 'age': label -2 is out of range"),
         (["photo,age", "a.png,", "c.png,"], "line 2, column 'age': every label is missing"),
         (["photo,id", "a.png,0", "c.png,70000"], "column 'id': 2 different values in 2 cells are no classes"),
         (["photo,when", *(f"a.png,day {day}" for day in range(20))], "'when': 20 different values in 20 cells are no classes"),
-        (["photo,age", "a.png,1", "d.png,1"], "line 3, column 'photo': there is no image 'd.png' in the folder"),
-        (["age,photo", "1,a.png"], "'1' in the folder\n.*column 'age' is taken for the paths .*; image_column names another"),
+        (["photo,age", "a.png,1", "x.png,1"], "line 3, column 'photo': there is no image .*/x.png$"),
+        (
+            ["age,photo", "1,a.png"],
+            "there is no image .*/1\n.*column 'age' is taken for the paths .*; image_column names another",
+        ),
         (["photo,age", "a.png,1,2", "c.png"], "line 2: 3 cells, line 3: 1 cells; expected 2, as in the first line"),
+        (
+            ["photo,age", "a.png,1", "c.png,1", "./a.png,0", "sub/../c.png,1", "a.png,1", "d.png,0"],
+            "column 'photo': an image is there more than once: .*/a.png .lines 2, 4, 6., .*/c.png .lines 3, 5.$",
+        ),
+        (["a.png,1,1", "c.png,0,1"], "the first line looks like data, 'a.png' is a file; expected names of columns, such as"),
+        (["1,sub/b.png", "0,c.png"], "the first line looks like data, 'sub/b.png' is a file"),
         (["photo,age,age", "a.png,1,2"], "two columns are named 'age'"),
         (["photo,age"], "expected a line with the names of the columns and one line an image, got 1 lines"),
         (["photo", "a.png"], "there is no column of labels beside 'photo'"),
@@ -235,6 +279,54 @@ def test_worker_processes_give_the_same_samples(root: Path) -> None:
     batches = list(DataLoader(pickle.loads(pickle.dumps(dataset)), batch_size=2, num_workers=1, generator=torch.Generator()))
     assert torch.equal(torch.cat([images for images, _ in batches]), torch.stack([image for image, _ in dataset]))
     assert torch.cat([targets["age"] for _, targets in batches]).tolist() == [3, 0, -1, -1]
+
+
+def test_an_exported_set_keeps_the_names_and_numbers_of_its_classes(root: Path, make_generator: Any, tmp_path: Path) -> None:
+    # Nobody is "White", one label is missing, and the names of floors are numbers of others.
+    floors = ["2", "0", "1", "12"]
+    write_table(root, "photo,race,floor,age", "a.png,Indian,1,3", "sub/b.png,Asian,0,0", "c.png,,2,1", "d.png,Indian,1,2")
+    clean = ImageTable(root, channels=3, classes={"race": ["Asian", "White", "Indian"], "floor": floors})
+    generator = make_generator(clean.tasks, (3, 4, 6), trained=True)
+    mtlue.protect(clean, generator=generator, progress=False, device="cpu").export(tmp_path / "out")
+    back = ImageTable(tmp_path / "out")
+    assert (back.tasks, back.classes) == (clean.tasks, clean.classes)
+    assert back.classes == {"race": ["Asian", "White", "Indian"], "floor": floors}
+    assert labels_of(back) == labels_of(clean) == {"race": [2, 0, -1, 2], "floor": [2, 1, 0, 2], "age": [3, 0, 1, 2]}
+    # A test set by names, and the same table again, are numbered in the same way.
+    (root / "test.csv").write_text("photo,race,floor,age\nc.png,White,12,1\n")
+    test = ImageTable(root, table="test.csv", tasks=back.tasks, classes=back.classes)
+    assert labels_of(test) == {"race": [1], "floor": [3], "age": [1]}
+    again = ImageTable(tmp_path / "out", tasks=back.tasks, classes=back.classes)
+    assert labels_of(again) == labels_of(back)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1",
+        '["Asian"]',
+        '{"lit": "no"}',
+        '{"lit": ["no"]}',
+        '{"lit": ["no", 1]}',
+        '{"lit": ["no", "no"]}',
+        '{"race": ["a", "b", "c"]}',
+    ],
+)
+def test_a_file_of_names_that_do_not_fit_is_left_alone(root: Path, content: str) -> None:
+    before = ImageTable(root)
+    (root / "classes.json").write_text(content)
+    after = ImageTable(root)
+    assert (after.tasks, after.classes, labels_of(after)) == (before.tasks, before.classes, labels_of(before))
+
+
+def test_a_file_of_names_gives_way_to_the_arguments(root: Path) -> None:
+    (root / "classes.json").write_text('{"lit": ["no", "yes"], "age": ["a", "b", "c", "d", "e"]}')
+    assert ImageTable(root).classes["lit"] == ["no", "yes"]
+    assert ImageTable(root, classes={"lit": ["dark", "light"]}).classes["lit"] == ["dark", "light"]
+    assert ImageTable(root).tasks["age"] == mtlue.Classification(5)
+    nine = ImageTable(root, tasks={"age": 9})
+    assert (nine.tasks, nine.classes) == ({"age": mtlue.Classification(9)}, {})
 
 
 @pytest.mark.parametrize("channels", [1, 3])

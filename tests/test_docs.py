@@ -296,6 +296,35 @@ class Hungry(mtlue.EM):
         return super().__call__(surrogate, images, targets)
 
 
+class Own(mtlue.BaseUELoss):
+    """A loss that makes of the surrogate's what it is told to."""
+
+    def __init__(self, form: Callable[[torch.Tensor], Any]) -> None:
+        self.form = form
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> Any:
+        return self.form(surrogate.loss(images, targets))
+
+
+class Forward(mtlue.BaseUELoss):
+    """A loss written as one writes a module."""
+
+    def forward(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> torch.Tensor:
+        return surrogate.loss(images, targets)
+
+
+def audit(protected: Any = None, clean: Any = None, **arguments: Any) -> Any:
+    settings: dict[str, Any] = {
+        "model": Net(TWO),
+        "single_task": [],
+        "epochs": 1,
+        "batch_size": 8,
+        "progress": False,
+        **arguments,
+    }
+    return evaluation.audit(protect() if protected is None else protected, clean or GOOD, GOOD, **settings)
+
+
 def several_processes() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -316,12 +345,18 @@ def with_targets(targets: Any) -> Any:
 FLAT = nn.Sequential(nn.Flatten(), nn.Linear(768, 11))
 FROZEN = Net(TWO).requires_grad_(False)
 
+MIXED: Any = [(image[:, : 12 + index % 3], targets) for index, (image, targets) in enumerate(GOOD)]
+
 PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(pair for pair in GOOD),
     lambda: protect([]),
+    lambda: protect("shapes"),
+    lambda: protect(protect()),
     lambda: protect(changed(gender=2)),
     lambda: protect(changed(gender=0.5)),
     lambda: protect(changed(gender="female")),
+    lambda: protect(changed(gender=torch.tensor([0, 1]))),
+    lambda: protect(with_targets({"age": 1, "gender": "female"}), tasks=None),
     lambda: protect(with_targets({"gender": 1})),
     lambda: protect(with_targets((1, 1, 1))),
     lambda: protect(with_targets(torch.tensor([1]))),
@@ -344,12 +379,24 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(surrogate=Answers(lambda x: x[:, :3])),
     lambda: protect(surrogate=Answers(lambda x: x @ torch.ones(5))),
     lambda: protect(surrogate=nn.Flatten(), loss=mtlue.TAP()),
+    lambda: protect(surrogate=Net),
+    lambda: protect(surrogate="resnet50"),
+    lambda: protect(surrogate=Net(TWO).half()),
+    lambda: protect(surrogate=Net(TWO).to("meta")),
+    lambda: protect(surrogate=Answers(lambda x: (x[:, :9].detach(), x[:, 9:].detach()))),
+    lambda: protect(surrogate=Answers(lambda x: (x[:, :9].softmax(1), x[:, 9:]))),
+    lambda: protect(surrogate=None, loss=mtlue.TAP()),
     lambda: protect(surrogate=FROZEN),
     lambda: protect(loss=mtlue.TAP()),
     lambda: mtlue.fit(made(), GOOD, mtlue.Surrogate(FLAT, {"hat": 11}), loss=mtlue.EM(), progress=False),
     lambda: protect(loss=mtlue.SEP([{"weight": torch.ones(1)}])),
     lambda: protect(epsilon=8),
     lambda: protect(epsilon=1 / 1000),
+    lambda: protect(epsilon=0.5),
+    lambda: mtlue.UEGenerator(TWO, (16, 16, 3)),
+    lambda: mtlue.fit(made(), GOOD, Net(TWO), loss=mtlue.EM(), augment=lambda images: images.double(), progress=False),
+    lambda: protect(loss=Own(lambda value: {}["shoe"])),
+    lambda: protect(loss=Forward()),
     lambda: protect(protected_tasks=["race"]),
     lambda: protect(fraction=1.5),
     lambda: protect(loss=mtlue.TAP),
@@ -365,8 +412,14 @@ PROVOKED: list[Callable[[], Any]] = [
     path_of_another_call,
     checkpoint_of_another_run,
     damaged_key,
+    lambda: mtlue.UEGenerator.load("no.pt"),
+    lambda: made().save("nowhere/key.pt"),
     lambda: protect().export("jpegs", format="jpeg"),
     export_twice,
+    lambda: audit(clean=protect()),
+    lambda: audit(protect(MIXED), MIXED),
+    lambda: audit(model=nn.Linear),
+    lambda: audit(single_task=False),
     lambda: protect(loss=Hungry()),
     no_matplotlib,
     several_processes,

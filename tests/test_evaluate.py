@@ -14,6 +14,7 @@ from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy
 import mtlue
 from mtlue._tasks.maps import RegressionMap
 from mtlue.evaluation import SelectedTasks, evaluate, residual_learnability
+from mtlue.evaluation._metrics.classification import ClassificationMetrics
 
 
 class Given(nn.Module):
@@ -69,6 +70,42 @@ def test_the_result_does_not_depend_on_the_batch_size() -> None:
     dataset = TensorDataset(shown(torch.rand(23, 2, generator=random)), torch.randint(2, (23,), generator=random))
     results = [evaluate(Given([2]), dataset, tasks={"a": 2}, batch_size=size, precision=torch.float32) for size in (1, 7, 23)]
     assert results[0] == results[1] == results[2]
+
+
+class Small(Given):
+    """Has no memory for more than three images."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("full")
+        return super().forward(images)
+
+
+def test_no_sample_counts_twice_when_memory_runs_out() -> None:
+    random = torch.Generator().manual_seed(0)
+    dataset = TensorDataset(shown(torch.rand(23, 4, generator=random)), torch.randint(2, (23, 2), generator=random))
+    settings: dict[str, Any] = {"tasks": {"a": 2, "b": 2}, "precision": torch.float32}
+    expected = evaluate(Given([2, 2]), dataset, **settings)
+    with pytest.warns(UserWarning, match="out of memory with"):
+        assert evaluate(Small([2, 2]), dataset, **settings) == expected
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_metric_that_runs_out_of_memory_ends_the_call(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """To ask for the answer again would count the batch again for the metrics that already have it."""
+    update, taken = ClassificationMetrics.update, []
+
+    def full(self: ClassificationMetrics, output: Tensor, target: Tensor) -> None:
+        taken.append(len(target))
+        if len(taken) == number:
+            raise torch.OutOfMemoryError("full")
+        update(self, output, target)
+
+    monkeypatch.setattr(ClassificationMetrics, "update", full)
+    dataset = TensorDataset(torch.rand(6, 1, 1, 4), torch.ones(6, 2).long())
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        evaluate(Given([2, 2]), dataset, tasks={"a": 2, "b": 2}, precision=torch.float32)
+    assert taken == [6] * number
 
 
 def test_missing_labels_do_not_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,32 @@ def test_a_file_of_anything_else_is_a_value_error(tmp_path_factory: pytest.TempP
         mtlue.UEGenerator.load(path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no generator", pickle.dumps({"a": Path("b")}), b"PK\x03\x04 half a file"],
+    ids=["empty", "text", "pickle", "archive"],
+)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_what_is_said_of_a_damaged_file_is_ours(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "generator.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged") as caught:
+        mtlue.UEGenerator.load(path)
+    # Without torch's advice to read the file in a way that runs code from it, which a chained error would show too.
+    assert str(caught.value) == f"path: {path} is damaged, or is not a generator saved by mtlue"
+    assert "weights_only" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_is_missing_from_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "generator.pt"
+    make().save(path)
+    content = torch.load(path, weights_only=True)
+    del content["config"]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"path: the generator in .*generator\.pt cannot be used: it has no entry 'config'$"):
+        mtlue.UEGenerator.load(path)
+
+
 def test_a_damaged_or_foreign_file_is_a_value_error(tmp_path: Path) -> None:
     path = tmp_path / "generator.pt"
     make().save(path)
@@ -203,8 +230,17 @@ def test_a_damaged_or_foreign_file_is_a_value_error(tmp_path: Path) -> None:
         torch.save(foreign, path)
         with pytest.raises(ValueError, match=r"generator\.pt"):
             mtlue.UEGenerator.load(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"^path: there is no file .*absent\.pt$"):
         mtlue.UEGenerator.load(tmp_path / "absent.pt")
+    with pytest.raises(FileNotFoundError, match=r"^path: .*key\.pt cannot be written: there is no folder .*absent, or another"):
+        make().save(tmp_path / "absent" / "key.pt")
+
+
+def test_a_shape_that_looks_like_one_with_channels_last_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"image_shape: expected .* got \(16, 12, 3\), which looks like \(height, width, chan"):
+        assert mtlue.UEGenerator({"age": 2}, (16, 12, 3), width=2).image_shape == (16, 12, 3)
+    # Eight bands of a satellite, and warnings are errors.
+    mtlue.UEGenerator({"age": 2}, (8, 16, 3), width=2)
 
 
 @pytest.mark.parametrize(

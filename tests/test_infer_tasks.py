@@ -27,6 +27,7 @@ def labelled(*labels: Any) -> list[Any]:
         ([(2, 0), (1, 1)], {"task0": Three, "task1": Two}),
         ([[0, 1], [1, 2]], {"task0": Two, "task1": Three}),
         ([torch.tensor([0, 2]), torch.tensor([1, 0])], {"task0": Two, "task1": Three}),
+        ([np.array([0, 2]), np.array([1, 0])], {"task0": Two, "task1": Three}),
         ([0, 1, 2], {"task0": Three}),
         ([torch.tensor(0), torch.tensor(1)], {"task0": Two}),
         ([np.int64(1), np.int64(2)], {"task0": Three}),
@@ -82,13 +83,20 @@ def test_tasks_that_the_data_set_names_come_first() -> None:
 @pytest.mark.parametrize(
     ("dataset", "error", "words"),
     [
-        (labelled({"a": "cat"}), TypeError, "task 'a': expected a number or an array, got 'cat'"),
+        (
+            labelled({"a": "cat", "b": 1}, {"a": "dog", "b": None}, {"a": "cat", "b": 1}),
+            TypeError,
+            r"dataset: 2 problems:\n"
+            r"  - task 'a': expected a number or an array, got 'cat', 'dog'; number the classes, or read them with "
+            r"mtlue.datasets.ImageTable \(samples 0, 1, 2\)\n"
+            r"  - task 'b': expected a number or an array, got None; -1 is a missing label \(sample 1\)$",
+        ),
         (labelled({"a": 0.5}), ValueError, r"tasks: cannot tell what task 'a' is from fractional labels of shape \(\)"),
         (labelled({"a": torch.rand(2, 4, 4)}), ValueError, r"cannot tell what task 'a' is .*shape \(2, 4, 4\); give tasks="),
         (
             labelled({"a": torch.tensor([1, 2, 0])}),
             ValueError,
-            r"cannot tell what task 'a' is from integer labels of shape \(3,\)",
+            r"task 'a' is from integer labels of shape \(3,\); give tasks={'a': ...}; one-hot\? give its argmax",
         ),
         ([IMAGE, IMAGE], ValueError, r"dataset: sample 0: expected a pair \(image, targets\), got Tensor"),
         ([], ValueError, "dataset: expected at least one sample"),

@@ -113,6 +113,30 @@ def test_memory_that_runs_out_half_way_repeats_only_what_failed() -> None:
     assert done == list(range(9))
 
 
+def test_what_a_step_returned_is_counted_once() -> None:
+    counted: list[tuple[slice, int]] = []
+
+    def step(part: slice) -> int:
+        if part.stop - part.start > 2:
+            raise torch.OutOfMemoryError("full")
+        return part.start
+
+    with pytest.warns(UserWarning, match="out of memory"):
+        BatchSize(4).run(5, step, lambda part, result: counted.append((part, result)))
+    assert counted == [(slice(0, 2), 0), (slice(2, 4), 2), (slice(4, 5), 4)]
+
+
+def test_counting_that_runs_out_of_memory_is_an_error() -> None:
+    steps: list[slice] = []
+
+    def full(part: slice, result: None) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        BatchSize(4).run(8, steps.append, full)
+    assert steps == [slice(0, 4)]
+
+
 def test_one_sample_that_does_not_fit_is_an_error() -> None:
     def step(part: slice) -> None:
         raise torch.OutOfMemoryError("full")

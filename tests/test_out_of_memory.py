@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+from mtlue._fit.surrogate_steps import surrogate_accuracy
+from mtlue._protect import generation
+from mtlue._runtime.memory import BatchSize
+from mtlue._tasks import CheckedTargets
 from snapshots import equal, snapshot
 
 QUIET: dict[str, Any] = {"batch_size": 8, "precision": torch.float32, "progress": False}
@@ -72,3 +76,55 @@ def test_one_sample_that_does_not_fit_is_an_error(canvases: Any, make_generator:
     with pytest.warns(UserWarning, match="out of memory"), pytest.raises(torch.OutOfMemoryError):
         mtlue.fit(make_generator(), canvases, net, loss=Full(), epochs=1, **QUIET)
     assert equal(snapshot(net), before)
+
+
+def test_no_image_is_protected_twice_when_memory_runs_out(
+    canvases: Any, make_generator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = make_generator(trained=True, gain=100.0)
+    whole = mtlue.protect(canvases, generator=generator, **QUIET)
+    calls = itertools.count()
+    add = generation.add_in_levels
+
+    def full(*arguments: Any) -> Tensor:
+        # Amid the second batch of eight.
+        if next(calls) == 11:
+            raise MemoryError
+        return add(*arguments)
+
+    monkeypatch.setattr(generation, "add_in_levels", full)
+    with pytest.warns(UserWarning, match="out of memory with 8 samples a batch: going on with 4"):
+        broken = mtlue.protect(canvases, generator=generator, **QUIET)
+    assert all(torch.equal(broken[index][0], whole[index][0]) for index in range(48))
+
+
+def test_no_answer_counts_twice_for_the_accuracy_when_memory_runs_out(
+    canvases: Any, net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogate = mtlue.Surrogate(net, {"shoe": 2, "front": 2})
+    images = torch.stack([image for image, _ in canvases]).float() / 255
+    targets = CheckedTargets({name: torch.tensor([target[name] for _, target in canvases]) for name in surrogate.tasks})
+    # The first half is answered wrongly, so that it matters how often it counts.
+    targets["shoe"][:8] = 1 - targets["shoe"][:8]
+
+    def accuracy() -> float | None:
+        return surrogate_accuracy(
+            surrogate,
+            [(images[:16], CheckedTargets({name: target[:16] for name, target in targets.items()}))],
+            lambda images, targets: (images, targets),
+            batch_size=BatchSize(8, quiet=True),
+            precision=torch.float32,
+        )
+
+    whole = accuracy()
+    calls = itertools.count()
+    hits = mtlue.Classification.hits
+
+    def full(*arguments: Any) -> Any:
+        # At the second task of the first batch.
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError("full")
+        return hits(*arguments)
+
+    monkeypatch.setattr(mtlue.Classification, "hits", full)
+    assert accuracy() == whole

@@ -235,6 +235,15 @@ def test_a_call_with_other_arguments_is_not_taken_up(tmp_path: Path, name: str, 
     assert {file.name: file.read_bytes() for file in (tmp_path / "safe.partial").iterdir()} == before
 
 
+def test_a_call_that_is_refused_leaves_no_folder(canvases: Any, net: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"tasks": {"shoe": 2, "front": 2}, "surrogate": net, "loss": mtlue.TAP(), "steps": 1}
+    settings |= {"batch_size": 16, "progress": False, "path": tmp_path / "store"}
+    with pytest.raises(ValueError, match="surrogate: no gradient reaches the images"):
+        pgd(canvases, augment=torch.Tensor.detach, **settings)
+    assert list(tmp_path.iterdir()) == []
+    assert len(pgd(canvases, **settings)) == 48
+
+
 @pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
 def test_sep_with_other_checkpoints_is_not_taken_up(tmp_path: Path) -> None:
     def states(seed: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import re
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 import mtlue
+from mtlue import baselines, evaluation
 from mtlue._runtime import progress as module
 from mtlue._runtime.progress import Progress
 
@@ -19,7 +21,7 @@ QUIET: dict[str, Any] = {"batch_size": 16, "precision": torch.float32}
 
 
 def run(option: Any, steps: int = 3) -> None:
-    with Progress(option, stage="fit", total=steps) as shown:
+    with Progress(option, stage="fit", total=steps, images=4 * steps) as shown:
         for step in range(steps):
             shown.step(4, lambda step=step: {"loss": 0.5 * step})
 
@@ -37,6 +39,23 @@ def test_steps_of_an_earlier_call_count() -> None:
         shown.skip(3)
         shown.step(4, dict)
     assert figures[0]["step"] == 4
+
+
+def test_steps_that_are_not_made_of_images_have_no_images_per_second(caplog: pytest.LogCaptureFixture) -> None:
+    figures: list[Any] = []
+    for option in (figures.append, None):
+        with caplog.at_level(logging.INFO, logger="mtlue"), Progress(option, stage="audit", total=1) as shown:
+            shown.step(1, dict)
+    assert figures == [{"step": 1, "steps": 1}]
+    assert caplog.messages == ["audit: step 1 of 1"]
+
+
+def test_batches_that_were_halved_take_more_steps_than_were_planned() -> None:
+    figures: list[Any] = []
+    with Progress(figures.append, stage="fit", total=1, images=8) as shown:
+        for _ in range(3):
+            shown.step(2, dict)
+    assert [(each["step"], each["steps"]) for each in figures] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_fit_tells_each_step(canvases: Any, net: nn.Module, make_generator: Any) -> None:
@@ -84,24 +103,104 @@ def test_true_is_a_bar(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCapt
         run(True)
     err = capfd.readouterr().err
     assert "fit: 100%" in err
-    assert "3/3" in err
+    assert "12/12" in err
     assert caplog.text == ""
+
+
+def last_bar(err: str) -> str:
+    """What a bar showed at its end."""
+    return [line for line in re.split(r"[\r\n]", err) if line.strip()][-1]
+
+
+def test_the_bar_of_fit_tells_rate_time_left_losses_and_accuracy(
+    canvases: Any, net: nn.Module, make_generator: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"loss": mtlue.EM(), "epochs": 2, "stop_accuracy": 1.1, **QUIET}
+    history = mtlue.fit(make_generator(), canvases, net, progress=True, **settings)
+    bar = last_bar(capfd.readouterr().err)
+    assert re.match(r"fit: 100%\|.*\| 96/96 \[\d\d:\d\d<\d\d:\d\d, *[\d.]+ images/s, epoch=2, ", bar)
+    number = r"[\d.e+-]+"
+    names = ("loss", "base_loss", "intra_er", "inter_er", "surrogate_accuracy")
+    assert re.search("epoch=2, " + ", ".join(f"{name}={number}" for name in names) + r"\]", bar)
+    assert f"surrogate_accuracy={history[0].surrogate_accuracy:.4g}]" in bar
+
+
+def test_every_long_call_has_a_bar(
+    canvases: Any, net: nn.Module, make_generator: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tasks, few = {"shoe": 2, "front": 2}, canvases[:16]
+    safe = mtlue.protect(few, generator=make_generator(trained=True), progress=True)
+    assert re.match(r"protect: 100%\|.*\| 16/16 \[.* images/s\]", last_bar(capfd.readouterr().err))
+    pgd = {"tasks": tasks, "surrogate": net, "loss": mtlue.TAP(), "steps": 3, "rounds": 2, "batch_size": 8}
+    baselines.pgd(few, progress=True, **pgd)
+    # Two batches of eight images, six steps each.
+    assert re.match(r"pgd: 100%\|.*\| 96/96 \[.* images/s, loss=.*\]", last_bar(capfd.readouterr().err))
+    victim = {"tasks": tasks, "model": net, "epochs": 2, "batch_size": 8}
+    evaluation.train_victim(few, progress=True, **victim)
+    bar = last_bar(capfd.readouterr().err)
+    assert re.match(r"victim: 100%\|.*\| 32/32 \[.* images/s, epoch=2, victim_loss=.*\]", bar)
+    evaluation.audit(safe, few, few, model=net, single_task=["shoe"], epochs=1, batch_size=8, progress=True)
+    err = capfd.readouterr().err
+    assert re.match(r"audit: 100%\|.*\| 6/6 \[\d\d:\d\d<\d\d:\d\d", last_bar(err))
+    for what in (
+        "multi-task on clean, seed 0",
+        "multi-task on random noise, seed 0",
+        "single-task of shoe on protected, seed 0",
+    ):
+        assert what in err
+
+
+def test_what_an_earlier_call_has_done_does_not_count_for_the_time_left(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    clock = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
+    with Progress(True, stage="fit", total=110, images=110) as shown:
+        shown._bar._time = lambda: clock[0]
+        shown.skip(90, 90)
+        clock[0] = 10.0
+        shown.step(10, dict)
+        shown._bar.refresh()
+        # Ten images took ten seconds, and ten are left.
+        assert "100/110 [00:10<00:10,  1.00 images/s]" in last_bar(capfd.readouterr().err)
+
+
+def test_a_bar_waits_for_the_figures_of_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1.0)
+    asked: list[int] = []
+
+    def figures(step: int) -> dict[str, float]:
+        asked.append(step)
+        return {}
+
+    with Progress(True, stage="fit", total=5, images=5) as shown:
+        for step in range(5):
+            shown.step(1, lambda step=step: figures(step))
+    assert asked == [0, 4]
+
+
+def test_a_program_without_a_console_has_no_terminal(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with caplog.at_level(logging.INFO, logger="mtlue"):
+        run(None)
+    assert len(caplog.records) == 1
 
 
 def test_left_out_in_a_terminal_is_a_bar(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     run(None)
-    assert "3/3" in capfd.readouterr().err
+    assert "12/12" in capfd.readouterr().err
 
 
 def test_left_out_elsewhere_is_log_lines(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with caplog.at_level(logging.INFO, logger="mtlue"):
         run(None)
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("mtlue", logging.INFO)
+    assert (record.name, record.levelno) == ("mtlue.progress", logging.INFO)
     assert record.getMessage().startswith("fit: step 3 of 3, ")
     assert record.getMessage().endswith(" images/s, loss 1")
-    assert "3/3" not in capfd.readouterr().err
+    assert "12/12" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("option", [None, True])
@@ -119,7 +218,7 @@ def test_without_tqdm_there_are_log_lines(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with caplog.at_level(logging.INFO, logger="mtlue"):
         run(option)
-    assert [record.name for record in caplog.records] == ["mtlue"]
+    assert [record.name for record in caplog.records] == ["mtlue.progress"]
 
 
 def test_long_runs_log_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import mtlue
+from mtlue import baselines
 from mtlue._generator.bound import largest_float32
 from mtlue._protect.rounding import add_in_levels, largest_level
 
@@ -60,6 +61,7 @@ def test_rounding_is_towards_the_clean_image_and_within_budget(level: int, delta
     assert new == 0 or (new > 0) == (delta > 0)
 
 
+@pytest.mark.filterwarnings("ignore:epsilon. 1 is 255 levels")
 @pytest.mark.parametrize("epsilon", [8 / 255, 7.5 / 255, 2 / 255, 1.0])
 def test_the_budget_holds_and_is_used(canvases: Any, make_generator: Any, epsilon: float) -> None:
     generator = make_generator(trained=True, gain=100.0, epsilon=epsilon)
@@ -246,3 +248,26 @@ def test_a_budget_below_one_level_is_told(canvases: Any, make_generator: Any) ->
     with pytest.warns(UserWarning, match="epsilon"):
         safe = mtlue.protect(canvases, generator=make_generator(trained=True, epsilon=0.9 / 255), **QUIET)
     assert all(torch.equal(*pair) for pair in zip(stored(safe), clean(canvases), strict=True))
+
+
+def test_a_budget_that_everybody_sees(canvases: Any, make_generator: Any) -> None:
+    with pytest.warns(UserWarning, match=r"epsilon: 0\.13 is 33 levels of 255: the change is plain to see; the usual .* 8/255"):
+        mtlue.protect(canvases, generator=make_generator(trained=True, epsilon=0.13), **QUIET)
+    mtlue.protect(canvases, generator=make_generator(trained=True, epsilon=32 / 255), **QUIET)
+
+
+def test_a_protected_set_is_not_protected_again(canvases: Any, make_generator: Any) -> None:
+    generator = make_generator(trained=True)
+    safe = mtlue.protect(canvases, generator=generator, **QUIET)
+    mirrored = safe.with_transform(lambda image: image.flip(-1))
+    tasks, net = {"shoe": 2, "front": 2}, nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    shortcut = {"patterns": baselines.LSP(), "fusion": baselines.patch_fusion}
+    for again in (safe, mirrored):
+        for call in (
+            lambda again=again: mtlue.protect(again, generator=generator, **QUIET),
+            lambda again=again: baselines.pgd(again, tasks=tasks, surrogate=net, loss=mtlue.TAP(), progress=False),
+            lambda again=again: baselines.shortcut(again, tasks=tasks, **shortcut),
+            lambda again=again: baselines.random_noise(again),
+        ):
+            with pytest.raises(ValueError, match=r"dataset: it is protected already.* add up; give the clean set"):
+                call()

@@ -83,10 +83,18 @@ def test_with_transform_makes_another_view(canvases: Any, make_safe: Any) -> Non
     assert flipped.generator is safe.generator
 
 
-def test_repr_tells_size_tasks_and_budget(canvases: Any, make_safe: Any) -> None:
-    text = repr(make_safe(canvases))
-    assert text.startswith("ProtectedDataset(48 samples, tasks={'shoe': ")
-    assert "epsilon=0.03137" in text
+def test_repr_tells_size_tasks_and_budget_and_what_is_left_unprotected(canvases: Any, make_safe: Any, tmp_path: Path) -> None:
+    start = "ProtectedDataset(48 samples, tasks={'shoe': Classification(2), 'front': Classification(2)}, epsilon=8/255"
+    assert repr(make_safe(canvases)) == f"{start})"
+    assert repr(make_safe(canvases, protected_tasks=["front", "shoe"], fraction=1)) == f"{start})"
+    part = make_safe(canvases, path=tmp_path / "store", protected_tasks=["front"], fraction=0.25)
+    assert (part.protected_tasks, part.fraction) == (["front"], 0.25)
+    for view in (part, part.with_transform(lambda image: image)):
+        assert repr(view) == f"{start}, protected_tasks=['front'], fraction=0.25)"
+    # The store says nothing that helps an attacker.
+    loaded = mtlue.ProtectedDataset.load(tmp_path / "store", canvases)
+    assert repr(loaded) == f"{start})"
+    assert (loaded.protected_tasks, loaded.fraction) == (None, None)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -142,6 +150,56 @@ def test_export_writes_the_labels(make_safe: Any, tmp_path: Path) -> None:
         assert torch.equal(read_npy(tmp_path / "labels" / "parts" / f"{index:06d}.npy"), target["parts"])
 
 
+class Named(list[Any]):
+    """A data set that tells the names of its classes."""
+
+    def __init__(self, samples: Any, classes: Any) -> None:
+        super().__init__(samples)
+        self.classes = classes
+
+
+SHOES, FRONTS = ["other", "schuh, größer"], ["back", "front"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "written"),
+    [
+        ({"shoe": SHOES, "front": tuple(FRONTS)}, {"shoe": SHOES, "front": FRONTS}),
+        ({"front": FRONTS, "hat": ["no", "yes"]}, {"front": FRONTS}),
+        ({"front": FRONTS, "shoe": ["one", "two", "three"]}, {"front": FRONTS}),
+        ({"front": [0, 1], "shoe": ["one", "one"]}, None),
+        ({"front": "no", "shoe": None}, None),
+        (["other", "shoe"], None),
+        (2, None),
+    ],
+)
+def test_export_writes_the_names_of_classes_that_fit(
+    canvases: Any, make_safe: Any, tmp_path: Path, classes: Any, written: Any
+) -> None:
+    safe = make_safe(Named(canvases, classes))
+    safe.with_transform(lambda image: image).export(tmp_path / "out")
+    file = tmp_path / "out" / "classes.json"
+    assert (json.loads(file.read_text(encoding="utf-8")) if file.exists() else None) == written
+    plain = make_safe(canvases)
+    plain.export(tmp_path / "plain")
+    assert {path.name for path in (tmp_path / "plain").iterdir()} == {"images", "labels.csv"}
+    for each in ("labels.csv", "images/000007.png"):
+        assert (tmp_path / "plain" / each).read_bytes() == (tmp_path / "out" / each).read_bytes()
+
+
+def test_a_list_names_the_classes_of_the_only_task(canvases: Any, make_safe: Any, tmp_path: Path) -> None:
+    dataset = Named([(image, target["shoe"]) for image, target in canvases], SHOES)
+    make_safe(dataset, {"shoe": 2}).export(tmp_path)
+    assert json.loads((tmp_path / "classes.json").read_text(encoding="utf-8")) == {"shoe": SHOES}
+
+
+def test_an_exported_missing_label_is_minus_one_whatever_stood_for_it(make_safe: Any, tmp_path: Path) -> None:
+    tasks = {"scene": mtlue.Classification(3, ignore_index=255)}
+    make_safe([(torch.rand(3, 8, 8), label) for label in (2, 255, 0)], tasks, (3, 8, 8)).export(tmp_path)
+    rows = csv.DictReader((tmp_path / "labels.csv").read_text().splitlines())
+    assert [row["scene"] for row in rows] == ["2", "-1", "0"]
+
+
 def test_export_refuses(make_safe: Any, canvases: Any, tmp_path: Path) -> None:
     safe = make_safe(canvases)
     for name in ("jpg", "jpeg"):
@@ -168,6 +226,16 @@ def test_load_gives_back_what_was_protected(canvases: Any, make_safe: Any, tmp_p
     assert loaded.tasks == safe.tasks
     assert loaded.generator is None
     assert loaded.history is None
+
+
+def test_load_knows_an_export(canvases: Any, make_safe: Any, tmp_path: Path) -> None:
+    make_safe(canvases).export(tmp_path / "out")
+    with pytest.raises(
+        FileNotFoundError, match=r"no manifest\.json; it looks like an export, which mtlue\.datasets\.ImageTable"
+    ):
+        mtlue.ProtectedDataset.load(tmp_path / "out", canvases)
+    with pytest.raises(FileNotFoundError, match=r"no manifest\.json$"):
+        mtlue.ProtectedDataset.load(tmp_path, canvases)
 
 
 def test_load_wants_the_data_set_that_was_protected(canvases: Any, make_safe: Any, tmp_path: Path) -> None:

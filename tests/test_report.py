@@ -57,10 +57,13 @@ def test_tables_say_what_the_rows_say() -> None:
     # (0.445 - 0.375) / (0.725 - 0.375)
     assert lines[4] == f"| multi-task | none | mean | {metric} | 37.5 | 72.5 | 72.5 | 44.5 | 49.5 | 1.00 | 0.20 |"
     assert lines[5] == f"| multi-task | jpeg | side | {metric} | 50.0 | 70.0 | – | 65.0 | 70.0 | – | 0.50 |"
-    assert len(lines) == 8
-    assert lines[-1] == ("Metrics on clean test images. Epsilon 8/255, random noise ±8/255.")
+    assert lines[7:] == [
+        "Metrics on clean test images. Epsilon 8/255, random noise ±8/255.",
+        "R: 0 = nothing is learned, 1 = as much as from clean images.",
+        "Best: from protected images, after the epoch that did best on the test images.",
+    ]
     text = str(by_hand()).splitlines()
-    assert len(text) == 7
+    assert text[6:] == lines[7:]
     assert text[1].split() == [
         "multi-task",
         "none",
@@ -137,7 +140,7 @@ def test_each_metric_is_shown_in_its_unit_and_only_shares_of_what_was_learned_ar
         # (1 + 0.8 + 0.9) / 3 and (0.25 - 0.2 + 0.05) / 3
         "| multi-task | none | mean | – | – | – | – | – | – | 0.90 | 0.03 |",
     ]
-    assert lines[-1] == (
+    assert lines[7] == (
         "Metrics on clean test images; of absolute error and mean angle less is better. Epsilon 8/255, random noise ±8/255."
     )
 
@@ -152,6 +155,34 @@ def test_what_was_hardly_learned_from_clean_images_is_told_in_the_metric_s_direc
     assert "so that R says nothing: parts, depth, normals; train longer." in str(found)
     assert math.isnan(found.residual_learnability["normals"])
     assert "R says nothing" not in str(mixed())
+
+
+def test_what_protects_no_better_than_noise_is_told() -> None:
+    def found(noise: float, *protected: float, clean: float = 0.9) -> str:
+        """Chance is 0.5, so that 0.4 of accuracy is the way from R = 0 to R = 1."""
+        kinds = ("multi-task", "single-task")
+        measurements = [
+            measured(data, value, victim=victim)
+            for victim, each in zip(kinds, protected, strict=False)
+            for data, value in (("clean", clean), ("random noise", noise), ("protected", each))
+        ]
+        # Against a defence it often is so; that is no news.
+        measurements += [measured("clean", 0.9, defense="jpeg"), measured("protected", 0.9, defense="jpeg")]
+        report = Report({"side": mtlue.Classification(2)}, 8 / 255, measurements)
+        assert str(report).partition("\n\n")[2] == report.to_markdown().partition("\n\n")[2]
+        return str(report)
+
+    sentence = "No better than random noise: "
+    # R of noise is 0.75.
+    assert f"\n{sentence}side." in found(0.8, 0.9)
+    assert f"\n{sentence}side." in found(0.8, 0.77)  # R = 0.675
+    assert sentence not in found(0.8, 0.75)  # R = 0.625
+    assert f"\n{sentence}side." in found(0.8, 0.8, 0.8)
+    assert f"\n{sentence}side (single-task)." in found(0.8, 0.55, 0.8)
+    hardly = found(0.52, 0.52, clean=0.53)
+    assert "R says nothing: side" in hardly
+    assert sentence not in hardly
+    assert sentence not in str(by_hand())
 
 
 def test_a_chance_that_is_no_number_survives_json_and_gives_no_r() -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import mtlue
+from mtlue import evaluation
 
 SCRIPT = '''
 import os
@@ -53,7 +54,7 @@ def loss_of(kind):
 def fit(kind, checkpoint, progress=False, **changes):
     dataset, net, generator = parts()
     settings = {"epochs": 5, "batch_size": 8, "stop_accuracy": 1.1, "surrogate_steps": 3, "precision": torch.float32}
-    settings.update(augment=lambda images: images + 0.01 * torch.rand_like(images), **changes)
+    settings.update({"augment": lambda images: images + 0.01 * torch.rand_like(images), **changes})
     history = mtlue.fit(generator, dataset, net, loss=loss_of(kind), checkpoint=checkpoint, progress=progress, **settings)
     return generator, net, history
 
@@ -98,6 +99,11 @@ def kill(script: Any, verb: str, kind: str, path: Path, stage: str, step: int) -
     command = [sys.executable, script.__file__, verb, kind, str(path), stage, str(step)]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def renamed(function: Any, name: str) -> Any:
+    function.__qualname__ = name
+    return function
 
 
 def same_state(left: torch.nn.Module, right: torch.nn.Module) -> bool:
@@ -166,10 +172,75 @@ def test_a_checkpoint_of_another_loss_is_refused(script: Any, tmp_path: Path) ->
         script.fit("em", tmp_path / "run.pt", epochs=1)
 
 
+def brighter(images: torch.Tensor) -> torch.Tensor:
+    return images + 0.1
+
+
+class Faded:
+    """Augmentation without a name of its own."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return 0.9 * images
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augment": brighter}, r"augment was '.*<lambda>', is 'brighter'"),
+        ({"augment": Faded()}, r"augment was '.*<lambda>', is 'Faded'"),
+        ({"augment": None}, r"augment was '.*<lambda>', is None"),
+        ({"schedule": evaluation.dense_paper_schedule}, r"schedule was 'paper_schedule, checksum \w{12}', is 'dense_paper_sch"),
+        # Another function of the same name.
+        ({"schedule": renamed(lambda done: 0.5, "paper_schedule")}, r"schedule was 'paper_schedule, .*, is 'paper_schedule, "),
+    ],
+)
+def test_a_checkpoint_of_other_functions_is_refused(script: Any, tmp_path: Path, changes: Any, message: str) -> None:
+    script.fit("tap", tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=rf"run\.pt belongs to a run with other arguments \({message}"):
+        script.fit("tap", tmp_path / "run.pt", **changes)
+
+
+@pytest.mark.parametrize("what", ["images", "labels"])
+@pytest.mark.parametrize("index", [0, 7, 19])
+def test_a_checkpoint_of_other_data_is_refused(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, index: int
+) -> None:
+    script.fit("tap", tmp_path / "run.pt", epochs=1)
+    dataset, net, generator = script.parts()
+    image, (first, second) = dataset[index]
+    dataset[index] = (255 - image, (first, second)) if what == "images" else (image, (first, 1 - second))
+    monkeypatch.setattr(script, "parts", lambda: (dataset, net, generator))
+    message = rf"other arguments \(checksum of the {what} was '\w{{12}}', is '\w{{12}}'\)"
+    with pytest.raises(ValueError, match=message):
+        script.fit("tap", tmp_path / "run.pt", epochs=1)
+
+
+def test_a_checkpoint_that_an_earlier_version_wrote_is_taken_up(script: Any, tmp_path: Path) -> None:
+    file = tmp_path / "run.pt"
+    script.fit("tap", file, epochs=1)
+    content = torch.load(file, weights_only=True)
+    for name in ("schedule", "augment", "checksum of the images", "checksum of the labels"):
+        del content["settings"][name]
+    torch.save(content, file)
+    steps: list[Any] = []
+    script.fit("tap", file, epochs=1, progress=steps.append)
+    assert steps == []
+
+
+def test_a_run_without_a_checkpoint_reads_no_sample_to_know_its_data_again(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package has a function of the module's name.
+    module = sys.modules["mtlue._fit.fit"]
+    monkeypatch.setattr(module, "images_digest", None)
+    monkeypatch.setattr(module, "labels_digest", None)
+    assert len(script.fit("tap", None, epochs=1)[2]) == 1
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(script: Any, tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     file.write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match=r"run\.pt"):
+    with pytest.raises(ValueError, match=r"checkpoint: .*run\.pt is damaged, or is not the checkpoint of a run of mtlue$"):
         script.fit("tap", file)
     script.parts()[2].save(file)
     with pytest.raises(ValueError, match=r"checkpoint: .*run\.pt is not the checkpoint of a run"):
@@ -203,6 +274,47 @@ def test_a_protection_that_was_killed_goes_on(script: Any, tmp_path: Path, kind:
     assert all(torch.equal(safe[i][0], memory[i][0]) and safe[i][1] == memory[i][1] for i in range(20))
 
 
+@pytest.mark.parametrize("kind", ["tap", "em"])
+def test_a_protection_goes_on_with_the_generator_that_it_has_trained(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """In one process: a generator that came new to the call has been trained in place when the call is repeated."""
+    script.protect(kind, tmp_path / "whole")
+    parts = script.parts()
+    monkeypatch.setattr(script, "parts", lambda: parts)
+
+    def stop(figures: Any) -> None:
+        if "base_loss" not in figures and figures["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        script.protect(kind, tmp_path / "store", progress=stop)
+    assert parts[2].trained
+    steps: list[Any] = []
+    safe = script.protect(kind, tmp_path / "store", progress=steps.append)
+    assert [each["step"] for each in steps] == [3, 4, 5]
+    assert (tmp_path / "store" / "images.bin").read_bytes() == (tmp_path / "whole" / "images.bin").read_bytes()
+    assert len(safe.history) == 4
+
+
+def test_a_protection_does_not_go_on_with_a_generator_that_was_trained_elsewhere(script: Any, tmp_path: Path) -> None:
+    def stop(figures: Any) -> None:
+        if "base_loss" not in figures:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        script.protect("tap", tmp_path / "store", progress=stop, epochs=1)
+    dataset, net, generator = script.parts()
+    generator.trained = True
+    settings = {"surrogate": net, "generator": generator, "loss": script.loss_of("tap"), "progress": False}
+    settings |= {"epochs": 1, "batch_size": 4, "fraction": 0.8, "precision": torch.float32, "path": tmp_path / "store"}
+    with (
+        pytest.warns(UserWarning, match="generator: it is trained and used as it is"),
+        pytest.raises(ValueError, match=r"path: .*store\.partial was left by a call with another generator"),
+    ):
+        mtlue.protect(dataset, **settings)
+
+
 def test_a_protection_that_stops_at_its_very_end_goes_on(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
@@ -233,6 +345,36 @@ def test_a_protection_with_other_arguments_is_not_taken_up(script: Any, tmp_path
         script.protect("tap", tmp_path / "store", progress=stop, epochs=1)
     with pytest.raises(ValueError, match=rf"path: .*store\.partial was left by a call with another {name}"):
         script.protect("tap", tmp_path / "store", **{"epochs": 1, name: value})
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 8}, {"loss": mtlue.EM()}])
+def test_a_protection_names_no_checkpoint_of_its_own(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any
+) -> None:
+    loss = changes.get("loss", script.loss_of("tap"))
+    stopped: list[Any] = []
+
+    def stop(figures: Any) -> None:
+        stopped.append(figures)
+        if "base_loss" in figures and figures["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        script.protect("tap", tmp_path / "store", progress=stop)
+    monkeypatch.setattr(script, "loss_of", lambda kind: loss)
+    message = rf"^path: .*store\.partial was left by a call with another {next(iter(changes))}; repeat that call, or delete it$"
+    with pytest.raises(ValueError, match=message):
+        script.protect("tap", tmp_path / "store", **{name: value for name, value in changes.items() if name != "loss"})
+
+
+def test_a_second_call_on_one_path_says_so(script: Any, tmp_path: Path) -> None:
+    def finish_elsewhere(figures: Any) -> None:
+        if "base_loss" in figures and figures["step"] == 1:
+            (tmp_path / "store.partial").rename(tmp_path / "store")
+
+    words = r"^path: .*fit\.pt cannot be written: there is no folder .*store\.partial, or another call is writing to it$"
+    with pytest.raises(FileNotFoundError, match=words):
+        script.protect("tap", tmp_path / "store", progress=finish_elsewhere)
 
 
 def test_a_path_that_exists_is_refused(script: Any, tmp_path: Path) -> None:

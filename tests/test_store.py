@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._protect.storage import MemoryImages, StoredImages, StoreWriter
+from mtlue._protect.storage import MemoryImages, StoredImages, StoreWriter, _manifest_sha256
 
 
 def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
@@ -161,7 +163,71 @@ def test_a_manifest_without_an_entry(store: Path, canvases: Any, name: str) -> N
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "null"])
 def test_a_manifest_that_is_none(store: Path, canvases: Any, text: str) -> None:
     (store / "manifest.json").write_text(text)
-    refused(store, canvases, "path: the store .* cannot be used")
+    refused(store, canvases, "path: the store .* cannot be used: manifest.json is damaged, it holds no JSON object$")
+
+
+def rewrite(store: Path, **entries: Any) -> None:
+    """Change the manifest as somebody who knows its checksum can."""
+    manifest = {**json.loads((store / "manifest.json").read_text()), **entries}
+    (store / "manifest.json").write_text(json.dumps({**manifest, "sha256": _manifest_sha256(manifest)}))
+
+
+def test_one_clean_message_says_what_is_wrong_with_a_store(store: Path, canvases: Any) -> None:
+    head = f"path: the store {store} cannot be used: "
+    faults: list[tuple[Callable[[], Any], str]] = [
+        (lambda: rewrite(store, format="other"), "its format is 'other', expected 'mtlue protected images 1'"),
+        (lambda: (store / "manifest.json").write_text("{}"), "manifest.json has no entry 'length'"),
+        (lambda: rewrite(store, files=None), "manifest.json has an entry of the wrong kind"),
+        (lambda: (store / "images.bin").write_bytes(b"0"), "images.bin has 1 bytes, expected 12288: it is truncated or was "
+         "changed"),
+    ]  # fmt: skip
+    whole = (store / "manifest.json").read_bytes()
+    for change, fault in faults:
+        (store / "manifest.json").write_bytes(whole)
+        change()
+        with pytest.raises(ValueError, match="cannot be used") as caught:
+            mtlue.ProtectedDataset.load(store, canvases)
+        assert str(caught.value) == head + fault
+        # A chained error would be shown above it.
+        assert "".join(traceback.format_exception(caught.value)).count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "fault"),
+    [
+        ("settings.json", b"{", "settings.json is damaged, it holds no JSON object"),
+        ("progress.json", b"5", "progress.json is damaged, it holds no JSON object"),
+        ("progress.json", b"{}", "'bytes'"),
+        # It would have been filled with zeros.
+        ("images.bin", b"0" * 100, "images.bin has 100 bytes, expected 4096"),
+    ],
+    ids=["settings", "note", "empty note", "images"],
+)
+def test_what_is_wrong_with_the_folder_of_an_interrupted_call(
+    canvases: Any, make_generator: Any, tmp_path: Path, name: str, change: bytes, fault: str
+) -> None:
+    def stop(figures: Any) -> None:
+        raise KeyboardInterrupt
+
+    settings = {"generator": make_generator(trained=True), "path": tmp_path / "store", "batch_size": 16}
+    with pytest.raises(KeyboardInterrupt):
+        mtlue.protect(canvases, progress=stop, **settings)
+    partial = tmp_path / "store.partial"
+    (partial / name).write_bytes(change)
+    with pytest.raises(ValueError, match="damaged") as caught:
+        mtlue.protect(canvases, progress=False, **settings)
+    assert str(caught.value) == f"path: {partial} is damaged and cannot be taken up ({fault}); delete it"
+
+
+def test_a_data_set_that_cannot_be_read_is_told_with_the_sample(store: Path, canvases: Any) -> None:
+    images = [image for image, _ in canvases]
+    refused(store, images, r"^dataset: sample 0: expected a pair \(image, targets\), got Tensor$")
+    refused(
+        store, [(image, {"shoe": 1}) for image in images], "^dataset: sample 0: targets: missing 'front'; there are 'shoe'$"
+    )
+    refused(
+        store, [(image.flatten(), label) for image, label in canvases], "^dataset: sample 0: image: expected an image of shape"
+    )
 
 
 def test_a_store_may_be_moved(store: Path, canvases: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import mtlue
 from literal import random_targets
 from mtlue._tasks import read_single, resolve_tasks, tasks_from_config, tasks_to_config
+from mtlue._tasks.maps import resize_nearest
 
 ALL_TASKS = [mtlue.Classification(3), mtlue.Segmentation(4), mtlue.Depth(), mtlue.SurfaceNormals()]
 LOGITS = [1.0, 2.0, 3.0]
@@ -116,6 +117,36 @@ def test_binary_logits_in_any_form_give_binary_cross_entropy(shape: tuple[int, .
     assert torch.equal(task.read_output(output).argmax(dim=1), (single > 0).long())
 
 
+def test_nearest_resizing_picks_what_interpolation_in_float64_picks() -> None:
+    sides = [*range(1, 33), 47, 64, 97, 288, 384, 427, 480, 640]
+    for side in sides:
+        # Rows and columns tell where a pixel comes from.
+        maps = (1000 * torch.arange(side).unsqueeze(1) + torch.arange(side)).reshape(1, 1, side, side)
+        for wanted in sides:
+            size = (wanted, 5) if wanted % 2 else (5, wanted)
+            expected = F.interpolate(maps.double(), size=size, mode="nearest-exact").long()
+            assert torch.equal(resize_nearest(maps, size), expected), (side, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float32, torch.float64], ids=str)
+def test_nearest_resizing_needs_no_float64_of_the_device(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = torch.arange(6).reshape(1, 1, 2, 3).to(dtype)
+
+    def missing(self: Tensor) -> Tensor:
+        raise TypeError("this device has no float64")
+
+    monkeypatch.setattr(Tensor, "double", missing)
+    resized = resize_nearest(maps, (4, 3))
+    assert resized.dtype == dtype
+    assert torch.equal(resized, maps[:, :, [0, 0, 1, 1]])
+    assert resize_nearest(maps.to("meta"), (4, 7)).shape == (1, 1, 4, 7)
+
+
+def test_nearest_resizing_keeps_labels_that_no_float_holds() -> None:
+    maps = torch.tensor([[[[2**60 + 1, 2**60 + 3]]]])
+    assert torch.equal(resize_nearest(maps, (2, 2)), maps.expand(1, 1, 2, 2))
+
+
 @pytest.mark.parametrize("label", [3, np.int64(3), np.uint8(3), torch.tensor(3), 3.0, torch.tensor([3]), [3]], ids=repr)
 def test_an_integer_label_is_read_from_any_type(label: object) -> None:
     read = mtlue.Classification(4).read_target(label)
@@ -143,7 +174,7 @@ def test_label_maps_lose_their_channel_axis(maps: tuple[int, ...]) -> None:
         (mtlue.Classification(5), "3", TypeError, "expected an integer label, got '3' \\(str\\)"),
         (mtlue.Classification(5), None, TypeError, "expected an integer label, got None"),
         (mtlue.Classification(5), 1j, TypeError, "expected an integer label"),
-        (mtlue.Classification(5), torch.zeros(2, 3), ValueError, "expected one integer an image.*\\(2, 3\\)"),
+        (mtlue.Classification(5), torch.zeros(2, 3), ValueError, r"expected one integer, got shape \(3,\)$"),
         (mtlue.Segmentation(5), torch.full((2, 2), 7), ValueError, "label 7 is out of range"),
         (mtlue.Segmentation(5), 3, ValueError, "expected a label map of shape \\(H, W\\), got \\(\\)"),
         (mtlue.Depth(), torch.ones(3, 4, 4), ValueError, "expected a map of shape \\(1, H, W\\), got \\(3, 4, 4\\)"),

@@ -262,6 +262,28 @@ def test_crops_and_flips_keep_shape_and_content() -> None:
     assert not set(centred) & set(mirrored)
 
 
+class Picky(nn.Module):
+    """A model that is made of a width, and not of tasks."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 4)
+
+
+def test_an_error_of_a_function_that_makes_models_stays_its_own() -> None:
+    def make(tasks: dict[str, Any]) -> nn.Module:
+        raise KeyError("shape")
+
+    with pytest.raises(KeyError, match="shape"):
+        train_victim(two_task_set(), **{**OPTIONS, "model": make})
+
+
+def test_images_of_different_sizes_want_a_size() -> None:
+    dataset = [(torch.rand(1, 8 + index % 3, 8), torch.tensor([0, index % 3])) for index in range(6)]
+    with pytest.raises(ValueError, match=r"^image_size: expected one, such as image_size=\(64, 64\): the images have 3 sizes$"):
+        train_victim(dataset, model=net(), **OPTIONS)  # type: ignore[arg-type]  # a list is a data set too
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -273,6 +295,11 @@ def test_crops_and_flips_keep_shape_and_content() -> None:
         ({"schedule": 5}, TypeError, "schedule: expected a callable, got 5"),
         ({"after_epoch": 5}, TypeError, "after_epoch: expected a callable, got 5"),
         ({"image_size": (8, 8, 8)}, TypeError, "image_size: expected an int"),
+        (
+            {"model": Picky},
+            TypeError,
+            r"^model: calling Picky with the tasks failed: .*; a module that is made already is given as Picky\(\.\.\.\)$",
+        ),
         ({"model": nn.Flatten()}, ValueError, "model: expected a model with parameters"),
         ({"tasks": {"side": 1, "shade": 3}}, ValueError, r"task 'side': label 1 is out of range.*sample"),
         ({"epochs": 0}, ValueError, "epochs: expected at least 1, got 0"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 import mtlue
+from mtlue.baselines import pgd
 
 Refused = Callable[..., str]
 
@@ -25,13 +27,15 @@ def refused(request: pytest.FixtureRequest, net: nn.Module, make_generator: Any)
         generator = arguments.pop("generator", None) or make_generator()
         surrogate = arguments.pop("surrogate", net)
         steps: list[Any] = []
-        before = {name: value.clone() for name, value in generator.state_dict().items()}
+        # In the first step the generator is in training mode, where norms follow what they see.
+        kept = dict(generator.named_parameters() if arguments.pop("in_first_step", False) else generator.state_dict())
+        before = {name: value.clone() for name, value in kept.items()}
         settings = {"loss": mtlue.TAP(), "epochs": 1, "batch_size": 8, "progress": steps.append, **arguments}
         verb = mtlue.fit if request.param == "fit" else mtlue.protect
         with pytest.raises(error) as caught:
             verb(dataset=dataset, generator=generator, surrogate=surrogate, **settings)
         assert steps == []
-        assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
+        assert all(torch.equal(before[name], value) for name, value in kept.items())
         assert not isinstance(surrogate, nn.Module) or all(p.grad is None for p in surrogate.parameters())
         text = str(caught.value)
         for word in words:
@@ -60,13 +64,34 @@ def with_image(canvases: Any, image: Any, index: int = 5) -> Any:
         (-2, ("label -2 is out of range", "-1 for a missing label")),
         (0.5, ("label 0.5 is not an integer",)),
         (float("nan"), ("label nan is not an integer",)),
-        ("boot", ("expected an integer label, got 'boot'",)),
-        (None, ("expected an integer label, got None",)),
-        (torch.tensor([0, 1]), (r"expected one integer an image, got labels of shape",)),
+        ("boot", (r"expected an integer label, got 'boot' \(str\); number the classes, or .* mtlue.datasets.ImageTable",)),
+        (None, ("expected an integer label, got None; -1 is a missing label",)),
+        (torch.tensor([0, 1]), (r"expected one integer, got shape \(2,\); one-hot\? give its argmax",)),
+        (torch.tensor([0.0, 0.0, 1.0]), (r"expected one integer, got shape \(3,\) \(",)),
     ],
 )
 def test_label(refused: Refused, canvases: Any, label: Any, words: tuple[str, ...]) -> None:
     refused(with_label(canvases, label), ValueError, "dataset", "task 'front'", r"\(sample 5\)", *words)
+
+
+def test_strings_are_told_in_one_line(refused: Refused, canvases: Any) -> None:
+    names = ["red", "blue", "red", "green", "black", "white"]
+    broken = [(image, {**target, "front": name}) for (image, target), name in zip(canvases, names * 8, strict=True)]
+    text = refused(broken, ValueError, "task 'front': expected an integer label, got 'red', 'blue', 'green' and 2 others")
+    assert text.count("number the classes") == 1
+    assert text.endswith("(samples 0, 1, 2 and 45 more)")
+
+
+def test_normalised_images_are_told_in_one_line(refused: Refused, canvases: Any) -> None:
+    broken = [(image.float() / 255 * (index + 1) - 4, target) for index, (image, target) in enumerate(canvases[:8])]
+    values = torch.cat([image.flatten() for index, (image, _) in enumerate(broken) if index not in (0, 3)])
+    # Two others: an image of bytes, and one that holds no number.
+    broken[0] = (torch.full((1, 16, 16), float("nan")), broken[0][1])
+    broken[3] = (canvases[3][0].float(), broken[3][1])
+    text = refused(broken, ValueError, "dataset: 3 problems:", r"NaN or infinity \(sample 0\)", r"values reach .*\(sample 3\)")
+    assert f"image values lie in [{values.min():.3g}, {values.max():.3g}], expected [0, 1]; a normalised image?" in text
+    assert text.count("Take the normalisation out") == 1
+    assert "(samples 1, 2, 4 and 3 more)" in text
 
 
 def test_targets_of_the_wrong_form(refused: Refused, canvases: Any) -> None:
@@ -144,6 +169,14 @@ def test_no_length_or_index(refused: Refused, dataset: Any) -> None:
     refused(dataset, TypeError, "dataset: expected a map-style data set with __len__", type(dataset).__name__)
 
 
+def test_what_to_give_instead(refused: Refused, canvases: Any) -> None:
+    refused(DataLoader(canvases), TypeError, "got DataLoader, which has no length or no index; give its .dataset")
+    refused(Endless(), TypeError, "got Endless, which has no length or no index; read it into a list")
+    for path in ("shapes", Path("shapes")):
+        words = r"dataset: expected a data set, got a path; mtlue.datasets.ImageTable\('shapes'\) reads a folder with a table"
+        refused(path, TypeError, words)
+
+
 def test_empty(refused: Refused) -> None:
     refused([], ValueError, "dataset: expected at least one sample, got an empty data set")
 
@@ -151,7 +184,8 @@ def test_empty(refused: Refused) -> None:
 def test_samples_that_are_no_pairs(refused: Refused, canvases: Any) -> None:
     single = [image for image, _ in canvases]
     refused(single, ValueError, r"expected a pair \(image, targets\), got Tensor")
-    refused([(image, 1, 2) for image in single], ValueError, "got tuple of length 3")
+    words = "got tuple of length 3; several labels go into a dict or tuple of their own"
+    refused([(image, 1, 2) for image in single], ValueError, words)
 
 
 class Unreadable(Flipped):
@@ -230,6 +264,178 @@ def test_em_needs_a_parameter_to_train(refused: Refused, canvases: Any, net: nn.
 
 def test_sep_with_state_dicts_of_another_model(refused: Refused, canvases: Any) -> None:
     refused(canvases, ValueError, "checkpoints: not state dicts of the surrogate", loss=mtlue.SEP([{"w": torch.ones(1)}]))
+
+
+class Lossy(mtlue.BaseUELoss):
+    """A loss of the user's own that does what it is told to."""
+
+    def __init__(self, form: Callable[..., Any]) -> None:
+        self.form = form
+
+    def __call__(self, surrogate: Any, images: Any, targets: Any) -> Any:
+        return self.form(surrogate.loss(images, targets))
+
+
+class Forward(mtlue.BaseUELoss):
+    """The wrong method."""
+
+    def forward(self, surrogate: Any, images: Any, targets: Any) -> Any:
+        return surrogate.loss(images, targets)
+
+
+class TwoArguments(mtlue.BaseUELoss):
+    """The wrong arguments."""
+
+    def __call__(self, outputs: Any, targets: Any) -> Any:  # type: ignore[override]  # wrong on purpose
+        return outputs
+
+
+@pytest.mark.parametrize("batch_size", [8, None])
+@pytest.mark.parametrize(
+    ("loss", "error", "words"),
+    [
+        (Lossy(lambda value: {}["shoe"]), ValueError, "loss: Lossy failed: KeyError: 'shoe'"),
+        (TwoArguments(), ValueError, r"loss: TwoArguments failed: TypeError: .*takes 3 positional arguments but 4 were given"),
+        (Forward(), TypeError, "loss: expected a scalar tensor from Forward, got NoneType; override __call__"),
+        (Lossy(lambda value: None), TypeError, "from Lossy, got NoneType; is a return missing in its __call__"),
+        (Lossy(lambda value: value.expand(3)), TypeError, r"loss: expected a scalar tensor from Lossy, got \(3,\)"),
+    ],
+)
+def test_a_loss_of_ones_own(refused: Refused, canvases: Any, loss: Any, error: Any, words: str, batch_size: Any) -> None:
+    refused(canvases, error, words, loss=loss, batch_size=batch_size, in_first_step=True)
+
+
+def test_a_loss_that_fails_keeps_its_cause(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    loss = Lossy(lambda value: {}["shoe"])
+    with pytest.raises(ValueError, match="loss: Lossy failed") as caught:
+        mtlue.fit(make_generator(), canvases, net, loss=loss, progress=False)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_loss_that_fails_does_so_before_a_surrogate_is_trained(canvases: Any) -> None:
+    steps: list[Any] = []
+    with pytest.raises(ValueError, match="loss: Lossy failed: KeyError"):
+        mtlue.protect(canvases[:6], loss=Lossy(lambda value: {}["shoe"]), epochs=1, batch_size=6, progress=steps.append)
+    assert steps == []
+
+
+class Without(nn.Module):
+    """A surrogate with a step that lets no gradient through."""
+
+    def __init__(self, net: nn.Module, step: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.net, self.step = net, step
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.net(self.step(images))
+
+
+@torch.no_grad()
+def half(images: torch.Tensor) -> torch.Tensor:
+    return images / 2
+
+
+NO_GRADIENT = "surrogate: no gradient reaches the images; is there torch.no_grad, .detach\\(\\) or a conversion to bytes"
+
+
+@pytest.mark.parametrize("loss", ["em", "tap", "sep"])
+@pytest.mark.parametrize("step", [half, torch.Tensor.detach, lambda images: (255 * images).byte().float() / 255])
+def test_no_gradient_passes_the_surrogate(refused: Refused, canvases: Any, net: nn.Module, loss: str, step: Any) -> None:
+    blind = Without(net, step)
+    losses = {"em": mtlue.EM(), "tap": mtlue.TAP(), "sep": mtlue.SEP([blind])}
+    refused(canvases, ValueError, NO_GRADIENT, surrogate=blind, loss=losses[loss], in_first_step=True)
+    with pytest.raises(ValueError, match=NO_GRADIENT):
+        pgd(canvases, tasks={"shoe": 2, "front": 2}, surrogate=blind, loss=losses[loss], steps=1, batch_size=8, progress=False)
+
+
+def test_no_gradient_passes_the_loss_or_the_augmentation(
+    refused: Refused, canvases: Any, net: nn.Module, make_generator: Any
+) -> None:
+    blind = Lossy(torch.Tensor.detach)
+    refused(canvases, ValueError, NO_GRADIENT, loss=blind, in_first_step=True)
+    settings: dict[str, Any] = {"batch_size": 8, "progress": False}
+    for given in ({"loss": blind}, {"loss": mtlue.TAP(), "augment": torch.Tensor.detach}):
+        with pytest.raises(ValueError, match=NO_GRADIENT):
+            mtlue.fit(make_generator(), canvases, net, **given, **settings)
+        with pytest.raises(ValueError, match=NO_GRADIENT):
+            pgd(canvases, tasks={"shoe": 2, "front": 2}, surrogate=net, steps=1, **given, **settings)
+
+
+def test_a_gradient_of_zero_is_one(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    history = mtlue.fit(
+        make_generator(), canvases[:8], net, loss=Lossy(lambda value: (value - 1e6).relu()), epochs=1, progress=False
+    )
+    assert history[0].base_loss == 0.0
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        (lambda images: images.expand(-1, 3, -1, -1), r"got \(8, 3, 16, 16\), torch.float32"),
+        (lambda images: images.double(), r"got \(8, 1, 16, 16\), torch.float64"),
+        (lambda images: (255 * images).byte(), r"got \(8, 1, 16, 16\), torch.uint8"),
+        (lambda images: images.flatten(1), r"got \(8, 256\), torch.float32"),
+    ],
+)
+def test_augmentation_of_another_form(canvases: Any, net: nn.Module, make_generator: Any, augment: Any, words: str) -> None:
+    settings: dict[str, Any] = {"loss": mtlue.TAP(), "augment": augment, "batch_size": 8, "progress": False}
+    words = r"augment: expected images of the same shape and dtype, \(B, 1, H, W\), torch.float32, " + words
+    with pytest.raises(ValueError, match=words):
+        mtlue.fit(make_generator(), canvases, net, **settings)
+    with pytest.raises(ValueError, match=words):
+        pgd(canvases, tasks={"shoe": 2, "front": 2}, surrogate=net, steps=1, **settings)
+
+
+def test_augmentation_may_crop(canvases: Any, make_generator: Any) -> None:
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16, 2))
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 8, "progress": False, "augment": lambda images: images[..., 2:, 1:]}
+    assert len(mtlue.fit(make_generator(), canvases[:8], net, loss=mtlue.EM(), **settings)) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_surrogate_in_another_precision(refused: Refused, canvases: Any, net: nn.Module, dtype: torch.dtype) -> None:
+    words = f"surrogate: its parameters are {dtype}, images are float32; give net.float\\(\\), and precision=torch.bfloat16"
+    refused(canvases, ValueError, words, surrogate=net.to(dtype))
+
+
+def test_a_surrogate_that_converts_the_images_itself_is_fine(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    converting = Without(net.double(), torch.Tensor.double)
+    assert len(mtlue.fit(make_generator(), canvases, converting, loss=mtlue.TAP(), epochs=1, progress=False)) == 1
+
+
+def test_surrogate_without_weights(refused: Refused, canvases: Any, net: nn.Module) -> None:
+    refused(canvases, ValueError, "surrogate: it is on the meta device, its weights were never made", surrogate=net.to("meta"))
+
+
+def test_surrogate_that_is_a_class_or_a_name(refused: Refused, canvases: Any) -> None:
+    words = r"surrogate: expected a torch.nn.Module, got the class Flatten; are its brackets missing\?"
+    refused(canvases, TypeError, words, surrogate=nn.Flatten)
+    words = r'surrogate: expected a torch.nn.Module, got str; mtlue.evaluation.build_model\("resnet50", tasks, image_shape'
+    refused(canvases, TypeError, words, surrogate="resnet50")
+
+
+def test_probabilities_are_not_logits(canvases: Any, make_generator: Any) -> None:
+    def fit(form: Callable[[torch.Tensor], Any]) -> None:
+        mtlue.fit(make_generator(), canvases[:8], Answers(form), loss=mtlue.EM(), epochs=1, progress=False)
+
+    words = "surrogate: output of task 'front' looks like probabilities; give logits, without softmax"
+    with pytest.warns(UserWarning, match=words) as caught:
+        fit(lambda x: (x[:, :2], x[:, 2:].softmax(dim=1)))
+    assert len(caught) == 1
+    # Warnings are errors: these give none. A single logit, which is 1 for all, is read as (0, 1).
+    fit(lambda x: (x[:, :2], x[:, 2:].log_softmax(dim=1)))
+    fit(lambda x: (x[:, :2].exp(), 0 * x[:, 2] + 1))
+
+
+@pytest.mark.parametrize("tasks", [None, {"shoe": 2, "front": 2}])
+def test_numpy_targets_are_read_as_a_tensor_is(canvases: Any, make_net: Any, tasks: Any) -> None:
+    arrays = [(image, np.array([target["shoe"], target["front"]])) for image, target in canvases[:8]]
+    tensors = [(image, torch.from_numpy(target)) for image, target in arrays]
+    settings: dict[str, Any] = {"tasks": tasks, "loss": mtlue.EM(), "epochs": 1, "progress": False}
+    safe, other = (mtlue.protect(each, surrogate=make_net(), **settings) for each in (arrays, tensors))
+    assert safe.tasks == other.tasks
+    assert len(safe.tasks) == 2
+    assert all(torch.equal(safe[index][0], other[index][0]) for index in range(8))
 
 
 def test_numpy_labels_are_fine(canvases: Any, net: nn.Module, make_generator: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
-from mtlue import baselines
+from mtlue import baselines, evaluation
 from paper.images import InMemory
 from paper.specs import Protection
 from paper.workshop import BusyError, Workshop
@@ -184,6 +184,8 @@ def generator_of(workshop: Workshop, spec: Protection, clean: InMemory) -> mtlue
                 lambda_intra=spec.lambda_intra,
                 lambda_inter=spec.lambda_inter,
                 surrogate_steps=sizes.surrogate_steps,
+                # One cycle is for the models of the small scale alone.
+                schedule=evaluation.paper_schedule if workshop.scale.one_cycle else workshop.schedule(spec.data),
                 augment=workshop.transform(spec.data),
                 checkpoint=path.with_suffix(".checkpoint"),
                 device=workshop.device,

@@ -107,8 +107,7 @@ SMALL_DENSE = Scale(
     precision="bfloat16",
 )
 
-#: Appendix A.2 on NYUv2: 200 epochs, Adam at 1e-4, a tenth of it in the second half, batches of 8. The rate of the generator
-#: falls as in the paper's other sets, after 60 and 80 % of its epochs.
+#: Appendix A.2 on NYUv2: 200 epochs, Adam at 1e-4, a tenth of it in the second half, batches of 8.
 PAPER_DENSE = Scale(
     em_rounds=60,
     batch_size=8,

@@ -52,15 +52,24 @@ def image_problem(image: Tensor) -> str | None:
         return None
     if not bool(image.isfinite().all()):
         return "the image holds NaN or infinity"
-    low, high = float(image.min()), float(image.max())
+    return range_problem(float(image.min()), float(image.max()))
+
+
+def range_problem(low: float, high: float) -> str | None:
+    """What is wrong with floats that reach from ``low`` to ``high``, or None."""
     if low >= 0.0 and high <= 1.0:
         return None
-    if low >= 0.0 and high > 2.0:
+    if is_unscaled(low, high):
         return f"image values reach {high:.4g}, expected floats in [0, 1]; divide by 255, or give uint8"
     return (
         f"image values lie in [{low:.3g}, {high:.3g}], expected [0, 1]; a normalised image? Take the normalisation out of the "
         "data set and put it into the surrogate, such as torch.nn.Sequential(torchvision.transforms.Normalize(mean, std), net)"
     )
+
+
+def is_unscaled(low: float, high: float) -> bool:
+    """Whether floats that reach from ``low`` to ``high`` are bytes that were not divided by 255."""
+    return low >= 0.0 and high > 2.0
 
 
 def to_unit_floats(images: Tensor) -> Tensor:

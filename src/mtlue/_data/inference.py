@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mtlue._data.inspection import item_problem
+from mtlue._data.problems import Problem, Problems, told_at_once
 from mtlue._tasks import Task, resolve_tasks
-from mtlue._tasks.infer import LabelSurvey
+from mtlue._tasks.infer import LabelSurvey, named_labels
 
 
 class _Targets(Dataset[Any]):
@@ -42,7 +43,15 @@ def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Tas
     loader: DataLoader[Any] = DataLoader(
         _Targets(dataset), batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
     )
+    problems, index = Problems(), 0
     for batch in loader:
         for targets in batch:
-            survey.add(targets)
+            for name, label in named_labels(targets).items():
+                try:
+                    survey.add(name, label)
+                except TypeError as error:
+                    problems.add(index, Problem.of_label(error, label, name))
+            index += 1
+    if problems:
+        raise TypeError(told_at_once(problems.lines()))
     return survey.tasks()

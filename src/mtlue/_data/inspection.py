@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections import Counter
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from mtlue._data.images import image_problem, read_image
+from mtlue._data.images import read_image
+from mtlue._data.problems import Problem, Problems, told_at_once
+from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, read_single, split_by_task
 
 _REREAD = 16
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class _Sample:
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     shape: tuple[int, ...]
     classes: tuple[int | None, ...]
 
@@ -67,41 +68,42 @@ class _Samples(Dataset[_Sample]):
         try:
             item = self.dataset[index]
         except Exception as error:
-            return _Sample((f"cannot be read: {type(error).__name__}: {error}",), (), ())
+            return _Sample((Problem(f"cannot be read: {type(error).__name__}: {error}"),), (), ())
         problem = item_problem(item)
         if problem is not None:
-            return _Sample((problem,), (), ())
-        problems: list[str] = []
+            return _Sample((Problem(problem),), (), ())
+        problems: list[Problem] = []
         image: Tensor | None = None
         try:
             image = read_image(item[0])
-            found = image_problem(image)
-            problems += [found] if found else []
+            problems += Problem.of_image(image)
         except (TypeError, ValueError) as error:
-            problems.append(f"image: {error}")
+            problems.append(Problem(f"image: {error}"))
         if image is not None and not problems and index in self.reread:
             again = read_image(self.dataset[index][0])
             if again.shape != image.shape or not torch.equal(again, image):
                 problems.append(
-                    "the image differs between two reads, as random augmentation does; take it out of the data set, and give "
-                    "it to the protected set with with_transform"
+                    Problem(
+                        "the image differs between two reads, as random augmentation does; take it out of the data set, and "
+                        "give it to the protected set with with_transform"
+                    )
                 )
         classes = self._read_labels(item[1], image, problems)
         return _Sample(tuple(problems), () if image is None else tuple(image.shape), classes)
 
-    def _read_labels(self, targets: object, image: Tensor | None, problems: list[str]) -> tuple[int | None, ...]:
+    def _read_labels(self, targets: object, image: Tensor | None, problems: list[Problem]) -> tuple[int | None, ...]:
         classes: list[int | None] = []
         try:
             labels = split_by_task(targets, self.tasks, what="targets")
         except (TypeError, ValueError) as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error)))
             return ()
         for name, label in labels.items():
             task = self.tasks[name]
             try:
                 target = read_single(label, task)
             except (TypeError, ValueError) as error:
-                problems.append(f"task {name!r}: {error}")
+                problems.append(Problem.of_label(error, label, name))
                 classes.append(None)
                 continue
             if task.num_embeddings:
@@ -110,7 +112,7 @@ class _Samples(Dataset[_Sample]):
                 classes.append(-1 if bool(task.missing(target)[0]) else None)
                 if image is not None and target.shape[-2:] != image.shape[-2:]:
                     sizes = f"{tuple(target.shape[-2:])} pixels, the image has {tuple(image.shape[-2:])}"
-                    problems.append(f"task {name!r}: label map of {sizes}")
+                    problems.append(Problem(f"task {name!r}: label map of {sizes}"))
         return tuple(classes)
 
 
@@ -119,7 +121,9 @@ def item_problem(item: object) -> str | None:
     if isinstance(item, tuple | list) and len(item) == 2:
         return None
     length = f" of length {len(item)}" if isinstance(item, tuple | list | dict) else ""
-    return f"expected a pair (image, targets), got {type(item).__name__}{length}"
+    several = isinstance(item, tuple | list) and len(item) > 2
+    cure = "; several labels go into a dict or tuple of their own" if several else ""
+    return f"expected a pair (image, targets), got {type(item).__name__}{length}{cure}"
 
 
 def check_map_style(dataset: object) -> Dataset[Any]:
@@ -129,10 +133,20 @@ def check_map_style(dataset: object) -> Dataset[Any]:
         TypeError: it has no length, or cannot be indexed.
         ValueError: it is empty.
     """
+    if isinstance(dataset, str | bytes | os.PathLike):
+        raise TypeError(
+            "dataset: expected a data set, got a path; "
+            f"mtlue.datasets.ImageTable({os.fspath(dataset)!r}) reads a folder with a table of labels"
+        )
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        cure = ""
+        if isinstance(dataset, DataLoader):
+            cure = "; give its .dataset"
+        elif isinstance(dataset, Iterable):
+            cure = "; read it into a list"
         raise TypeError(
             "dataset: expected a map-style data set with __len__ and __getitem__, "
-            f"got {type(dataset).__name__}, which has no length or no index"
+            f"got {type(dataset).__name__}, which has no length or no index{cure}"
         )
     if len(cast("Sized", dataset)) == 0:
         raise ValueError("dataset: expected at least one sample, got an empty data set")
@@ -161,7 +175,7 @@ def inspect_dataset(
     loader: DataLoader[Any] = DataLoader(
         samples, batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
     )
-    problems: dict[str, list[int]] = {}
+    problems = Problems()
     shapes: dict[int, int] = {}
     sizes: Counter[tuple[int, int]] = Counter()
     seen: list[set[int | None]] = [set() for _ in tasks]
@@ -169,34 +183,25 @@ def inspect_dataset(
     for batch in loader:
         for sample in batch:
             for problem in sample.problems:
-                problems.setdefault(problem, []).append(index)
+                problems.add(index, problem)
             if len(sample.shape) == 3:
                 shapes.setdefault(sample.shape[0], index)
                 sizes[sample.shape[1], sample.shape[2]] += 1
             for values, value in zip(seen, sample.classes, strict=False):
                 values.add(value)
             index += 1
-    lines = [f"{text} ({_where(where)})" for text, where in problems.items()]
+    lines = problems.lines()
     if len(shapes) > 1:
         found = ", ".join(f"{channels} (first at sample {where})" for channels, where in shapes.items())
         lines.append(f"images have different numbers of channels: {found}; convert them all to one mode")
     if not problems:
         lines += [f"task {name!r}: every label is missing" for name, values in zip(tasks, seen, strict=True) if values == {-1}]
     if lines:
-        hidden = len(lines) - _SHOWN
-        shown = lines[:_SHOWN] + ([f"and {hidden} more kinds of problem"] if hidden > 0 else [])
-        raise ValueError("dataset: " + (lines[0] if len(lines) == 1 else "\n  - ".join([f"{len(lines)} problems:", *shown])))
+        raise ValueError(told_at_once(lines))
     for (name, task), values in zip(tasks.items(), seen, strict=True):
         if task.num_embeddings == 2 and values == {-1, 1}:
-            warnings.warn(
+            warn(
                 f"task {name!r}: the labels are only -1 and 1, and -1 stands for a missing label; "
-                "if it is the negative class, give 0 instead",
-                stacklevel=3,
+                "if it is the negative class, give 0 instead"
             )
     return Inspection(length, next(iter(shapes)), sizes)
-
-
-def _where(indices: list[int]) -> str:
-    shown = ", ".join(str(index) for index in indices[:3])
-    more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
-    return f"sample{'s' if len(indices) > 1 else ''} {shown}{more}"

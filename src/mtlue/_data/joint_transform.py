@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from mtlue._tasks import CheckedTargets, Task, read_targets
@@ -17,6 +18,23 @@ class JointTransform(ABC):
     Derive from it to hand such an augmentation to `mtlue.fit`, `mtlue.baselines.pgd` or `mtlue.evaluation.train_victim`, where
     a plain function sees the images alone. Gradients must pass through the images. Random numbers are to be drawn from torch's
     global source, which the training seeds.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import datasets, evaluation
+        >>> class Mirror(datasets.JointTransform):
+        ...     def __call__(self, images, targets):
+        ...         if torch.rand(()) < 0.5:
+        ...             return images, targets
+        ...         return images.flip(-1), {name: target.flip(-1) for name, target in targets.items()}
+        >>> row = torch.tensor([[[[0.25, 0.5]]]])
+        >>> images, targets = Mirror()(row, {"depth": 2 * row})
+        >>> torch.equal(targets["depth"], 2 * images)  # a pixel keeps its depth
+        True
+        >>> dataset = [(torch.rand(3, 8, 8), torch.rand(1, 8, 8)) for _ in range(8)]
+        >>> net, depth = torch.nn.Conv2d(3, 1, 3, padding=1), {"depth": mtlue.Depth()}
+        >>> training = {"transform": Mirror(), "epochs": 1, "progress": False}
+        >>> victim = evaluation.train_victim(dataset, tasks=depth, model=net, **training)
     """
 
     @abstractmethod
@@ -30,6 +48,10 @@ class JointTransform(ABC):
         Returns:
             Images and targets of the same shapes. What is given must stay as it is.
         """
+
+    def __repr__(self) -> str:
+        """The call that makes it, if it takes no arguments; one that takes some should name them here."""
+        return f"{type(self).__name__}()"
 
 
 #: A function on images (B, C, H, W) in [0, 1], or what changes the targets with them.
@@ -80,12 +102,16 @@ def augmented(
 
     Raises:
         TypeError: a transform returns anything but images, a joint one but a pair of them and of labels that can be read.
-        ValueError: a joint transform returns targets without one of the tasks, a label that is not the task's, or labels of
-            another number of samples.
+        ValueError: the images returned have another number of axes or channels, or another dtype; a joint transform returns
+            targets without one of the tasks, a label that is not the task's, or labels of another number of samples.
     """
     seen, moved = apply_transform(transform, images, targets)
     if not isinstance(seen, Tensor):
         raise TypeError(f"{argument}: expected images from {transform!r}, got {type(seen).__name__}")
+    # A crop may be smaller; under autocast a convolution answers in bfloat16.
+    if seen.ndim != 4 or seen.shape[1] != images.shape[1] or seen.dtype not in (images.dtype, torch.bfloat16):
+        wanted, got = f"(B, {images.shape[1]}, H, W), {images.dtype}", f"{tuple(seen.shape)}, {seen.dtype}"
+        raise ValueError(f"{argument}: expected images of the same shape and dtype, {wanted}, got {got}")
     try:
         read = read_targets(moved, tasks).to(seen.device)
     except (TypeError, ValueError) as error:

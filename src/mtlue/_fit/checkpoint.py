@@ -12,38 +12,59 @@ from mtlue._runtime.files import load_tensors, save_tensors
 _FORMAT = "mtlue run 1"
 
 
+def described(value: object) -> str:
+    """What an object prints as; its name, or that of its class, where that is only an address."""
+    text = repr(value)
+    return text if " at 0x" not in text else str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+class OtherRunError(ValueError):
+    """A checkpoint is not that of this run.
+
+    Attributes:
+        changed: Names of the settings that differ.
+    """
+
+    def __init__(self, message: str, changed: list[str]) -> None:
+        super().__init__(message)
+        self.changed = changed
+
+
 class Checkpoint:
     """The state of a run after its last whole epoch, in one file; without a path it keeps nothing.
 
     Args:
         path: The file, or None.
-        settings: What determines the result of the run. A file with other settings is refused.
+        settings: What determines the result of the run. A file with other settings is refused; one that lacks some, as an
+            earlier version wrote it, is not.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
-        self._path = None if path is None else Path(path)
+        #: The file, or None.
+        self.path = None if path is None else Path(path)
         self._settings = dict(settings)
 
     def load(self) -> dict[str, Any] | None:
         """State that `save` wrote, or None when there is none.
 
         Raises:
-            ValueError: the file is damaged, no checkpoint, or that of a run with other settings.
+            OtherRunError: the file is that of a run with other settings.
+            ValueError: it is damaged, or no checkpoint.
         """
-        if self._path is None or not self._path.exists():
+        if self.path is None or not self.path.exists():
             return None
-        content = load_tensors(self._path)
+        content = load_tensors(self.path, argument="checkpoint", what="the checkpoint of a run of mtlue")
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError(f"checkpoint: {self._path} is not the checkpoint of a run of mtlue")
+            raise ValueError(f"checkpoint: {self.path} is not the checkpoint of a run of mtlue")
         other = content["settings"]
-        changed = sorted(name for name in {*other, *self._settings} if other.get(name) != self._settings.get(name))
+        changed = sorted(name for name in other if other[name] != self._settings.get(name))
         if changed:
             differences = "; ".join(f"{name} was {other.get(name)!r}, is {self._settings.get(name)!r}" for name in changed)
-            raise ValueError(f"checkpoint: {self._path} belongs to a run with other arguments ({differences})")
+            raise OtherRunError(f"checkpoint: {self.path} belongs to a run with other arguments ({differences})", changed)
         state: dict[str, Any] = content["state"]
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the file in one step."""
-        if self._path is not None:
-            save_tensors({"format": _FORMAT, "settings": self._settings, "state": dict(state)}, self._path)
+        if self.path is not None:
+            save_tensors({"format": _FORMAT, "settings": self._settings, "state": dict(state)}, self.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,24 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
-from mtlue._data import Inspection, Samples, Transform, checked_transform, inspect_dataset, ordered_batches
-from mtlue._fit.checkpoint import Checkpoint
+from mtlue._data import (
+    Inspection,
+    Samples,
+    Transform,
+    checked_transform,
+    images_digest,
+    inspect_dataset,
+    labels_digest,
+    ordered_batches,
+)
+from mtlue._fit.checkpoint import Checkpoint, described
 from mtlue._fit.history import History
+from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
 from mtlue._fit.surrogate_check import check_answers, check_loss, check_parameters
 from mtlue._fit.training import GeneratorTraining, Plan
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed
+from mtlue._losses.base import loss_value
 from mtlue._runtime.device import (
     autocast,
     check_single_process,
@@ -31,6 +43,8 @@ from mtlue._runtime.memory import BatchSize, training_batch_size
 from mtlue._runtime.progress import ProgressOption, check_progress
 
 _PROBE = 3
+# Digits of a checksum, which a message has to show.
+_SHOWN = 12
 
 
 def fit(
@@ -42,6 +56,7 @@ def fit(
     epochs: int = 60,
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
+    schedule: Schedule = paper_schedule,
     lambda_intra: float = 20.0,
     lambda_inter: float = 100.0,
     surrogate_steps: int = 10,
@@ -57,9 +72,9 @@ def fit(
     """Train a generator against a surrogate (Algorithm 1).
 
     It minimises base loss + lambda_intra * intra-ER + lambda_inter * inter-ER with Adam, whose learning rate falls to a
-    tenth after 60 % and to a hundredth after 80 % of the epochs. A loss that trains the surrogate (EM) lets it take
-    ``surrogate_steps`` steps after each epoch, and ends the run once its accuracy on perturbed images reaches
-    ``stop_accuracy``.
+    tenth after 60 % and to a hundredth after 80 % of the epochs, unless ``schedule`` says otherwise. A loss that trains the
+    surrogate (EM) lets it take ``surrogate_steps`` steps after each epoch, and ends the run once its accuracy on perturbed
+    images reaches ``stop_accuracy``.
 
     Args:
         generator: Trained in place, and left in eval mode on the device where it was.
@@ -71,16 +86,19 @@ def fit(
         batch_size: Samples a step; if None at most 512, and as many as fit the device and leave an epoch 32 steps. When
             memory runs out it is halved with a warning.
         learning_rate: Adam's, for the generator and for EM's surrogate.
+        schedule: Share of the training done, in [0, 1), to the share of the learning rate that the generator has in the epoch
+            then begun; for NYUv2 the paper has `mtlue.evaluation.dense_paper_schedule`.
         lambda_intra: Weight of equation 4.
         lambda_inter: Weight of equation 5.
         surrogate_steps: Steps of EM's surrogate after each epoch.
         stop_accuracy: Accuracy of EM's surrogate at which the run ends; above 1 it never does.
-        augment: Applied to perturbed batches before the surrogate sees them; it must keep the shape and let gradients
-            through. A function sees images alone, and must not move pixels where a task's labels are maps; a
+        augment: Applied to perturbed batches before the surrogate sees them; it must keep batch, channels and dtype, and let
+            gradients through. A function sees images alone, and must not move pixels where a task's labels are maps; a
             `mtlue.datasets.JointTransform` moves labels with the images. Random numbers from torch and ``random`` are seeded
             for it.
         checkpoint: File that holds the state after each epoch. If it exists the run goes on from there, and ends as an
-            unbroken run would have.
+            unbroken run would have. One of another data set (some of its samples are looked at) or of other arguments is
+            refused.
         device: Where to compute; if None the surrogate's device, when it has parameters, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast); if None bfloat16 on a GPU that has it.
         num_workers: Processes that read the data set.
@@ -111,9 +129,11 @@ def fit(
     check_progress(progress)
     check_single_process()
     check_counts(epochs=epochs, batch_size=batch_size, num_workers=num_workers, seed=seed)
+    epoch_rates(schedule, epochs)
     plan = Plan(
         epochs=epochs,
         learning_rate=check_number("learning_rate", learning_rate, above=0.0),
+        schedule=schedule,
         lambda_intra=check_number("lambda_intra", lambda_intra),
         lambda_inter=check_number("lambda_inter", lambda_inter),
         surrogate_steps=check_count("surrogate_steps", surrogate_steps, minimum=0),
@@ -181,11 +201,15 @@ def train_generator(
     batch_size: int | None,
     checkpoint: str | os.PathLike[str] | None,
     progress: ProgressOption,
+    *,
+    epochs_here: int = 0,
 ) -> History:
-    """`fit` on arguments that are already checked.
+    """`fit` on arguments that are already checked; ``epochs_here`` is for how long this call has trained the surrogate.
 
     Raises:
-        ValueError: generator and images have different numbers of channels, or the surrogate does not answer the tasks.
+        TypeError: the loss is no scalar, or ``augment`` returns no images.
+        ValueError: generator and images have different numbers of channels, the surrogate does not answer the tasks, or no
+            gradient reaches the images.
     """
     check_channels(generator, inspection)
     size = None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2])
@@ -193,22 +217,34 @@ def train_generator(
     with moved(generator, device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         first = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed))[:256].tolist()
         looked_at = ordered_batches(samples, first, batch_size=64, size=size, device=device, num_workers=0)
-        check_answers(surrogate, loss, looked_at, device)
+        check_answers(surrogate, loss, looked_at, device, epochs_here=epochs_here)
         with borrowed(surrogate.module, device=device, trainable=loss.trains_surrogate):
             if batch_size is None:
                 batch_size = _fitting_batch_size(generator, surrogate, loss, samples, size, plan)
-            settings = {
-                "generator": generator.config(),
-                "loss": repr(loss) if " at 0x" not in repr(loss) else type(loss).__name__,
-                "samples": len(samples),
-                "batch_size": batch_size,
-                **{name: value for name, value in vars(plan).items() if name not in ("device", "augment", "num_workers")},
-                "precision": str(plan.precision),
-            }
             training = GeneratorTraining(
                 generator, surrogate, loss, samples, size=size, plan=plan, batch_size=BatchSize(batch_size)
             )
+            settings = {} if checkpoint is None else _settings(training, batch_size)
             return training.run(Checkpoint(checkpoint, settings), progress)
+
+
+def _settings(training: GeneratorTraining, batch_size: int) -> dict[str, Any]:
+    """What determines the result of a run, as a checkpoint holds it."""
+    plan, samples = training.plan, training.samples
+    rates = hashlib.sha256(repr(training.rates).encode()).hexdigest()
+    return {
+        "generator": training.generator.config(),
+        "loss": described(training.loss),
+        "samples": len(samples),
+        "checksum of the images": images_digest(samples.dataset)[:_SHOWN],
+        "checksum of the labels": labels_digest(samples.dataset, samples.tasks)[:_SHOWN],
+        "batch_size": batch_size,
+        **{name: value for name, value in vars(plan).items() if name not in ("device", "num_workers")},
+        "augment": None if plan.augment is None else described(plan.augment),
+        # Two functions may have one name.
+        "schedule": f"{described(plan.schedule)}, checksum {rates[:_SHOWN]}",
+        "precision": str(plan.precision),
+    }
 
 
 def _fitting_batch_size(
@@ -229,7 +265,7 @@ def _fitting_batch_size(
 
         def step() -> object:
             with autocast(plan.device, plan.precision):
-                return loss(surrogate, generator.perturb(images, targets), targets)
+                return loss_value(loss, surrogate, generator.perturb(images, targets), targets)
 
         return step
 

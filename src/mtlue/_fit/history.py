@@ -20,6 +20,16 @@ class Epoch:
         surrogate_accuracy: Accuracy of the surrogate on perturbed training images after the epoch, the mean over the tasks
             that have one; None unless the loss trains the surrogate.
         seconds: Wall-clock time of the epoch.
+
+    Example:
+        >>> import torch, mtlue
+        >>> dataset = [(torch.rand(1, 8, 8), index % 2) for index in range(16)]
+        >>> generator = mtlue.UEGenerator({"shape": 2}, (1, 8, 8), width=4)
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> epoch = mtlue.fit(generator, dataset, net, loss=mtlue.EM(), epochs=1, progress=False)[0]
+        >>> weighted = 20 * epoch.intra_er + 100 * epoch.inter_er  # lambda_intra and lambda_inter
+        >>> abs(epoch.base_loss + weighted - epoch.loss) < 1e-3
+        True
     """
 
     learning_rate: float
@@ -31,8 +41,28 @@ class Epoch:
     seconds: float
 
 
+def epoch_summary(epoch: Epoch) -> str:
+    """The figures of an epoch on one line."""
+    figures = {name: value for name, value in asdict(epoch).items() if value is not None and name != "seconds"}
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) + f", {epoch.seconds:.1f} s"
+
+
 class History(Sequence[Epoch]):
-    """The epochs of a run, in order. ``history[-1].base_loss`` is the last epoch's base loss."""
+    """The epochs of a run, in order. ``history[-1].base_loss`` is the last epoch's base loss.
+
+    Example:
+        >>> import torch, mtlue
+        >>> dataset = [(torch.rand(1, 8, 8), index % 2) for index in range(16)]
+        >>> generator = mtlue.UEGenerator({"shape": 2}, (1, 8, 8), width=4)
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> settings = {"loss": mtlue.EM(), "epochs": 3, "stop_accuracy": 1.1, "progress": False}
+        >>> history = mtlue.fit(generator, dataset, net, **settings)
+        >>> len(history), history.stopped_early
+        (3, False)
+        >>> losses = [epoch.base_loss for epoch in history]
+        >>> list(history.to_rows()[0])  # for json.dumps, csv.DictWriter or pandas.DataFrame
+        ['epoch', 'learning_rate', 'loss', 'base_loss', 'intra_er', 'inter_er', 'surrogate_accuracy', 'seconds']
+    """
 
     def __init__(self, epochs: Sequence[Epoch] = (), *, stopped_early: bool = False) -> None:
         self._epochs = list(epochs)

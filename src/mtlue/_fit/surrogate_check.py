@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from mtlue._data import Samples, Transform, augmented, ordered_batches
 from mtlue._data.batches import Batch
 from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate, borrowed
+from mtlue._losses.base import image_gradient, loss_value
+from mtlue._runtime.device import random_numbers
 from mtlue._runtime.memory import BatchSize, out_of_memory
+from mtlue._runtime.warn import warn
 from mtlue._tasks import CheckedTargets
+from mtlue._tasks.labels import ClassLabels
 
 # Above what luck gives on the few hundred images that are looked at.
 _CHANCE = 0.05
 _LOOK = 64
+# How far a sum of probabilities may be from 1: half precision is that coarse.
+_SUM = 1e-3
 
 
 def check_loss(loss: object) -> BaseUELoss:
@@ -39,20 +45,32 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     """Refuse a surrogate that the loss cannot use.
 
     Raises:
-        ValueError: it has no parameters, or none to train where the loss trains it.
+        ValueError: it has no parameters, none to train where the loss trains it, or some without a value.
     """
     parameters = list(surrogate.module.parameters())
     if not parameters:
         raise ValueError("surrogate: expected a model with parameters, got a module that has none")
+    if any(parameter.is_meta for parameter in parameters):
+        raise ValueError("surrogate: it is on the meta device, its weights were never made")
     if loss.trains_surrogate and not any(parameter.requires_grad for parameter in parameters):
         raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
 
 
-def check_answers(surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batch], device: torch.device) -> None:
+def check_answers(
+    surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batch], device: torch.device, *, epochs_here: int = 0
+) -> None:
     """Show a few clean batches to the surrogate: do its answers fit the tasks, and is it trained?
 
+    Args:
+        surrogate: The surrogate.
+        loss: The loss that is to be taken with it.
+        batches: The batches.
+        device: Where to compute.
+        epochs_here: For how many epochs the library itself has trained it, in this call.
+
     Warns:
-        UserWarning: the loss takes its signal from a trained surrogate, and this one is no better than chance.
+        UserWarning: the loss takes its signal from a trained surrogate, and this one is no better than chance; or its answers
+            look like probabilities.
 
     Raises:
         ValueError: it fails on the images, or its answers do not fit the tasks.
@@ -61,6 +79,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batc
     if isinstance(loss, SEP):
         surrogate = loss.last(surrogate)
     skills: list[float] = []
+    probabilities = {name for name, task in surrogate.tasks.items() if isinstance(task, ClassLabels)}
     batch_size = BatchSize(_LOOK, quiet=True)
     with borrowed(surrogate.module, device=device, trainable=False):
         for images, targets in batches:
@@ -69,14 +88,44 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batc
             def look(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
                 outputs = surrogate.read(_answer(surrogate.module, images[part]))
                 skills.extend(_skills(surrogate, outputs, part_of(targets, part)))
+                probabilities.intersection_update(name for name in probabilities if _sums_to_one(outputs[name]))
 
             batch_size.run(len(images), look)
+    for name in surrogate.tasks:
+        if name in probabilities:
+            warn(f"surrogate: output of task {name!r} looks like probabilities; give logits, without softmax")
     if isinstance(loss, TAP | SEP) and sum(skills) / max(len(skills), 1) < _CHANCE:
-        warnings.warn(
-            f"surrogate: no better than chance on the clean data, it looks untrained; {type(loss).__name__} takes its signal "
-            "from a surrogate that was trained on clean data",
-            stacklevel=4,
-        )
+        if epochs_here:
+            why = f"after {epochs_here} epochs of training by mtlue; give more epochs, or a surrogate that you have trained"
+        else:
+            signal = f"{type(loss).__name__} takes its signal from a surrogate that was trained on clean data"
+            why = f"it looks untrained; {signal}"
+        warn(f"surrogate: no better than chance on the clean data, {why}")
+
+
+def check_gradient(
+    surrogate: Surrogate,
+    loss: BaseUELoss,
+    samples: Samples,
+    *,
+    size: tuple[int, int] | None,
+    augment: Transform | None,
+    device: torch.device,
+    seed: int,
+) -> None:
+    """Take the loss of two clean images as a step would, and its gradient at them, where the first step is far away.
+
+    Raises:
+        TypeError: the loss is no scalar tensor, or ``augment`` returns no images.
+        ValueError: the loss fails, no gradient reaches the images, or ``augment`` returns images of another form.
+    """
+    few = range(min(2, len(samples)))
+    images, targets = next(iter(ordered_batches(samples, few, batch_size=2, size=size, device=device, num_workers=0)))
+    leaf = images.clone().requires_grad_(True)
+    with borrowed(surrogate.module, device=device, trainable=False), random_numbers(seed, device):
+        # A copy, as what is perturbed is no leaf either: on a leaf nothing may work in place.
+        seen, labels = augmented(augment, leaf.clone(), targets, surrogate.tasks)
+        image_gradient(loss_value(loss, surrogate, seen, labels), leaf)
 
 
 def _answer(module: nn.Module, images: Tensor) -> object:
@@ -85,8 +134,21 @@ def _answer(module: nn.Module, images: Tensor) -> object:
     except Exception as error:
         if out_of_memory(error):
             raise
+        others = {each.dtype for each in module.parameters() if each.is_floating_point()} - {images.dtype}
+        if others:
+            raise ValueError(
+                f"surrogate: its parameters are {', '.join(sorted(map(str, others)))}, images are float32; give net.float(), "
+                "and precision=torch.bfloat16 for speed"
+            ) from error
         shape = tuple(images.shape)
         raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}") from error
+
+
+def _sums_to_one(logits: Tensor) -> bool:
+    """Whether each answer is a distribution over classes; a single logit, which stands beside a zero, is none."""
+    if logits.shape[1] < 2 or not bool((logits >= 0).all()) or not bool(logits[:, 0].any()):
+        return False
+    return bool(((logits.float().sum(dim=1) - 1).abs() <= _SUM).all())
 
 
 def _skills(surrogate: Surrogate, outputs: dict[str, Tensor], targets: CheckedTargets) -> list[float]:

@@ -35,7 +35,7 @@ def train_surrogate(
     losses: list[Tensor] = []
     for images, targets in batches:
 
-        def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
+        def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> Tensor:
             labels = part_of(targets, part)
             # A single sample has no statistics of its own for batch normalisation.
             surrogate.module.train(part.stop - part.start > 1)
@@ -44,9 +44,9 @@ def train_surrogate(
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
-            losses.append(loss.detach())
+            return loss.detach()
 
-        batch_size.run(len(images), step)
+        batch_size.run(len(images), step, lambda _, loss: losses.append(loss))
     surrogate.module.eval()
     return torch.stack(losses).mean()
 
@@ -60,16 +60,20 @@ def surrogate_accuracy(
     counts: dict[str, Tensor] = {}
     for images, targets in batches:
 
-        def measure(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
+        def measure(
+            part: slice, images: Tensor = images, targets: CheckedTargets = targets
+        ) -> dict[str, tuple[Tensor, Tensor]]:
             with torch.no_grad(), autocast(images.device, precision):
                 seen, labels = view(images[part], part_of(targets, part))
                 outputs = surrogate(seen)
-            for name, task in surrogate.tasks.items():
-                found = task.hits(outputs[name], labels[name])
-                if found is not None:
-                    hits[name] = hits.get(name, 0) + found[0]
-                    counts[name] = counts.get(name, 0) + found[1]
+            found = {name: task.hits(outputs[name], labels[name]) for name, task in surrogate.tasks.items()}
+            return {name: each for name, each in found.items() if each is not None}
 
-        batch_size.run(len(images), measure)
+        def count(_: slice, found: dict[str, tuple[Tensor, Tensor]]) -> None:
+            for name, (right, labelled) in found.items():
+                hits[name] = hits.get(name, 0) + right
+                counts[name] = counts.get(name, 0) + labelled
+
+        batch_size.run(len(images), measure, count)
     shares = [float(hits[name]) / float(counts[name]) for name in hits if float(counts[name])]
     return sum(shares) / len(shares) if shares else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from mtlue._data import Samples, Transform, augmented, ordered_batches, shuffled_batches
 from mtlue._data.batches import Batch
-from mtlue._fit.checkpoint import Checkpoint
-from mtlue._fit.history import Epoch, History
+from mtlue._fit.checkpoint import Checkpoint, described
+from mtlue._fit.history import Epoch, History, epoch_summary
+from mtlue._fit.schedule import Schedule, epoch_rates
 from mtlue._fit.surrogate_steps import part_of, surrogate_accuracy, train_surrogate
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
+from mtlue._losses.base import NO_GRADIENT, loss_value
 from mtlue._regularizers import embedding_regularizers
 from mtlue._runtime.device import autocast, derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
@@ -27,10 +30,7 @@ from mtlue._tasks import CheckedTargets
 _ACCURACY_SAMPLE = 1000
 _GENERATOR, _SURROGATE, _SAMPLE = 0, 1, 2
 
-
-def scheduled_rate(learning_rate: float, epoch: int, epochs: int) -> float:
-    """Learning rate of an epoch, counted from 0: a tenth after 60 % and a hundredth after 80 % (36 and 48 of 60, A.2)."""
-    return learning_rate * 0.1 ** ((epoch >= 0.6 * epochs) + (epoch >= 0.8 * epochs))
+logger = logging.getLogger("mtlue.fit")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Plan:
 
     epochs: int
     learning_rate: float
+    schedule: Schedule
     lambda_intra: float
     lambda_inter: float
     surrogate_steps: int
@@ -81,7 +82,9 @@ class GeneratorTraining:
         if loss.trains_surrogate:
             trainable = [parameter for parameter in surrogate.module.parameters() if parameter.requires_grad]
             self.surrogate_optimizer = torch.optim.Adam(trainable, lr=plan.learning_rate)
+        self.rates = [plan.learning_rate * share for share in epoch_rates(plan.schedule, plan.epochs)]
         self.history = History()
+        self._gradient_seen = False
 
     def run(self, checkpoint: Checkpoint, progress: ProgressOption) -> History:
         """Train until the last epoch, or until EM's surrogate has learned the perturbations.
@@ -89,15 +92,29 @@ class GeneratorTraining:
         Raises:
             RuntimeError: the loss is no longer finite.
         """
+        plan, length = self.plan, len(self.samples)
+        logger.info(
+            "fit: %d samples, %d tasks, %s, %d epochs, batches of %d samples, on %s in %s",
+            length, len(self.generator.tasks), described(self.loss), plan.epochs, self.batch_size.value, plan.device,
+            plan.precision,
+        )  # fmt: skip
         state = checkpoint.load()
         if state is not None:
             self._restore(state)
-        steps = -(-len(self.samples) // self.batch_size.value)
-        with Progress(progress, stage="fit", total=self.plan.epochs * steps) as shown:
-            shown.skip(len(self.history) * steps)
-            while len(self.history) < self.plan.epochs and not self.history.stopped_early:
+            logger.info("fit: going on after epoch %d of %d, from %s", len(self.history), plan.epochs, checkpoint.path)
+        steps = -(-length // self.batch_size.value)
+        with Progress(progress, stage="fit", total=plan.epochs * steps, images=plan.epochs * length) as shown:
+            shown.skip(len(self.history) * steps, len(self.history) * length)
+            while len(self.history) < plan.epochs and not self.history.stopped_early:
                 self._run_epoch(len(self.history), shown)
                 checkpoint.save(self._state())
+                logger.info("fit: epoch %d of %d: %s", len(self.history), plan.epochs, epoch_summary(self.history[-1]))
+        if self.history.stopped_early:
+            logger.info(
+                "fit: ended early, the surrogate's accuracy on perturbed images is %.4g, at least %.4g",
+                self.history[-1].surrogate_accuracy,
+                plan.stop_accuracy,
+            )
         self.generator.eval()
         self.generator.trained = True
         return self.history
@@ -105,7 +122,7 @@ class GeneratorTraining:
     def _run_epoch(self, epoch: int, shown: Progress) -> None:
         started = time.monotonic()
         plan = self.plan
-        rate = scheduled_rate(plan.learning_rate, epoch, plan.epochs)
+        rate = self.rates[epoch]
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with random_numbers(derived_seed(plan.seed, _GENERATOR, epoch), plan.device):
@@ -134,8 +151,10 @@ class GeneratorTraining:
         try:
             for images, targets in self._batches(epoch):
 
-                def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
-                    figures = self._step(images[part], part_of(targets, part))
+                def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> Tensor:
+                    return self._step(images[part], part_of(targets, part))
+
+                def count(part: slice, figures: Tensor) -> None:
                     sums.add_(figures * (part.stop - part.start))
                     names = ("loss", "base_loss", "intra_er", "inter_er")
                     shown.step(
@@ -147,7 +166,7 @@ class GeneratorTraining:
                         },
                     )
 
-                self.batch_size.run(len(images), step)
+                self.batch_size.run(len(images), step, count)
         finally:
             for parameter in wants_gradient:
                 parameter.requires_grad_(True)
@@ -159,26 +178,29 @@ class GeneratorTraining:
     def _step(self, images: Tensor, targets: CheckedTargets) -> Tensor:
         plan = self.plan
         with autocast(plan.device, plan.precision):
-            seen, labels = self._perturbed_view(images, targets)
-            base = self.loss(self.surrogate, seen, labels)
-        if not isinstance(base, Tensor) or base.ndim:
-            shape = tuple(base.shape) if isinstance(base, Tensor) else type(base).__name__
-            raise TypeError(f"loss: expected a scalar tensor from {type(self.loss).__name__}, got {shape}")
-        base = base.float()
+            perturbed = self.generator.perturb(images, targets)
+            if not self._gradient_seen:
+                perturbed.register_hook(self._note_gradient)
+            # The generator sees the labels where they are; only the surrogate sees them moved.
+            seen, labels = augmented(plan.augment, perturbed, targets, self.surrogate.tasks)
+            base = loss_value(self.loss, self.surrogate, seen, labels).float()
         intra, inter = (value.to(plan.device) for value in embedding_regularizers(self.generator.embeddings))
         total = base + plan.lambda_intra * intra + plan.lambda_inter * inter
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
+        if base.requires_grad or self._gradient_seen:
+            torch.autograd.backward(total)
+        if not self._gradient_seen:
+            # The regularisers alone would train on without a word.
+            raise ValueError(NO_GRADIENT)
         self.optimizer.step()
         return torch.stack([total, base, intra, inter]).detach()
 
-    def _perturbed_view(self, images: Tensor, targets: CheckedTargets) -> Batch:
-        # The generator sees the labels where they are; only the surrogate sees them moved.
-        return augmented(self.plan.augment, self.generator.perturb(images, targets), targets, self.surrogate.tasks)
+    def _note_gradient(self, gradient: Tensor) -> None:
+        self._gradient_seen = True
 
     @torch.no_grad()
     def _frozen_view(self, images: Tensor, targets: CheckedTargets) -> Batch:
-        return self._perturbed_view(images, targets)
+        return augmented(self.plan.augment, self.generator.perturb(images, targets), targets, self.surrogate.tasks)
 
     @torch.no_grad()
     def _plain_view(self, images: Tensor, targets: CheckedTargets) -> Batch:

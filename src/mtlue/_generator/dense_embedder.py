@@ -34,6 +34,7 @@ class DenseEmbedder(nn.Module):
 
     def __init__(self, in_channels: int, *, width: int = 64) -> None:
         super().__init__()
+        self.in_channels, self.width = in_channels, width
         self.encoder = Encoder(in_channels, width=width)
         self.register_buffer("mean_embedding", torch.zeros(2 * width, 1, 1))
         self.register_buffer("mean_updates", torch.tensor(0))
@@ -44,6 +45,10 @@ class DenseEmbedder(nn.Module):
         if self.training:
             self._update_mean(label_map, embedding)
         return embedding
+
+    def extra_repr(self) -> str:
+        """What the embedder was made from."""
+        return f"in_channels={self.in_channels}, width={self.width}"
 
     @torch.no_grad()
     def _update_mean(self, label_map: Tensor, embedding: Tensor) -> None:

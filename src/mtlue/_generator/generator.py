@@ -18,6 +18,7 @@ from mtlue._generator.decoder import Decoder
 from mtlue._generator.dense_embedder import DenseEmbedder
 from mtlue._generator.encoder import Encoder
 from mtlue._runtime.files import load_tensors, save_tensors
+from mtlue._runtime.warn import warn
 from mtlue._tasks import Tasks, read_targets, resolve_tasks, tasks_from_config, tasks_to_config
 
 _FORMAT = "mtlue generator 1"
@@ -226,7 +227,7 @@ class UEGenerator(nn.Module):
             FileNotFoundError: there is no such file.
             ValueError: the file is not a generator of mtlue, or has a kind of task that is not defined in this process.
         """
-        content = load_tensors(path)
+        content = load_tensors(path, argument="path", what="a generator saved by mtlue")
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"path: {os.fspath(path)} is not a generator saved by mtlue")
         try:
@@ -236,12 +237,16 @@ class UEGenerator(nn.Module):
             generator.load_state_dict(content["state"])
             generator.trained = bool(content["trained"])
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"path: the generator in {os.fspath(path)} cannot be used: {error}") from error
+            reason = f"it has no entry {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"path: the generator in {os.fspath(path)} cannot be used: {reason}") from None
         return generator.to(device or "cpu").eval()
 
     def extra_repr(self) -> str:
         """What the generator was made from."""
-        return f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={self.epsilon:.4g}, bound={self.bound!r}"
+        return (
+            f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={255 * self.epsilon:.4g}/255, "
+            f"embedding_channels={self.embedding_channels}, width={self.width}, bound={self.bound!r}, trained={self.trained}"
+        )
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -258,4 +263,6 @@ def _check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int
     whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in shape)
     if len(shape) != 3 or not whole or max(shape[1:]) < 2:
         raise ValueError(f"image_shape: expected (channels, height, width), at least 2 pixels, got {image_shape!r}")
+    if shape[-1] in (1, 3, 4) and shape[0] > 8:
+        warn(f"image_shape: expected (channels, height, width), got {shape}, which looks like (height, width, channels)")
     return (shape[0], shape[1], shape[2])

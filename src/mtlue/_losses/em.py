@@ -12,6 +12,16 @@ class EM(BaseUELoss):
     """Error-minimising: make the true labels easy, so that nothing is left to learn (Huang et al., 2021).
 
     The surrogate is trained alternately with the generator (Algorithm 1).
+
+    Example:
+        >>> import torch, mtlue
+        >>> dataset = [(torch.rand(1, 8, 8), index % 2) for index in range(16)]
+        >>> generator = mtlue.UEGenerator({"shape": 2}, (1, 8, 8), width=4)
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> history = mtlue.fit(generator, dataset, net, loss=mtlue.EM(), epochs=2, progress=False)
+        >>> # Of the surrogate on perturbed images; when it is high, training ends.
+        >>> 0.0 <= history[-1].surrogate_accuracy <= 1.0
+        True
     """
 
     trains_surrogate = True
@@ -19,7 +29,3 @@ class EM(BaseUELoss):
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """The tasks' mean loss at the true labels."""
         return surrogate.loss(images, targets)
-
-    def __repr__(self) -> str:
-        """The call that makes it."""
-        return "EM()"

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlue._losses.base import BaseUELoss
+from mtlue._losses.base import BaseUELoss, image_gradient
 from mtlue._losses.surrogate import Surrogate, borrowed
 
 Checkpoint: TypeAlias = nn.Module | Mapping[str, Tensor]
@@ -29,6 +29,28 @@ class SEP(BaseUELoss):
     Raises:
         TypeError: a checkpoint is neither a module nor a state dict.
         ValueError: there is no checkpoint.
+
+    Example:
+        >>> import copy
+        >>> import torch, mtlue
+        >>> from mtlue import evaluation
+        >>> tasks = {"brighter_half": 2}
+        >>> halves = torch.eye(2).repeat_interleave(32, dim=1).reshape(2, 1, 8, 8)
+        >>> dataset = [(halves[index % 2], index % 2) for index in range(16)]
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> checkpoints = []
+        >>> def keep(epoch, model):
+        ...     if epoch % 2:
+        ...         checkpoints.append(copy.deepcopy(model.state_dict()))
+        >>> training = {"epochs": 10, "learning_rate": 0.01, "batch_size": 8, "progress": False}
+        >>> training["after_epoch"] = keep
+        >>> trained = evaluation.train_victim(dataset, tasks=tasks, model=net, **training)
+        >>> len(checkpoints)
+        5
+        >>> generator = mtlue.UEGenerator(tasks, (1, 8, 8), width=4)
+        >>> sep = mtlue.SEP(checkpoints)
+        >>> mtlue.fit(generator, dataset, trained, loss=sep, epochs=1, progress=False)
+        History(1 epochs, base_loss=...)
     """
 
     trains_surrogate = False
@@ -53,7 +75,7 @@ class SEP(BaseUELoss):
             loss = member.adversarial_loss(leaf, targets) * share
             value = value + loss.detach()
             if images.requires_grad:
-                gradient += torch.autograd.grad(loss, leaf)[0]
+                gradient += image_gradient(loss, leaf)
         attached: Tensor = _WithGradient.apply(images, value, gradient)
         return attached
 
@@ -86,7 +108,7 @@ class SEP(BaseUELoss):
 
     def __repr__(self) -> str:
         """How many checkpoints it averages over."""
-        return f"SEP({len(self.checkpoints)} checkpoints)"
+        return f"{type(self).__name__}({len(self.checkpoints)} checkpoints)"
 
 
 def _check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:

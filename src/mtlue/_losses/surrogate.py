@@ -34,7 +34,12 @@ class Surrogate:
 
     def __init__(self, module: nn.Module, tasks: Tasks) -> None:
         if not isinstance(module, nn.Module):
-            raise TypeError(f"surrogate: expected a torch.nn.Module, got {type(module).__name__}")
+            got = type(module).__name__
+            if isinstance(module, type):
+                got = f"the class {module.__name__}; are its brackets missing?"
+            elif isinstance(module, str):
+                got += f'; mtlue.evaluation.build_model("{module}", tasks, image_shape=(C, H, W)) makes one of that name'
+            raise TypeError(f"surrogate: expected a torch.nn.Module, got {got}")
         self.module = module
         self.tasks: dict[str, Task] = resolve_tasks(tasks)
 

@@ -12,6 +12,19 @@ class TAP(BaseUELoss):
     """Targeted adversarial: show a trained surrogate the features of another class (Fowl et al., 2021).
 
     The surrogate must have been trained on clean data; it is frozen.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import evaluation
+        >>> tasks = {"brighter_half": 2}
+        >>> halves = torch.eye(2).repeat_interleave(32, dim=1).reshape(2, 1, 8, 8)
+        >>> dataset = [(halves[index % 2], index % 2) for index in range(16)]
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> training = {"epochs": 10, "learning_rate": 0.01, "batch_size": 8, "progress": False}
+        >>> trained = evaluation.train_victim(dataset, tasks=tasks, model=net, **training)
+        >>> generator = mtlue.UEGenerator(tasks, (1, 8, 8), width=4)
+        >>> mtlue.fit(generator, dataset, trained, loss=mtlue.TAP(), epochs=1, progress=False)
+        History(1 epochs, base_loss=...)
     """
 
     trains_surrogate = False
@@ -19,7 +32,3 @@ class TAP(BaseUELoss):
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """The tasks' mean loss towards the shifted labels."""
         return surrogate.adversarial_loss(images, targets)
-
-    def __repr__(self) -> str:
-        """The call that makes it."""
-        return "TAP()"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from torch import Tensor
 
-from mtlue._data import Samples
-from mtlue._protect.identity import labels_digest
+from mtlue._data import Samples, labels_digest
 from mtlue._protect.storage import Images, MemoryImages, StoredImages, StoreWriter
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._tasks import tasks_to_config
+
+logger = logging.getLogger("mtlue.protect")
 
 #: ``batches(start, batch_size)``: protected images, uint8 (C, H, W) each, from a sample on, in order.
 Batches: TypeAlias = Callable[[int, int], Iterable[Sequence[Tensor]]]
@@ -49,6 +51,10 @@ def collect_images(
     writer = StoreWriter(folders.work, shape)
     try:
         writer.batch_size = writer.batch_size or batch_size
+        if writer.count:
+            logger.info("protect: going on after %d of %d images, in %s", writer.count, len(samples), folders.work)
+        else:
+            logger.info("protect: streaming %d images to %s", len(samples), folders.work)
         for batch in batches(writer.count, writer.batch_size):
             writer.append(batch)
         if writer.count != len(samples):
@@ -61,6 +67,7 @@ def collect_images(
         if before_finish is not None:
             before_finish()
         writer.finish(manifest, folders.final)
+        logger.info("protect: finished %s, %d images", folders.final, len(samples))
     finally:
         writer.close()
     return StoredImages(folders.final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -14,8 +15,8 @@ from mtlue._data import Samples, Transform, augmented, shuffled_batches
 from mtlue._data.batches import Batch
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.module_memory import module_batch_size
+from mtlue._fit.schedule import paper_schedule
 from mtlue._fit.surrogate_steps import train_surrogate
-from mtlue._fit.training import scheduled_rate
 from mtlue._losses import Surrogate
 from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
@@ -23,6 +24,8 @@ from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._tasks import CheckedTargets, Task
 
 _PRETRAINING = 4
+
+logger = logging.getLogger("mtlue.protect")
 
 
 class ResNet18Surrogate(nn.Module):
@@ -120,11 +123,14 @@ def pretrain(
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         done, largest.value = state["epoch"], state["batch_size"]
-    with Progress(progress, stage="surrogate", total=epochs) as shown:
-        shown.skip(done)
+        logger.info("surrogate: going on after epoch %d of %d, from %s", done, epochs, kept.path)
+    else:
+        logger.info("surrogate: %d samples, %d epochs, batches of %d samples, on %s", len(samples), epochs, batch_size, device)
+    with Progress(progress, stage="surrogate", total=epochs, images=epochs * len(samples)) as shown:
+        shown.skip(done, done * len(samples))
         for epoch in range(done, epochs):
             for group in optimizer.param_groups:
-                group["lr"] = scheduled_rate(1e-3, epoch, epochs)
+                group["lr"] = 1e-3 * paper_schedule(epoch / epochs)
             epoch_seed = derived_seed(seed, _PRETRAINING, epoch)
             batches = shuffled_batches(
                 samples, batch_size=largest.value, seed=epoch_seed, size=size, device=device, num_workers=num_workers
@@ -146,4 +152,5 @@ def pretrain(
                 "epoch": epoch + 1,
                 "batch_size": largest.value,
             })
+            logger.info("surrogate: epoch %d of %d: loss %.4g", epoch + 1, epochs, figures["surrogate_loss"])
     module.eval()

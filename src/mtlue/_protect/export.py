@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_pil_image
 
+from mtlue._protect.class_names import CLASSES, class_names
 from mtlue._protect.storage import Images
-from mtlue._tasks import Task, read_single, split_by_task
+from mtlue._tasks import Classification, Task, read_single, split_by_task
 
 _FORMATS = ("png", "npy")
 
@@ -37,7 +39,10 @@ def export_folder(images: Images, dataset: Dataset[Any], tasks: Mapping[str, Tas
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for name in maps:
         (folder / "labels" / name).mkdir(parents=True)
-    with (folder / "labels.csv").open("w", newline="") as file:
+    names = class_names(dataset, tasks)
+    if names:
+        (folder / CLASSES).write_text(json.dumps(names, ensure_ascii=False, indent=2), encoding="utf-8")
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["file", *classes])
         for index in range(len(images)):
@@ -45,9 +50,14 @@ def export_folder(images: Images, dataset: Dataset[Any], tasks: Mapping[str, Tas
             _write_image(images[index], folder / "images" / f"{name}.{format}")
             labels = split_by_task(dataset[index][1], tasks, what="targets")
             targets = {task: read_single(label, tasks[task]).squeeze(0) for task, label in labels.items()}
-            table.writerow([f"images/{name}.{format}", *[targets[task].item() for task in classes]])
+            table.writerow([f"images/{name}.{format}", *[_cell(targets[task], tasks[task]) for task in classes]])
             for task in maps:
                 _write_array(targets[task], folder / "labels" / task / f"{name}.npy")
+
+
+def _cell(target: Tensor, task: Task) -> float:
+    # The table is read by those who do not know the ignore index.
+    return -1 if isinstance(task, Classification) and bool(task.missing(target)) else target.item()
 
 
 def _write_image(image: Tensor, path: Path) -> None:

@@ -69,26 +69,30 @@ def protected_images(
         tables = generator.spread_tables()
     with generator.reuse_tables(tables):
         for originals, images, targets in loader:
-            done: list[Tensor] = []
 
             def step(
                 part: slice,
                 originals: list[Tensor] = originals,
                 images: Tensor = images,
                 targets: CheckedTargets = targets,
-                done: list[Tensor] = done,
                 first: int = start,
-            ) -> None:
+            ) -> list[Tensor]:
                 labels = CheckedTargets({name: target[part] for name, target in targets.items()}).to(device)
                 unit = to_unit_floats(images[part].to(device))
                 # Only here: what the user's data set computes, and what becomes of the images, is none of our business.
                 with torch.no_grad(), autocast(device, precision):
                     deltas = generator(unit, labels, protected_tasks=protected_tasks).cpu()
-                for clean, delta in zip(originals[part], deltas, strict=True):
-                    chosen = selected[first + len(done)]
+                protected: list[Tensor] = []
+                for index, (clean, delta) in enumerate(zip(originals[part], deltas, strict=True), start=first + part.start):
                     own = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
-                    done.append(add_in_levels(clean, own, generator.epsilon) if chosen else clean)
+                    protected.append(add_in_levels(clean, own, generator.epsilon) if selected[index] else clean)
+                return protected
 
-            smaller.run(len(originals), step)
+            done: list[Tensor] = []
+
+            def keep(_: slice, protected: list[Tensor], done: list[Tensor] = done) -> None:
+                done.extend(protected)
+
+            smaller.run(len(originals), step, keep)
             start += len(originals)
             yield done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -13,19 +12,21 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_fraction, check_protected_tasks
-from mtlue._data import Samples, check_map_style, inspect_dataset
+from mtlue._data import Samples, check_map_style, images_digest, inspect_dataset, labels_digest
 from mtlue._data.inference import infer_tasks
+from mtlue._fit.checkpoint import OtherRunError
 from mtlue._fit.fit import check_channels, check_counts
 from mtlue._fit.surrogate_check import check_loss
 from mtlue._generator import UEGenerator
 from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate
-from mtlue._protect.identity import images_digest, labels_digest
-from mtlue._protect.protected_dataset import ProtectedDataset
-from mtlue._protect.rounding import largest_level
-from mtlue._protect.stages import Call, train_models, write_images
+from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
+from mtlue._protect.rounding import check_levels
+from mtlue._protect.stages import FIT_CHECKPOINT, Call, train_models, write_images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import check_single_process, choose_device, choose_precision
+from mtlue._runtime.files import load_tensors
 from mtlue._runtime.progress import ProgressOption, check_progress
+from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255
@@ -88,8 +89,25 @@ def protect(
             surrogate does not answer the tasks.
         FileExistsError: ``path`` exists already.
         NotImplementedError: called inside a process group of several ranks.
+
+    Example:
+        >>> import torch, mtlue
+        >>> images = torch.randint(256, (16, 3, 8, 8), dtype=torch.uint8)
+        >>> labels = [{"smiling": i % 2, "young": i // 2 % 2} for i in range(16)]
+        >>> dataset = list(zip(images, labels))
+        >>> # One logit for each binary task. mtlue.protect(dataset) alone takes longer.
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+        >>> quick = {"surrogate": net, "loss": mtlue.EM(), "epochs": 1, "progress": False}
+        >>> protected = mtlue.protect(dataset, **quick)
+        >>> protected.tasks
+        {'smiling': Classification(2), 'young': Classification(2)}
+        >>> image, targets = protected[5]
+        >>> targets
+        {'smiling': 1, 'young': 0}
+        >>> int((255 * image - images[5]).abs().round().max()) <= 8
+        True
     """
-    check_map_style(dataset)
+    check_unprotected(check_map_style(dataset))
     check_epsilon(epsilon)
     check_fraction(fraction)
     check_progress(progress)
@@ -99,12 +117,12 @@ def protect(
     resolved = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
     protected = check_protected_tasks(protected_tasks, resolved)
     if generator is not None:
-        epsilon = _check_generator(generator, resolved, epsilon, trains=surrogate is not None or loss is not None)
-    if not largest_level(epsilon):
-        warnings.warn(
-            f"epsilon: {epsilon:.4g} is less than one level of 1/255: nothing is left of it once stored", stacklevel=2
-        )
+        epsilon = _check_generator(generator, resolved, epsilon)
     folders = WorkFolder.claim(path)
+    untrained = generator is None or not generator.trained or _trained_by_this_call(generator, folders)
+    if not untrained and (surrogate is not None or loss is not None):
+        warn("generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit")
+    check_levels(epsilon)
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
     if generator is not None:
         check_channels(generator, inspection)
@@ -128,7 +146,7 @@ def protect(
             "samples": inspection.length,
             "images": images_digest(dataset),
             "labels": labels_digest(dataset, resolved),
-            "generator": _digest(generator) if generator is not None and generator.trained else None,
+            "generator": None if generator is None or untrained else _digest(generator),
             "epsilon": epsilon,
             "protected_tasks": protected,
             "fraction": fraction,
@@ -138,11 +156,22 @@ def protect(
         }
         folders.check_settings(settings)
     history = None
-    if generator is None or not generator.trained:
-        generator, history = train_models(call, generator, surrogate, chosen_loss, epsilon, folders)
+    if generator is None or untrained:
+        try:
+            generator, history = train_models(call, generator, surrogate, chosen_loss, epsilon, folders)
+        except OtherRunError as error:
+            # The caller gave a path, and knows of no checkpoint.
+            raise error if folders is None else folders.left_by_another_call(error.changed) from None
     images = write_images(call, generator, protected, fraction, folders)
     return ProtectedDataset[Tensor](
-        images, dataset, tasks=resolved, epsilon=epsilon, generator=generator.eval(), history=history
+        images,
+        dataset,
+        tasks=resolved,
+        epsilon=epsilon,
+        protected_tasks=protected,
+        fraction=fraction,
+        generator=generator.eval(),
+        history=history,
     )
 
 
@@ -162,7 +191,7 @@ def _resolve_tasks(
     return infer_tasks(dataset, num_workers=num_workers)
 
 
-def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: float, *, trains: bool) -> float:
+def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: float) -> float:
     """Check that a given generator fits the other arguments, and return its budget.
 
     Raises:
@@ -175,12 +204,21 @@ def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: fl
         raise ValueError(f"generator: its tasks {generator.tasks} are not those of this call, {tasks}")
     if epsilon not in (_DEFAULT_EPSILON, generator.epsilon):
         raise ValueError(f"epsilon: {epsilon:.6g} is not the generator's {generator.epsilon:.6g}; leave it out")
-    if generator.trained and trains:
-        warnings.warn(
-            "generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit",
-            stacklevel=3,
-        )
     return generator.epsilon
+
+
+def _trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) -> bool:
+    """Whether an attempt at this call that was interrupted has trained the generator, which came to it untrained.
+
+    Raises:
+        ValueError: what that attempt left is damaged.
+    """
+    file = None if folders is None else folders.work / FIT_CHECKPOINT
+    if file is None or not file.exists():
+        return False
+    content = load_tensors(file, argument="path", what="what an interrupted call leaves")
+    state, own = content["state"]["generator"], generator.state_dict()
+    return state.keys() == own.keys() and all(torch.equal(value, own[name].cpu()) for name, value in state.items())
 
 
 def _surrogate_of(loss: SEP) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic
 
@@ -33,8 +33,31 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
     Attributes:
         tasks: The tasks by name.
         epsilon: The budget on the scale of [0, 1].
+        protected_tasks: Names of the tasks that were made unlearnable; None where nobody says, as for a set that was loaded.
+        fraction: Share of the samples that was perturbed; None where nobody says.
         generator: What made the perturbations, and could undo them; None for a set that was loaded.
         history: Its training; None if it was not trained in this call.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import torch, mtlue
+        >>> labels = [{"smiling": i % 2, "young": i // 2 % 2} for i in range(16)]
+        >>> dataset = [(torch.rand(3, 8, 8), label) for label in labels]
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+        >>> settings = {"surrogate": net, "loss": mtlue.EM(), "epochs": 1, "progress": False}
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     folder = pathlib.Path(name)
+        ...     safe = mtlue.protect(dataset, path=folder / "store", **settings)
+        ...     safe.generator.save(folder / "key.pt")  # what can undo the protection
+        ...     again = mtlue.ProtectedDataset.load(folder / "store", dataset)
+        ...     again.export(folder / "to-publish")
+        ...     print((folder / "to-publish" / "labels.csv").read_text().splitlines()[:2])
+        ...     mirrored = again.with_transform(lambda image: image.flip(-1))
+        ...     loader = torch.utils.data.DataLoader(mirrored, batch_size=8)
+        ...     images, targets = next(iter(loader))
+        ['file,smiling,young', 'images/000000.png,0,0']
+        >>> images.shape, targets["young"]
+        (torch.Size([8, 3, 8, 8]), tensor([0, 0, 1, 1, 0, 0, 1, 1]))
     """
 
     def __init__(
@@ -44,6 +67,8 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         *,
         tasks: Mapping[str, Task],
         epsilon: float,
+        protected_tasks: Collection[str] | None = None,
+        fraction: float | None = None,
         generator: UEGenerator | None = None,
         history: History | None = None,
     ) -> None:
@@ -51,6 +76,8 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         self._transform: Callable[[Tensor], Any] | None = None
         self.tasks = dict(tasks)
         self.epsilon = epsilon
+        self.protected_tasks = None if protected_tasks is None else list(protected_tasks)
+        self.fraction = fraction
         self.generator = generator
         self.history = history
 
@@ -89,8 +116,11 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         """Write each image to a file, and the labels beside them.
 
         ``folder`` gets ``images/000000.png`` and so on, ``labels.csv`` with one row an image and one column a
-        classification task, and for each task with label maps a folder ``labels/<task>/`` of NumPy files. Nothing else is
-        in it: no clean image, no perturbation. A transform is not applied.
+        classification task, and for each task with label maps a folder ``labels/<task>/`` of NumPy files. A class is a number,
+        and -1 a missing label. Where the data set that was protected tells the names of its classes, in an attribute
+        ``classes`` (a dict by task, or a list where there is one task), ``classes.json`` has them in the order of the numbers;
+        `mtlue.datasets.ImageTable` reads it. Nothing else is in the folder: no clean image, no perturbation. A transform is not
+        applied.
 
         Args:
             folder: A folder that does not exist yet, or is empty.
@@ -122,5 +152,20 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         return ProtectedDataset[Tensor](images, dataset, tasks=tasks, epsilon=images.manifest["epsilon"])
 
     def __repr__(self) -> str:
-        """Size, tasks and budget."""
-        return f"ProtectedDataset({len(self)} samples, tasks={self.tasks}, epsilon={self.epsilon:.4g})"
+        """Size, tasks and budget, and what is left unprotected."""
+        parts = [f"{len(self)} samples", f"tasks={self.tasks}", f"epsilon={255 * self.epsilon:.4g}/255"]
+        if self.protected_tasks is not None and set(self.protected_tasks) != set(self.tasks):
+            parts.append(f"protected_tasks={self.protected_tasks}")
+        if self.fraction is not None and self.fraction != 1.0:
+            parts.append(f"fraction={self.fraction:.4g}")
+        return f"ProtectedDataset({', '.join(parts)})"
+
+
+def check_unprotected(dataset: object) -> None:
+    """Refuse to perturb a set a second time.
+
+    Raises:
+        ValueError: it is a protected one.
+    """
+    if isinstance(dataset, ProtectedDataset):
+        raise ValueError("dataset: it is protected already, and the budgets would add up; give the clean set")

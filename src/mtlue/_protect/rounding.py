@@ -7,13 +7,26 @@ import math
 import torch
 from torch import Tensor
 
+from mtlue._runtime.warn import warn
+
 # A perturbation at the bound is a hair below it in float32, and must still count as whole levels.
 _SLACK = 1e-3
+# Four times the usual budget.
+_VISIBLE = 32
 
 
 def largest_level(epsilon: float) -> int:
     """Levels of 1/255 by which no stored pixel may differ from the clean one."""
     return math.floor(255 * epsilon + 1e-9)
+
+
+def check_levels(epsilon: float) -> None:
+    """Warn of a budget of which nothing is left once stored, and of one that everybody sees."""
+    levels = largest_level(epsilon)
+    if not levels:
+        warn(f"epsilon: {epsilon:.4g} is less than one level of 1/255: nothing is left of it once stored")
+    if levels > _VISIBLE:
+        warn(f"epsilon: {epsilon:.4g} is {levels} levels of 255: the change is plain to see; the usual budget is 8/255")
 
 
 def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float) -> Tensor:

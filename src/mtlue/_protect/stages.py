@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from mtlue._data import Inspection, Samples
 from mtlue._fit.fit import check_models, moved, train_generator
 from mtlue._fit.history import History
+from mtlue._fit.schedule import paper_schedule
+from mtlue._fit.surrogate_check import check_gradient
 from mtlue._fit.training import Plan
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
@@ -24,6 +27,10 @@ from mtlue._runtime.memory import fitting_batch_size
 from mtlue._runtime.progress import Progress, ProgressOption
 
 _MODELS, _FRACTION = 5, 6
+#: What training the generator keeps in the folder of a call.
+FIT_CHECKPOINT = "fit.pt"
+
+logger = logging.getLogger("mtlue.protect")
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,15 @@ def train_models(
     # A label map would have to move with its image.
     movable = all(task.num_embeddings for task in samples.tasks.values())
     augment = random_shift if movable else None
-    if surrogate is None and not loss.trains_surrogate:
+    pretrained = surrogate is None and not loss.trains_surrogate
+    if pretrained:
+        size = None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2])
+        # A loss that fails is to fail before the hours that the surrogate takes.
+        check_gradient(wrapped, loss, samples, size=size, augment=augment, device=call.device, seed=call.seed)
         pretrain(
             wrapped,
             samples,
-            size=None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2]),
+            size=size,
             epochs=call.epochs,
             batch_size=call.batch_size,
             augment=augment,
@@ -82,6 +93,7 @@ def train_models(
     plan = Plan(
         epochs=call.epochs,
         learning_rate=1e-3,
+        schedule=paper_schedule,
         lambda_intra=20.0,
         lambda_inter=100.0,
         surrogate_steps=10,
@@ -92,10 +104,20 @@ def train_models(
         num_workers=call.num_workers,
         seed=call.seed,
     )
-    checkpoint = None if folders is None else folders.work / "fit.pt"
-    return generator, train_generator(
-        generator, samples, inspection, wrapped, loss, plan, call.batch_size, checkpoint, call.progress
+    checkpoint = None if folders is None else folders.work / FIT_CHECKPOINT
+    history = train_generator(
+        generator,
+        samples,
+        inspection,
+        wrapped,
+        loss,
+        plan,
+        call.batch_size,
+        checkpoint,
+        call.progress,
+        epochs_here=call.epochs if pretrained else 0,
     )
+    return generator, history
 
 
 def write_images(
@@ -106,6 +128,7 @@ def write_images(
     random = torch.Generator().manual_seed(derived_seed(call.seed, _FRACTION))
     selected = torch.zeros(length, dtype=torch.bool)
     selected[torch.randperm(length, generator=random)[: round(fraction * length)]] = True
+    logger.info("protect: perturbing %d of %d images, on %s in %s", selected.sum(), length, call.device, call.precision)
 
     def batches(start: int, batch_size: int) -> Iterator[list[Tensor]]:
         return _generated(call, generator, selected, protected, start, batch_size)
@@ -129,9 +152,9 @@ def _generated(
     with (
         moved(generator, call.device),
         torch.backends.cudnn.flags(deterministic=True, benchmark=False),
-        Progress(call.progress, stage="protect", total=total) as shown,
+        Progress(call.progress, stage="protect", total=total, images=len(call.samples)) as shown,
     ):
-        shown.skip(start // batch_size)
+        shown.skip(start // batch_size, start)
         for images in protected_images(
             generator,
             call.samples,

@@ -73,13 +73,15 @@ class StoreWriter:
     Args:
         folder: Made if it is not there. If an earlier process has written to it, writing goes on after its last batch.
         shape: Shape of all images, or None when they differ.
+
+    Raises:
+        ValueError: a file of that process is damaged.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int, int] | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.shape = folder, shape
-        progress = folder / PROGRESS
-        state = json.loads(progress.read_text()) if progress.exists() else {}
+        state = self._noted()
         #: Images that are safely on disk.
         self.count: int = state.get("count", 0)
         #: Batch size of the process that began; another one could round differently.
@@ -91,6 +93,25 @@ class StoreWriter:
             # What a killed process wrote after its last note is written again.
             file.truncate(size)
             self._files[name] = file
+
+    def _noted(self) -> dict[str, Any]:
+        """What an earlier process noted of its work, nothing before the first note.
+
+        Raises:
+            ValueError: the note, or what it tells of, is damaged.
+        """
+        if not (self.folder / PROGRESS).exists():
+            return {}
+        try:
+            state = read_json(self.folder / PROGRESS)
+            for name, size in state["bytes"].items():
+                # A shorter file would be filled with zeros.
+                found = (self.folder / name).stat().st_size if (self.folder / name).exists() else 0
+                if found < size:
+                    raise ValueError(f"{name} has {found} bytes, expected {size}")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"path: {self.folder} is damaged and cannot be taken up ({error}); delete it") from None
+        return state
 
     def append(self, images: Sequence[Tensor]) -> None:
         """Write the next images, and note that they are there."""
@@ -151,9 +172,11 @@ class StoredImages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / MANIFEST).is_file():
-            raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}")
+            is_export = (folder / "labels.csv").is_file()
+            hint = "; it looks like an export, which mtlue.datasets.ImageTable opens" if is_export else ""
+            raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}{hint}")
         try:
-            self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+            self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
             self._length, shape, files = self.manifest["length"], self.manifest["shape"], self.manifest["files"]
             if self.manifest["format"] != FORMAT:
                 raise ValueError(f"its format is {self.manifest['format']!r}, expected {FORMAT!r}")
@@ -163,8 +186,12 @@ class StoredImages:
             for name in (IMAGES,) if shape is not None else (IMAGES, SHAPES):
                 self._check_file(name, files[name])
             self._read_offsets()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"path: the store {folder} cannot be used: {error!r}") from error
+        except KeyError as error:
+            raise ValueError(f"path: the store {folder} cannot be used: {MANIFEST} has no entry {error}") from None
+        except (TypeError, AttributeError):
+            raise ValueError(f"path: the store {folder} cannot be used: {MANIFEST} has an entry of the wrong kind") from None
+        except ValueError as error:
+            raise ValueError(f"path: the store {folder} cannot be used: {error}") from None
         self._map: Tensor | None = None
 
     def _check_file(self, name: str, expected: Mapping[str, Any]) -> None:
@@ -207,6 +234,21 @@ class StoredImages:
     def __getstate__(self) -> dict[str, Any]:
         """State without the map: a worker process makes its own instead of being sent every image."""
         return {**self.__dict__, "_map": None}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file of a store says.
+
+    Raises:
+        ValueError: it holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is damaged, it holds no JSON object")
+    return content
 
 
 def _manifest_sha256(content: Mapping[str, Any]) -> str:

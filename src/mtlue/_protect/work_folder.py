@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtlue._protect.storage import SETTINGS
+from mtlue._protect.storage import SETTINGS, read_json
 from mtlue._runtime.files import write_bytes
 
 
@@ -45,16 +45,23 @@ class WorkFolder:
         """Note the settings of this call, or check that they are those of the call that is taken up again.
 
         Raises:
-            ValueError: they are not.
+            ValueError: they are not, or the note is damaged.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         file = self.work / SETTINGS
         if not file.exists():
             write_bytes(json.dumps(settings).encode(), file)
             return
-        other = json.loads(file.read_text())
+        try:
+            other = read_json(file)
+        except ValueError as error:
+            raise ValueError(f"path: {self.work} is damaged and cannot be taken up ({error}); delete it") from None
         changed = [name for name in settings if other.get(name) != settings[name]]
         if changed:
-            raise ValueError(
-                f"path: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete it"
-            )
+            raise self.left_by_another_call(changed)
+
+    def left_by_another_call(self, changed: list[str]) -> ValueError:
+        """The error of a call that cannot take up what is in the folder, since these settings differ."""
+        return ValueError(
+            f"path: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete it"
+        )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from mtlue._runtime.warn import warn
+
+logger = logging.getLogger("mtlue.memory")
+
+Result = TypeVar("Result")
 
 # Half the memory is left to the weights, the optimiser, the other process, and what autograd does not save.
 _SHARE = 0.5
@@ -77,8 +84,14 @@ class BatchSize:
         self.value = value
         self._quiet = quiet
 
-    def run(self, count: int, step: Callable[[slice], None]) -> None:
+    def run(self, count: int, step: Callable[[slice], Result], then: Callable[[slice, Result], object] | None = None) -> None:
         """Call ``step`` on slices that cover ``count`` samples, each of at most the batch size.
+
+        Args:
+            count: Number of samples.
+            step: Called again, on smaller slices, if it runs out of memory: so it must not count or keep anything before that
+                can no longer happen.
+            then: Called with each slice and what ``step`` returned for it, once: what is to be counted is counted here.
 
         Raises:
             RuntimeError: not even one sample fits.
@@ -88,17 +101,22 @@ class BatchSize:
         while start < count:
             part = slice(start, min(start + self.value, count))
             try:
-                step(part)
+                result = step(part)
             except (RuntimeError, MemoryError) as error:
                 size = part.stop - part.start
                 if not out_of_memory(error) or size == 1:
                     raise
                 self.value = size // 2
+                logger.info("out of memory with %d samples a batch: going on with %d", size, self.value)
                 if not self._quiet:
-                    warnings.warn(f"out of memory with {size} samples a batch: going on with {self.value}", stacklevel=3)
+                    warn(f"out of memory with {size} samples a batch: going on with {self.value}")
                 # The traceback holds the tensors of the step that failed.
                 del error
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
                 continue
+            if then is not None:
+                then(part, result)
+            # What a step returned must not be in memory while the next one is taken.
+            del result
             start = part.stop

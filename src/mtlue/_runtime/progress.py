@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeAlias
 
-logger = logging.getLogger("mtlue")
+logger = logging.getLogger("mtlue.progress")
 
 #: Figures of a step by name.
 Figures: TypeAlias = Mapping[str, float]
 #: None, True, False, or a callable that gets the figures of each step.
 ProgressOption: TypeAlias = bool | Callable[[Figures], object] | None
 
-_LOG_EVERY = 10.0
+_LOG_EVERY, _SHOW_EVERY = 10.0, 0.1
+# tqdm's own, but never in seconds an image: those would have to be compared with the log lines' images a second.
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
 
 class Progress:
@@ -26,54 +29,59 @@ class Progress:
         option: None for a tqdm bar when tqdm is installed and the output is a terminal, else log lines; True for a bar, or
             lines where there is no tqdm; False for nothing; a callable gets each step's figures.
         stage: What is being done.
-        total: Number of steps.
+        total: Number of steps. A batch that is halved takes more of them than were planned.
+        images: Images in all steps together, which a bar counts, and not steps; None where steps are not made of images.
     """
 
-    def __init__(self, option: ProgressOption, *, stage: str, total: int) -> None:
+    def __init__(self, option: ProgressOption, *, stage: str, total: int, images: int | None = None) -> None:
         self._callback = option if callable(option) else None
         self._silent = option is False
-        self._stage, self._total = stage, total
+        self._stage, self._total, self._counts_images = stage, total, images is not None
         self._done = 0
         self._started = self._logged = time.monotonic()
+        self._shown = -math.inf
         self._samples = 0
         self._bar = None
-        if option is True or (option is None and sys.stderr.isatty()):
-            self._bar = _tqdm_bar(stage, total)
+        if option is True or (option is None and _in_terminal()):
+            self._bar = _tqdm_bar(stage, total, images)
 
-    @property
-    def wants_figures(self) -> bool:
-        """Whether each step's figures are used, for which a GPU has to be waited for."""
-        return self._callback is not None or self._bar is not None
-
-    def skip(self, steps: int) -> None:
-        """Count steps that an earlier call has done."""
+    def skip(self, steps: int, images: int = 0) -> None:
+        """Count steps, of so many images, that an earlier call has done."""
         self._done += steps
         if self._bar is not None:
-            self._bar.update(steps)
+            # Not an update: what took no time would spoil the rate, and with it the time that is left.
+            self._bar.n += images if self._counts_images else steps
+            self._bar.initial = self._bar.last_print_n = self._bar.n
+            self._bar.refresh()
+
+    def announce(self, text: str) -> None:
+        """Say what the next step is."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
 
     def step(self, samples: int, figures: Callable[[], Figures]) -> None:
-        """Count a step of so many samples; its figures are made only if somebody looks."""
+        """Count a step of so many samples; its figures, for which a GPU has to be waited for, only if somebody looks."""
         self._done += 1
         self._samples += samples
         if self._silent:
             return
         now = time.monotonic()
+        steps = max(self._total, self._done)
         if self._callback is not None:
-            self._callback({"step": self._done, "steps": self._total, "images_per_second": self._rate(now), **figures()})
+            rate = {"images_per_second": self._rate(now)} if self._counts_images else {}
+            self._callback({"step": self._done, "steps": steps, **rate, **figures()})
         elif self._bar is not None:
-            self._bar.set_postfix({name: f"{value:.4g}" for name, value in figures().items()}, refresh=False)
-            self._bar.update()
+            if now - self._shown >= _SHOW_EVERY or self._done == self._total:
+                self._shown = now
+                found = figures()
+                if found:
+                    self._bar.set_postfix({name: f"{value:.4g}" for name, value in found.items()}, refresh=False)
+            self._bar.update(samples if self._counts_images else 1)
         elif now - self._logged >= _LOG_EVERY or self._done == self._total:
             self._logged = now
-            text = ", ".join(f"{name} {value:.4g}" for name, value in figures().items())
-            logger.info(
-                "%s: step %d of %d, %.0f images/s%s",
-                self._stage,
-                self._done,
-                self._total,
-                self._rate(now),
-                text and f", {text}",
-            )
+            parts = [f"{self._rate(now):.0f} images/s"] if self._counts_images else []
+            parts += [f"{name} {value:.4g}" for name, value in figures().items()]
+            logger.info("%s: step %d of %d%s", self._stage, self._done, steps, "".join(f", {part}" for part in parts))
 
     def _rate(self, now: float) -> float:
         return self._samples / max(now - self._started, 1e-9)
@@ -88,12 +96,19 @@ class Progress:
             self._bar.close()
 
 
-def _tqdm_bar(stage: str, total: int) -> Any:
+def _in_terminal() -> bool:
+    # A program without a console has no such stream.
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _tqdm_bar(stage: str, total: int, images: int | None) -> Any:
     try:
         from tqdm.auto import tqdm
     except ImportError:
         return None
-    return tqdm(total=total, desc=stage, unit="step")
+    if images is None:
+        return tqdm(total=total, desc=stage, unit="step")
+    return tqdm(total=images, desc=stage, unit=" images", bar_format=_BAR)
 
 
 def check_progress(progress: ProgressOption) -> None:

@@ -20,9 +20,35 @@ class Task(ABC):
       `label_map`).
 
     Where a method below takes a ``target``, it is a batch of what `read_target` returns.
+
+    Example:
+        >>> import torch, mtlue
+        >>> class Years(mtlue.Task):
+        ...     num_embeddings = 10  # one a decade
+        ...     output_channels = 1  # a model answers with the age
+        ...     def read_target(self, label):
+        ...         return torch.as_tensor(label, dtype=torch.float32)
+        ...     def read_output(self, output):
+        ...         return output.reshape(len(output))
+        ...     def missing(self, target):
+        ...         return target < 0
+        ...     def loss(self, output, target):
+        ...         known = ~self.missing(target)
+        ...         return ((output - target).abs() * known).sum() / known.sum().clamp_min(1)
+        ...     def embedding_index(self, target):
+        ...         return torch.where(self.missing(target), -1, (target / 10).long())
+        >>> years = Years()
+        >>> ages = years.read_target([31, 4, -1])
+        >>> years.embedding_index(ages), years.loss(torch.tensor([30.0, 7.0, 50.0]), ages)
+        (tensor([ 3,  0, -1]), tensor(2.))
+        >>> generator = mtlue.UEGenerator({"years": years, "gender": 2}, (3, 8, 8), width=4)
+        >>> generator(torch.rand(3, 3, 8, 8), {"years": [31, 4, -1], "gender": [0, 1, 1]}).shape
+        torch.Size([3, 3, 8, 8])
     """
 
     #: All kinds of task in this process, by `kind`.
+    #:
+    #: :meta hide-value:
     kinds: ClassVar[dict[str, type[Task]]] = {}
 
     def __init_subclass__(cls) -> None:

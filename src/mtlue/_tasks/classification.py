@@ -50,7 +50,8 @@ class Classification(ClassLabels):
         if values.ndim and values.shape[-1] == 1 and values.ndim != 1:
             values = values.squeeze(-1)
         if values.ndim > 1:
-            raise ValueError(f"expected one integer an image, got labels of shape {tuple(values.shape)}")
+            one_hot = "; one-hot? give its argmax" if values.shape[1:] == (self.num_classes,) else ""
+            raise ValueError(f"expected one integer, got shape {tuple(values.shape[1:])}{one_hot}")
         return values
 
     def read_output(self, output: Tensor) -> Tensor:

@@ -10,12 +10,14 @@ from torch import Tensor
 from mtlue._tasks.base import Task
 from mtlue._tasks.classification import Classification
 from mtlue._tasks.depth import Depth
+from mtlue._tasks.labels import NUMBER_THEM
 from mtlue._tasks.normals import SurfaceNormals
+from mtlue._tasks.resolve import is_array
 from mtlue._tasks.segmentation import Segmentation
 
 
 class LabelSurvey:
-    """Looks at the targets of a data set one by one, then says which tasks they are.
+    """Looks at the labels of a data set one by one, then says which tasks they are.
 
     Integers are classes, 0 to the largest seen, of an image or of its pixels; a float map of one channel is depth, one of
     three channels surface normals. -1 is a missing label. Tasks without a name are called ``task0``, ``task1``, …
@@ -26,23 +28,23 @@ class LabelSurvey:
         self._largest: dict[str, int] = {}
         self._is_float: dict[str, bool] = {}
 
-    def add(self, targets: object) -> None:
-        """Look at the targets of one sample.
+    def add(self, name: str, label: object) -> None:
+        """Look at a label of one sample.
 
         Raises:
-            TypeError: a label is no number or array of numbers.
+            TypeError: it is no number or array of numbers.
         """
-        for name, label in _named(targets).items():
-            try:
-                values = torch.as_tensor(label)
-            except (TypeError, ValueError, RuntimeError):
-                raise TypeError(f"task {name!r}: expected a number or an array, got {label!r}") from None
-            self._shapes.setdefault(name, tuple(values.shape))
-            # A class may come as 1.0; a map of floats is one of readings, also where they are whole.
-            fractional = values.is_floating_point() and (values.ndim > 1 or not torch.equal(values, values.round()))
-            self._is_float[name] = self._is_float.get(name, False) or fractional
-            if not fractional and values.numel():
-                self._largest[name] = max(self._largest.get(name, 0), int(values.long().max()))
+        try:
+            values = torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError):
+            cure = "; -1 is a missing label" if label is None else NUMBER_THEM if isinstance(label, str) else ""
+            raise TypeError(f"expected a number or an array, got {label!r}{cure}") from None
+        self._shapes.setdefault(name, tuple(values.shape))
+        # A class may come as 1.0; a map of floats is one of readings, also where they are whole.
+        fractional = values.is_floating_point() and (values.ndim > 1 or not torch.equal(values, values.round()))
+        self._is_float[name] = self._is_float.get(name, False) or fractional
+        if not fractional and values.numel():
+            self._largest[name] = max(self._largest.get(name, 0), int(values.long().max()))
 
     def tasks(self) -> dict[str, Task]:
         """The tasks.
@@ -64,15 +66,15 @@ class LabelSurvey:
         elif len(shape) == 3 and shape[0] == 3:
             return SurfaceNormals()
         kind = "fractional" if self._is_float[name] else "integer"
-        raise ValueError(
-            f"tasks: cannot tell what task {name!r} is from {kind} labels of shape {shape}; give tasks={{{name!r}: ...}}"
-        )
+        cure = f"give tasks={{{name!r}: ...}}" + ("; one-hot? give its argmax" if len(shape) == 1 else "")
+        raise ValueError(f"tasks: cannot tell what task {name!r} is from {kind} labels of shape {shape}; {cure}")
 
 
-def _named(targets: object) -> dict[str, object]:
+def named_labels(targets: object) -> dict[str, object]:
+    """The labels of a sample by the names of their tasks."""
     if isinstance(targets, Mapping):
         return {str(name): label for name, label in targets.items()}
-    if isinstance(targets, Tensor) and targets.ndim == 1:
+    if (isinstance(targets, Tensor) or is_array(targets)) and targets.ndim == 1:
         return {f"task{index}": label for index, label in enumerate(targets)}
     if isinstance(targets, Sequence) and not isinstance(targets, str | bytes):
         return {f"task{index}": label for index, label in enumerate(targets)}

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from mtlue._tasks.base import Task
 
+#: What to do with labels that are names of classes.
+NUMBER_THEM = "; number the classes, or read them with mtlue.datasets.ImageTable"
+
 
 class ClassLabels(Task):
     """A task whose labels are integers from 0 to ``num_classes - 1``, for an image or for a pixel."""
@@ -40,7 +43,10 @@ class ClassLabels(Task):
         try:
             values = torch.as_tensor(label)
         except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"expected an integer label, got {label!r} ({type(label).__name__})") from None
+            if label is None:
+                raise TypeError(f"expected an integer label, got None; {self.ignore_index} is a missing label") from None
+            cure = NUMBER_THEM if isinstance(label, str) else ""
+            raise TypeError(f"expected an integer label, got {label!r} ({type(label).__name__}){cure}") from None
         if values.is_complex():
             raise TypeError(f"expected an integer label, got {values.dtype}")
         if values.is_floating_point():

@@ -15,8 +15,18 @@ def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize label maps (B, C, H, W) without inventing values between two labels."""
     if maps.shape[-2:] == size:
         return maps
-    # Labels are small integers or readings in float32: both pass through float64 unchanged.
-    return F.interpolate(maps.double(), size=size, mode="nearest-exact").to(maps.dtype)
+    rows, columns = (_nearest(*sides).to(maps.device) for sides in zip(maps.shape[-2:], size, strict=True))
+    return maps.index_select(-2, rows).index_select(-1, columns)
+
+
+def _nearest(length: int, wanted: int) -> Tensor:
+    """Which of so many pixels is nearest to each wanted one.
+
+    Computed on the processor: not every device has float64, and devices differ where two pixels are equally near. The values
+    are only picked by it, so that each stays what it is, whatever its type.
+    """
+    positions = torch.arange(length, dtype=torch.float64, device="cpu").reshape(1, 1, 1, length)
+    return F.interpolate(positions, size=(1, wanted), mode="nearest-exact").flatten().long()
 
 
 class RegressionMap(Task):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -63,8 +63,8 @@ def tasks_from_config(config: list[list[Any]]) -> dict[str, Task]:
 def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dict[str, object]:
     """Bring targets in any of their forms, for one sample or for a batch, into a dictionary by task.
 
-    The forms are a mapping, a tuple or list in task order, a tensor whose last axis runs over the tasks, and, for a single
-    task, its value alone.
+    The forms are a mapping, a tuple or list in task order, a tensor or NumPy array whose last axis runs over the tasks, and,
+    for a single task, its value alone.
 
     Raises:
         ValueError: a task is missing, or the number of values is not the number of tasks.
@@ -82,7 +82,7 @@ def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dic
         return dict(zip(names, value, strict=True))
     if len(names) == 1:
         return {names[0]: value}
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) or is_array(value):
         if value.ndim == 0 or value.shape[-1] != len(names):
             raise ValueError(
                 f"{what}: expected a tensor whose last axis has {len(names)} entries, one for each of {_quoted(names)}, "
@@ -93,6 +93,11 @@ def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dic
         f"{what}: expected a dict by task name, a tuple or list in task order, or a tensor with one entry a task "
         f"({_quoted(names)}), got {type(value).__name__}"
     )
+
+
+def is_array(value: object) -> TypeGuard[Any]:
+    """Whether it is a NumPy array, told by its name: NumPy need not be there."""
+    return type(value).__name__ == "ndarray"
 
 
 class CheckedTargets(dict[str, Tensor]):

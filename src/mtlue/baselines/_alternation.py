@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ from mtlue.baselines._pixel_search import PixelSearch
 from mtlue.baselines._pixel_store import PixelStore
 
 _SURROGATE = 8
+
+logger = logging.getLogger("mtlue.baselines")
 
 
 class Alternation:
@@ -39,7 +42,8 @@ class Alternation:
         current, at_end = self._restore(), False
         if current >= 0:
             start = self.store.resume(current)
-            self.search.progress.skip(self._steps_before(current, start))
+            logger.info("pgd: going on in round %d of %d after %d images", current + 1, self.search.plan.rounds, start)
+            self.search.progress.skip(*self._before(current, start))
             at_end = self._run_round(current, start)
         while not at_end:
             current += 1
@@ -59,6 +63,7 @@ class Alternation:
                 self.store.write(delta, round=round, start=start)
                 start += len(images)
         if round + 1 == search.plan.rounds:
+            logger.info("pgd: round %d of %d", round + 1, search.plan.rounds)
             return True
         accuracy = surrogate_accuracy(
             search.surrogate,
@@ -68,7 +73,9 @@ class Alternation:
             precision=search.plan.precision,
         )
         if accuracy is None:
+            logger.info("pgd: round %d of %d", round + 1, search.plan.rounds)
             return False
+        logger.info("pgd: round %d of %d, surrogate_accuracy %.4g", round + 1, search.plan.rounds, accuracy)
         search.figures["surrogate_accuracy"] = accuracy
         return accuracy >= search.plan.stop_accuracy
 
@@ -100,10 +107,11 @@ class Alternation:
             position += len(images)
             yield (images + delta.to(images.device)).clamp(0.0, 1.0), targets
 
-    def _steps_before(self, round: int, start: int) -> int:
-        size = self.search.batch_size.value
-        batches = -(-len(self.search.samples) // size)
-        return (round * batches + -(-start // size)) * self.search.plan.steps
+    def _before(self, round: int, start: int) -> tuple[int, int]:
+        """Steps before a sample of a round, and the images in them."""
+        size, length, steps = self.search.batch_size.value, len(self.search.samples), self.search.plan.steps
+        batches = round * -(-length // size) + -(-start // size)
+        return batches * steps, (round * length + start) * steps
 
     def _restore(self) -> int:
         """Load the surrogate's last turn and return its round; -1 before the first."""

@@ -35,7 +35,8 @@ class AR:
 
     Example:
         >>> import torch
-        >>> patterns = AR()(2, (3, 32, 32), torch.Generator().manual_seed(0))
+        >>> from mtlue import baselines
+        >>> patterns = baselines.AR()(2, (3, 32, 32), torch.Generator().manual_seed(0))
         >>> patterns.shape
         torch.Size([2, 3, 32, 32])
     """

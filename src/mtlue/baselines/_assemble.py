@@ -8,10 +8,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from mtlue._data import Inspection, Samples, to_bytes
+from mtlue._data import Inspection, Samples, images_digest, labels_digest, to_bytes
 from mtlue._protect import ProtectedDataset
 from mtlue._protect.collecting import collect_images
-from mtlue._protect.identity import images_digest, labels_digest
 from mtlue._protect.rounding import largest_level
 from mtlue._protect.work_folder import WorkFolder
 

@@ -30,6 +30,21 @@ def average_fusion(draws: Sequence[Draw], shape: tuple[int, int, int]) -> list[T
 
     Returns:
         For each task what its classes add to an image, (C_k, C, H, W).
+
+    Example:
+        >>> import torch
+        >>> from mtlue import baselines
+        >>> def age(shape):
+        ...     return torch.eye(16)[:3].reshape(3, *shape)  # of each class, one pixel
+        >>> def smile(shape):
+        ...     return torch.eye(16)[3:5].reshape(2, *shape)
+        >>> of_age, of_smile = baselines.average_fusion([age, smile], (1, 4, 4))
+        >>> (of_age[2] + of_smile[0]).norm()  # an image of the classes 2 and 0
+        tensor(0.7071)
+        >>> labels = [{"age": i % 3, "smile": i % 2} for i in range(6)]
+        >>> dataset = [(torch.rand(3, 16, 16), label) for label in labels]
+        >>> parts = {"patterns": baselines.LSP(), "fusion": baselines.average_fusion}
+        >>> safe = baselines.shortcut(dataset, tasks={"age": 3, "smile": 2}, **parts)
     """
     return [draw(shape) / len(draws) for draw in draws]
 
@@ -50,6 +65,22 @@ def patch_fusion(draws: Sequence[Draw], shape: tuple[int, int, int]) -> list[Ten
 
     Raises:
         ValueError: the images have fewer pixels than there are cells.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import baselines
+        >>> def draw(shape):
+        ...     return torch.ones(1, *shape) / torch.ones(shape).norm()  # a task of one class
+        >>> of_age, of_smile = baselines.patch_fusion([draw, draw], (1, 4, 4))
+        >>> of_smile[0]  # the second of four cells
+        tensor([[[0.0000, 0.0000, 0.3536, 0.3536],
+                 [0.0000, 0.0000, 0.3536, 0.3536],
+                 [0.0000, 0.0000, 0.0000, 0.0000],
+                 [0.0000, 0.0000, 0.0000, 0.0000]]])
+        >>> labels = [{"age": i % 3, "smile": i % 2} for i in range(6)]
+        >>> dataset = [(torch.rand(3, 16, 16), label) for label in labels]
+        >>> parts = {"patterns": baselines.LSP(), "fusion": baselines.patch_fusion}
+        >>> safe = baselines.shortcut(dataset, tasks={"age": 3, "smile": 2}, **parts)
     """
     channels, height, width = shape
     cells = _cells_a_side(len(draws))

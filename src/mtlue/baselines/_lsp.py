@@ -25,7 +25,8 @@ class LSP:
 
     Example:
         >>> import torch
-        >>> patterns = LSP()(3, (3, 32, 32), torch.Generator().manual_seed(0))
+        >>> from mtlue import baselines
+        >>> patterns = baselines.LSP()(3, (3, 32, 32), torch.Generator().manual_seed(0))
         >>> patterns.shape
         torch.Size([3, 3, 32, 32])
         >>> bool((patterns[..., :8, :8] == patterns[..., :1, :1]).all())

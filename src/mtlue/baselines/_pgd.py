@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 import torch
@@ -15,8 +14,8 @@ from mtlue._data import Inspection, Samples, Transform, checked_transform, inspe
 from mtlue._fit.fit import check_counts
 from mtlue._fit.surrogate_check import check_loss, check_parameters
 from mtlue._losses import BaseUELoss, Surrogate
-from mtlue._protect.protected_dataset import ProtectedDataset
-from mtlue._protect.rounding import largest_level
+from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
+from mtlue._protect.rounding import check_levels
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import check_single_process, choose_device, choose_precision
 from mtlue._runtime.progress import ProgressOption, check_progress
@@ -96,13 +95,15 @@ def pgd(
 
     Example:
         >>> import torch, mtlue
+        >>> from mtlue import baselines
         >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 2
         >>> dataset = torch.utils.data.TensorDataset(images, labels)
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
         >>> em = {"loss": mtlue.EM(), "rounds": 10, "steps": 20, "step_size": 0.8 / 255}
-        >>> pgd(dataset, tasks={"shape": 2}, surrogate=net, **em, progress=False)
-        ProtectedDataset(16 samples, tasks={'shape': Classification(2)}, epsilon=0.03137)
+        >>> baselines.pgd(dataset, tasks={"shape": 2}, surrogate=net, **em, progress=False)
+        ProtectedDataset(16 samples, tasks={'shape': Classification(2)}, epsilon=8/255)
     """
+    check_unprotected(dataset)
     resolved = resolve_tasks(tasks)
     check_loss(loss)
     if isinstance(surrogate, Surrogate) and surrogate.tasks != resolved:
@@ -126,10 +127,7 @@ def pgd(
         num_workers=num_workers,
         seed=seed,
     )
-    if not largest_level(epsilon):
-        warnings.warn(
-            f"epsilon: {epsilon:.4g} is less than one level of 1/255: nothing is left of it once stored", stacklevel=2
-        )
+    check_levels(epsilon)
     folders = WorkFolder.claim(path)
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
     _check_uniform(inspection)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._data import Inspection
+from mtlue._data import Inspection, images_digest, labels_digest
+from mtlue._fit.checkpoint import described
 from mtlue._losses import SEP, BaseUELoss, Surrogate
-from mtlue._protect.identity import images_digest, labels_digest
 from mtlue._tasks import tasks_to_config
 from mtlue.baselines._pixel_search import SearchPlan
 
@@ -42,9 +42,9 @@ def search_settings(
         "labels": labels_digest(dataset, surrogate.tasks),
         "tasks": json.dumps(tasks_to_config(surrogate.tasks)),
         "surrogate": shapes if loss.trains_surrogate else _digest(state.values()),
-        "loss": _name(loss),
+        "loss": described(loss),
         "checkpoints": [_digest(state.values()) for state in states],
-        "augment": _name(plan.augment),
+        "augment": described(plan.augment),
         "batch_size": batch_size,
         "precision": str(plan.precision),
         **{name: getattr(plan, name) for name in numbers},
@@ -58,9 +58,3 @@ def _digest(tensors: Iterable[Tensor]) -> str:
         # By bytes: NumPy has no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _name(value: object) -> str:
-    """What an object prints as; its class where that is only an address."""
-    text = repr(value)
-    return text if " at 0x" not in text else str(getattr(value, "__qualname__", type(value).__qualname__))

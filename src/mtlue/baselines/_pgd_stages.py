@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from mtlue._data import Inspection, Samples, ordered_batches, to_bytes
-from mtlue._fit.checkpoint import Checkpoint
-from mtlue._fit.surrogate_check import check_answers
+from mtlue._fit.checkpoint import Checkpoint, described
+from mtlue._fit.surrogate_check import check_answers, check_gradient
 from mtlue._losses import BaseUELoss, Surrogate, borrowed
 from mtlue._protect.collecting import collect_images
 from mtlue._protect.rounding import add_in_levels
@@ -25,6 +26,8 @@ from mtlue.baselines._pixel_store import PixelStore
 
 _PROBE = 9
 _STATE = "surrogate.pt"
+
+logger = logging.getLogger("mtlue.baselines")
 
 
 def search_images(
@@ -51,12 +54,18 @@ def search_images(
         check_answers(surrogate, loss, looked_at, plan.device)
         if folders is not None:
             # After the checks: a call that they refuse leaves nothing that would refuse the next one.
+            check_gradient(surrogate, loss, samples, size=None, augment=plan.augment, device=plan.device, seed=plan.seed)
             folders.check_settings(search_settings(samples.dataset, inspection, surrogate, loss, plan, batch_size))
         with borrowed(surrogate.module, device=plan.device, trainable=loss.trains_surrogate):
             if batch_size is None:
                 batch_size = _fitting_batch_size(surrogate, loss, samples, plan)
-            total = plan.rounds * plan.steps * -(-len(samples) // batch_size)
-            with Progress(progress, stage="pgd", total=total) as shown:
+            logger.info(
+                "pgd: %d samples, %s, %d rounds of %d steps, batches of %d samples, on %s in %s",
+                len(samples), described(loss), plan.rounds, plan.steps, batch_size, plan.device, plan.precision,
+            )  # fmt: skip
+            steps = plan.rounds * plan.steps
+            total, seen = steps * -(-len(samples) // batch_size), steps * len(samples)
+            with Progress(progress, stage="pgd", total=total, images=seen) as shown:
                 search = PixelSearch(surrogate, loss, samples, plan, BatchSize(batch_size), shown)
                 if not loss.trains_surrogate:
                     return _collect(search, shape, folders, lambda start: _frozen(search, start))
@@ -72,7 +81,7 @@ def _frozen(search: PixelSearch, start: int) -> Iterator[Tensor]:
     """Protected batches from sample ``start`` on, each finished before the next is begun."""
     plan, size = search.plan, search.batch_size.value
     steps = plan.rounds * plan.steps
-    search.progress.skip(-(-start // size) * steps)
+    search.progress.skip(-(-start // size) * steps, start * steps)
     for images, targets in search.batches(range(start, len(search.samples))):
         delta = search.descend(images, targets, None, steps=steps, round=0, first=start)
         start += len(images)

@@ -12,6 +12,7 @@ from mtlue._data import Samples, Transform, augmented, ordered_batches
 from mtlue._data.batches import Batch
 from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import BaseUELoss, Surrogate
+from mtlue._losses.base import image_gradient, loss_value
 from mtlue._runtime.device import autocast, derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
 from mtlue._runtime.progress import Progress
@@ -94,13 +95,13 @@ class PixelSearch:
         """
         done: list[Tensor] = []
 
-        def search(part: slice) -> None:
+        def search(part: slice) -> Tensor:
             labels = part_of(targets, part)
             begin = torch.zeros_like(images[part]) if start is None else start[part].to(images.device)
             with random_numbers(derived_seed(self.plan.seed, _SEARCH, round, first + part.start), self.plan.device):
-                done.append(self._descend(images[part], labels, begin, steps).cpu())
+                return self._descend(images[part], labels, begin, steps).cpu()
 
-        self.batch_size.run(len(images), search)
+        self.batch_size.run(len(images), search, lambda _, delta: done.append(delta))
         return torch.cat(done)
 
     def _descend(self, images: Tensor, targets: CheckedTargets, delta: Tensor, steps: int) -> Tensor:
@@ -113,7 +114,7 @@ class PixelSearch:
         for _ in range(steps):
             delta.requires_grad_(True)
             value = self.loss_value(images + delta, targets)
-            (gradient,) = torch.autograd.grad(value, delta)
+            gradient = image_gradient(value, delta)
             # The sign of what is not a number is 0, and would not show.
             finite &= value.isfinite() & gradient.isfinite().all()
             delta = (delta.detach() - plan.step_size * gradient.sign()).clamp(low, high)
@@ -132,11 +133,7 @@ class PixelSearch:
         plan = self.plan
         with autocast(plan.device, plan.precision):
             seen, labels = augmented(plan.augment, perturbed, targets, self.surrogate.tasks)
-            value = self.loss(self.surrogate, seen, labels)
-        if not isinstance(value, Tensor) or value.ndim:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"loss: expected a scalar tensor from {type(self.loss).__name__}, got {got}")
-        return value
+            return loss_value(self.loss, self.surrogate, seen, labels)
 
 
 def _figures(others: dict[str, float], value: Tensor) -> Callable[[], dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +14,11 @@ from mtlue._checks import check_count, check_epsilon
 from mtlue._data import Samples, check_map_style, inspect_dataset
 from mtlue._data.inference import infer_tasks
 from mtlue._protect import ProtectedDataset
+from mtlue._protect.protected_dataset import check_unprotected
 from mtlue._protect.rounding import largest_level
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import check_single_process, derived_seed
+from mtlue._runtime.warn import warn
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
 
@@ -55,19 +56,20 @@ def random_noise(
 
     Example:
         >>> import torch
+        >>> from mtlue import baselines
         >>> dataset = [(torch.full((1, 2, 4), 100, dtype=torch.uint8), {"shoe": i % 2}) for i in range(4)]
-        >>> noisy = random_noise(dataset, tasks={"shoe": 2})
+        >>> noisy = baselines.random_noise(dataset, tasks={"shoe": 2})
         >>> sorted(set((noisy[0][0] * 255).round().flatten().tolist()))
         [92.0, 108.0]
     """
-    check_map_style(dataset)
+    check_unprotected(check_map_style(dataset))
     check_epsilon(epsilon)
     check_count("seed", seed, minimum=0)
     check_single_process()
     resolved = infer_tasks(dataset) if tasks is None else resolve_tasks(tasks)
     limit = largest_level(epsilon)
     if not limit:
-        warnings.warn(f"epsilon: {epsilon:.4g} is less than one level of 1/255: no pixel changes", stacklevel=2)
+        warn(f"epsilon: {epsilon:.4g} is less than one level of 1/255: no pixel changes")
     folders = WorkFolder.claim(path)
     inspection = inspect_dataset(dataset, resolved)
 

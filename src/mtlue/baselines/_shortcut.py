@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,10 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_count, check_number
 from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
 from mtlue._protect import ProtectedDataset
+from mtlue._protect.protected_dataset import check_unprotected
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import check_single_process, derived_seed
+from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, Tasks, resolve_tasks, split_by_task
 from mtlue.baselines._assemble import assemble
 from mtlue.baselines._fused_patterns import FusedPatterns
@@ -74,9 +75,9 @@ def shortcut(
         >>> tasks = {"age": 3, "smile": 2}
         >>> safe = baselines.shortcut(dataset, tasks=tasks, patterns=baselines.LSP(), fusion=baselines.patch_fusion)
         >>> safe
-        ProtectedDataset(6 samples, tasks={'age': Classification(3), 'smile': Classification(2)}, epsilon=0.01176)
+        ProtectedDataset(6 samples, tasks={'age': Classification(3), 'smile': Classification(2)}, epsilon=3/255)
     """
-    check_map_style(dataset)
+    check_unprotected(check_map_style(dataset))
     resolved = resolve_tasks(tasks)
     _check_classes(resolved)
     for name, value, known in (("patterns", patterns, "LSP() or AR()"), ("fusion", fusion, "patch_fusion or average_fusion")):
@@ -92,7 +93,7 @@ def shortcut(
     parts = _check_parts(fusion(draws, shape), resolved, shape)
     fused = FusedPatterns(parts, budget * shape[1] / _BUDGET_SIDE * shape[2] / _BUDGET_SIDE)
     if not fused.epsilon:
-        warnings.warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: nothing is left of it", stacklevel=2)
+        warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: nothing is left of it")
 
     def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
         return list(fused.levels(_class_indices(targets, resolved)))

@@ -19,7 +19,7 @@ _CROP = 140
 
 
 class CelebA(LabelledImages):
-    """The aligned faces of CelebA with forty binary attributes (Liu et al., 2015).
+    r"""The aligned faces of CelebA with forty binary attributes (Liu et al., 2015).
 
     The text files are read by ``torchvision.datasets.CelebA``, which checks their MD5 sums. The folder has to look like this::
 
@@ -48,11 +48,25 @@ class CelebA(LabelledImages):
         FileNotFoundError: a file is missing.
 
     Example:
+        >>> import pathlib, tempfile
+        >>> from unittest import mock
+        >>> from PIL import Image
+        >>> from torchvision.datasets import CelebA as Published
         >>> from mtlue import datasets
-        >>> faces = datasets.CelebA("data", split="train", image_size=70)  # doctest: +SKIP
-        >>> image, targets = faces[0]  # doctest: +SKIP
-        >>> image.shape, targets["Smiling"]  # doctest: +SKIP
-        (torch.Size([3, 70, 70]), tensor(1))
+        >>> # A folder of one image stands for the data set here, and its sums are not checked.
+        >>> unchecked = mock.patch.object(Published, "_check_integrity")
+        >>> with tempfile.TemporaryDirectory() as root, unchecked:
+        ...     folder = pathlib.Path(root, "celeba")
+        ...     (folder / "img_align_celeba").mkdir(parents=True)
+        ...     Image.new("RGB", (178, 218)).save(folder / "img_align_celeba" / "000001.jpg")
+        ...     table = "2\nSmiling Young\n000001.jpg 1 -1\n000002.jpg -1 -1"
+        ...     for name in ("attr", "bbox", "landmarks_align"):
+        ...         _ = (folder / f"list_{name}_celeba.txt").write_text(table)
+        ...     for name in ("list_eval_partition", "identity_CelebA"):
+        ...         _ = (folder / f"{name}.txt").write_text("000001.jpg 0\n000002.jpg 0")
+        ...     image, targets = datasets.CelebA(root, split="train", image_size=70)[0]
+        >>> image.shape, targets
+        (torch.Size([3, 70, 70]), {'Smiling': tensor(1), 'Young': tensor(0)})
     """
 
     _source = (

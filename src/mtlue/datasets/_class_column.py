@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ class ClassColumn:
     Attributes:
         task: The task.
         labels: Integers of shape (N,); the task's ignore index where there is no label.
-        names: Names of the classes, in order; None where the column held integers.
+        names: Names of the classes, in order; None where the column held integers that nobody has named.
     """
 
     task: Task
@@ -53,8 +53,19 @@ def check_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, list[s
     return {column: list(names) for column, names in classes.items()}
 
 
+def read_numbers(cells: Collection[str], count: int) -> dict[str, int] | None:
+    """The number that each cell is, if all are numbers of so many classes, or -1 for a missing label; else None."""
+    numbers = {cell: _number(cell) for cell in cells if _INTEGER.fullmatch(cell)}
+    return numbers if len(numbers) == len(cells) and all(-1 <= number < count for number in numbers.values()) else None
+
+
 def read_classes(
-    cells: Sequence[str], *, task: Task | None, names: Sequence[str] | None, where: Callable[[int], str]
+    cells: Sequence[str],
+    *,
+    task: Task | None,
+    names: Sequence[str] | None,
+    where: Callable[[int], str],
+    numbered: bool = False,
 ) -> ClassColumn:
     """Read the cells of a column: integers are classes as they are, texts become classes in sorted order.
 
@@ -63,6 +74,7 @@ def read_classes(
         task: The task; None reads it off the cells.
         names: Names of the classes in their order; None reads them off the cells.
         where: Says in words where the cell of a sample stands.
+        numbered: Whether the cells are numbers of these names, even if some could be names too.
 
     Raises:
         ValueError: a cell is no label.
@@ -70,23 +82,32 @@ def read_classes(
     distinct = set(cells) - {""}
     if not distinct and task is None:
         raise ValueError(f"{where(0)}: every label is missing")
-    code = {name: index for index, name in enumerate(names)} if names is not None else _code(cells, distinct, where)
+    code = _code(cells, distinct, where) if names is None else _code_of(names, distinct, numbered=numbered)
     unknown = distinct - set(code)
     if unknown:
         position = next(index for index, cell in enumerate(cells) if cell in unknown)
         raise ValueError(
             f"{where(position)}: {cells[position]!r} is none of the classes {shortened([repr(name) for name in code])}"
         )
-    is_text = names is not None or (bool(distinct) and not any(_INTEGER.fullmatch(cell) for cell in distinct))
+    is_text = bool(distinct) and not any(_INTEGER.fullmatch(cell) for cell in distinct)
+    named = list(code if names is None else names) if is_text or names is not None else None
     if task is None:
         _check_not_negative(cells, code, where)
         if names is None:
             _check_repeats(cells, code, where)
-        task = Classification(max(len(code) if is_text else max(code.values()) + 1, 2))
+        task = Classification(max(max(code.values()) + 1 if named is None else len(named), 2))
     missing = getattr(task, "ignore_index", -1)
-    labels = torch.tensor([code.get(cell, missing) for cell in cells])
+    numbers = [code.get(cell, -1) for cell in cells]
+    labels = torch.tensor([missing if number == -1 else number for number in numbers])
     _check_labels(labels, cells, task, where)
-    return ClassColumn(task, labels, list(code) if is_text else None)
+    return ClassColumn(task, labels, named)
+
+
+def _code_of(names: Sequence[str], distinct: set[str], *, numbered: bool) -> dict[str, int]:
+    """The class of each name; or that of each distinct cell, where the cells are numbers and not names."""
+    code = {name: index for index, name in enumerate(names)}
+    numbers = read_numbers(distinct, len(names))
+    return code if numbers is None or (not numbered and distinct <= code.keys()) else numbers
 
 
 def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str]) -> dict[str, int]:
@@ -97,7 +118,7 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
     """
     integers = {cell for cell in distinct if _INTEGER.fullmatch(cell)}
     if integers == distinct:
-        return {cell: int(cell.partition(".")[0]) for cell in distinct}
+        return {cell: _number(cell) for cell in distinct}
     numbers = {cell for cell in distinct if _is_number(cell)}
     if not numbers:
         return {cell: index for index, cell in enumerate(sorted(distinct))}
@@ -120,6 +141,10 @@ def _check_repeats(cells: Sequence[str], code: Mapping[str, int], where: Callabl
     filled = sum(bool(cell) for cell in cells)
     if len(code) == filled >= _FEW or max(code.values()) >= max(filled, _MANY):
         raise ValueError(f"{where(0)}: {len(code)} different values in {filled} cells are no classes. {_OTHERWISE}")
+
+
+def _number(cell: str) -> int:
+    return int(cell.partition(".")[0])
 
 
 def _is_number(cell: str) -> bool:

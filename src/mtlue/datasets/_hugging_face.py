@@ -48,11 +48,19 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         ValueError: a column is not there or holds no labels.
 
     Example:
-        >>> from mtlue import datasets
-        >>> from datasets import load_dataset  # doctest: +SKIP
-        >>> digits = datasets.HuggingFace(load_dataset("ylecun/mnist", split="train"))  # doctest: +SKIP
-        >>> digits.tasks  # doctest: +SKIP
+        >>> import datasets  # Hugging Face's
+        >>> from PIL import Image
+        >>> from mtlue.datasets import HuggingFace
+        >>> # Rows like those of datasets.load_dataset("ylecun/mnist", split="train").
+        >>> columns = {"image": [Image.new("L", (28, 28))] * 3, "label": [5, 0, 4]}
+        >>> types = {"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)}
+        >>> rows = datasets.Dataset.from_dict(columns, datasets.Features(types))
+        >>> digits = HuggingFace(rows)
+        >>> digits.tasks
         {'label': Classification(10)}
+        >>> image, targets = digits[0]
+        >>> image.shape, targets["label"]
+        (torch.Size([1, 28, 28]), tensor(5))
     """
 
     def __init__(

@@ -21,8 +21,11 @@ from mtlue.datasets._class_column import check_names, read_classes
 from mtlue.datasets._files import check_root
 from mtlue.datasets._images import resize_image
 from mtlue.datasets._label_table import read_table
+from mtlue.datasets._names_file import read_names
 from mtlue.datasets._requested_tasks import requested_tasks
-from mtlue.datasets._table_faults import check_columns, find_image_column, listed, missing_files, missing_maps
+from mtlue.datasets._table_faults import check_columns, find_image_column, image_faults, listed, missing_maps
+
+_FEW = 8
 
 
 class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
@@ -37,7 +40,8 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     A column of integers holds classes from 0 on; any other holds names of classes, which are numbered in sorted order. An empty
     cell, or -1 among integers, is a missing label. Label maps, which an exported set of dense tasks has, are read from
-    ``labels/<task>/<name of the image>.npy`` if ``tasks`` names them.
+    ``labels/<task>/<name of the image>.npy`` if ``tasks`` names them. Names of the classes of a column of integers, which an
+    exported set may have, are read from ``classes.json`` beside the table: a dict of lists by column.
 
     Args:
         root: The folder that the paths in the table start from.
@@ -46,14 +50,14 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         image_column: Column with the path of the image; None takes the first.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all but the
             image column.
-        classes: Names of the classes of a column, in order. Give a test set ``classes=train.classes`` and
-            ``tasks=train.tasks``, so that it numbers them as the training set does.
+        classes: Names of the classes of a column, in order, of which the cells are names or numbers. Give a test set
+            ``classes=train.classes`` and ``tasks=train.tasks``, so that it numbers them as the training set does.
         channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
         image_size: A side, or height and width, to resize the images to; None leaves them as they are.
 
     Attributes:
         tasks: The tasks by name.
-        classes: For each column of names, the names in the order of their classes.
+        classes: For each column whose classes have names, the names in the order of the classes.
         image_size: Height and width, or None.
 
     Raises:
@@ -66,12 +70,15 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         >>> from PIL import Image
         >>> from mtlue import datasets
         >>> with tempfile.TemporaryDirectory() as root:
-        ...     Image.new("RGB", (20, 20)).save(f"{root}/a.png")
-        ...     _ = pathlib.Path(root, "labels.csv").write_text("image,age,pet\na.png,3,dog\na.png,,cat")
+        ...     for name in ("a.png", "b.png"):
+        ...         Image.new("RGB", (20, 20)).save(f"{root}/{name}")
+        ...     _ = pathlib.Path(root, "labels.csv").write_text("image,age,pet\na.png,3,dog\nb.png,,cat")
         ...     animals = datasets.ImageTable(root)
         ...     image, targets = animals[0]
         >>> image.shape, targets, animals.classes
         (torch.Size([3, 20, 20]), {'age': tensor(3), 'pet': tensor(1)}, {'pet': ['cat', 'dog']})
+        >>> animals
+        ImageTable(2 samples, root='...', image_size=None, tasks={age: 4 classes (1 missing), pet: 2 classes (cat 1, dog 1)})
     """
 
     def __init__(
@@ -90,13 +97,14 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._channels = check_channels(channels)
         wanted = requested_tasks(tasks)
         names = check_names(classes)
-        labels = read_table(self.root / table)
+        labels = read_table(self.root / table, self.root)
         image_column = find_image_column(labels, image_column)
         if wanted is None:
             wanted = {name: None for name in labels.columns if name != image_column}
         check_columns(labels, wanted, names, image_column)
         self._paths = [str(self.root / cell) for cell in labels.columns[image_column]]
-        faults = missing_files(labels, image_column, self._paths)
+        faults = image_faults(labels, image_column, self._paths)
+        told = read_names(labels, wanted)
         self.tasks: dict[str, Task] = {}
         self.classes: dict[str, list[str]] = {}
         self._labels: dict[str, Tensor] = {}
@@ -107,7 +115,9 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
                 continue
             try:
                 where = partial(labels.where, column=name)
-                column = read_classes(labels.columns[name], task=task, names=names.get(name), where=where)
+                known = names.get(name, told.get(name))
+                numbered = name in told and known == told[name]
+                column = read_classes(labels.columns[name], task=task, names=known, where=where, numbered=numbered)
             except ValueError as error:
                 faults.append(str(error))
                 continue
@@ -140,8 +150,22 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return (label if self.image_size is None else task.resize_target(label, self.image_size)).squeeze(0)
 
     def __repr__(self) -> str:
-        """Size, folder and tasks."""
-        return f"ImageTable({len(self)} samples, root={str(self.root)!r}, image_size={self.image_size}, tasks={self.tasks})"
+        """Size and folder, and of each task the number of classes, few classes by name and how often, and missing labels."""
+        tasks = ", ".join(f"{name}: {self._described(name)}" for name in self.tasks)
+        return f"ImageTable({len(self)} samples, root={str(self.root)!r}, image_size={self.image_size}, tasks={{{tasks}}})"
+
+    def _described(self, name: str) -> str:
+        task = self.tasks[name]
+        if name not in self._labels:
+            return repr(task)
+        indices = task.embedding_index(self._labels[name].long())
+        counts = indices[indices >= 0].bincount(minlength=task.num_embeddings).tolist()
+        names = self.classes.get(name, [])
+        # Among few of them a misspelt one is seen.
+        parts = [f"{each} {count}" for each, count in zip(names, counts, strict=False)] if len(names) <= _FEW else []
+        missing = int((indices < 0).sum())
+        parts += [f"{missing} missing"] if missing else []
+        return f"{task.num_embeddings} classes" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _load_image(path: str, channels: int | None) -> Tensor:

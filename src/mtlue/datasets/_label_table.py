@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,17 @@ class LabelTable:
         return f"line {self.lines[row]}, column {column!r}"
 
 
-def read_table(path: Path) -> LabelTable:
+def read_table(path: Path, root: Path) -> LabelTable:
     """Read a CSV file whose first line names the columns; cells are set off by commas, semicolons or tabs.
+
+    Args:
+        path: The file.
+        root: The folder of the images, of which none is a name of a column.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no table, has no row, two columns of one name, or rows of another length than the first line's.
+        ValueError: it is no table, has no row or no names of columns, two columns of one name, or rows of another length than
+            the first line's.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; expected a CSV file whose first line names the columns")
@@ -53,6 +59,11 @@ def read_table(path: Path) -> LabelTable:
     if len(rows) < 2:
         raise ValueError(f"{path}: expected a line with the names of the columns and one line an image, got {len(rows)} lines")
     (_, header), *body = rows
+    images = [cell for cell in header if Path(cell).suffix and os.path.isfile(root / cell)]
+    if images:
+        raise ValueError(
+            f"{path}: the first line looks like data, {images[0]!r} is a file; expected names of columns, such as image,age"
+        )
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise ValueError(f"{path}: two columns are named {shortened(list(map(repr, twice)))}")

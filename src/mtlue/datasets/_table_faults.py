@@ -48,16 +48,20 @@ def check_columns(
         raise ValueError(f"classes: {table.path} has no column of labels {unknown[0]!r}; it has {labels}")
 
 
-def missing_files(table: LabelTable, image_column: str, paths: Sequence[str]) -> list[str]:
-    """What to say of the images that are not there."""
-    cells = table.columns[image_column]
+def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> list[str]:
+    """What to say of the images that are not there, or are there more than once."""
     missing = [row for row, path in enumerate(paths) if not os.path.isfile(path)]
-    faults = [f"{table.where(row, image_column)}: there is no image {cells[row]!r} in the folder" for row in missing[:_SHOWN]]
+    faults = [f"{table.where(row, image_column)}: there is no image {paths[row]}" for row in missing[:_SHOWN]]
     if missing and len(missing) > len(faults):
         faults.append(f"{len(missing)} of the {len(paths)} images are not there")
     if len(missing) == len(paths):
-        faults.append(f"column {image_column!r} is taken for the paths of the images; image_column names another")
-    return faults
+        return [*faults, f"column {image_column!r} is taken for the paths of the images; image_column names another"]
+    lines: dict[str, list[str]] = {}
+    for path, line in zip(paths, table.lines, strict=True):
+        lines.setdefault(os.path.normpath(path), []).append(str(line))
+    # Each would be protected in another way, and the mean of them hardly at all.
+    repeated = [f"{path} (lines {shortened(found)})" for path, found in lines.items() if len(found) > 1]
+    return faults + ([f"column {image_column!r}: an image is there more than once: {shortened(repeated)}"] if repeated else [])
 
 
 def missing_maps(root: Path, task: str, paths: Sequence[str]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from mtlue._protect import ProtectedDataset
+from mtlue._protect.class_names import class_names
 from mtlue._runtime.extras import require
 from mtlue._tasks import Task, read_single, split_by_task
 from mtlue.datasets._hugging_face import HuggingFace
@@ -41,6 +42,20 @@ def to_hugging_face(
         ImportError: the library ``datasets`` is not installed.
         TypeError: ``protected`` is no protected set.
         ValueError: PNG cannot hold the images, or ``image`` is the name of a task.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from mtlue import baselines
+        >>> from mtlue.datasets import to_hugging_face
+        >>> labels = [{"gender": i % 2, "race": i % 5} for i in range(10)]
+        >>> dataset = [(torch.rand(3, 8, 8), label) for label in labels]
+        >>> protected = baselines.random_noise(dataset)  # or mtlue.protect(dataset)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rows = to_hugging_face(protected, cache_dir=folder)
+        ...     print(rows.column_names, rows[7]["gender"], rows[7]["image"].size)
+        ['image', 'gender', 'race'] 1 (8, 8)
+        >>> # rows.push_to_hub("me/faces") publishes them.
     """
     library = require("datasets", extra="huggingface")
     if not isinstance(protected, ProtectedDataset):
@@ -101,7 +116,7 @@ def _kept_features(library: Any, source: HuggingFace) -> dict[str, Any]:
 
 
 def _task_features(library: Any, protected: ProtectedDataset[Any]) -> dict[str, Any]:
-    names = _class_names(protected)
+    names = class_names(protected._dataset, protected.tasks)
     features = {}
     for name, task in protected.tasks.items():
         if not task.num_embeddings:
@@ -110,21 +125,11 @@ def _task_features(library: Any, protected: ProtectedDataset[Any]) -> dict[str, 
             for _ in range(target.ndim - 1):
                 feature = library.List(feature)
             features[name] = feature
-        elif len(names.get(name, ())) == task.num_embeddings:
-            features[name] = library.ClassLabel(names=list(names[name]))
+        elif name in names:
+            features[name] = library.ClassLabel(names=names[name])
         else:
             features[name] = library.ClassLabel(num_classes=task.num_embeddings)
     return features
-
-
-def _class_names(protected: ProtectedDataset[Any]) -> Mapping[str, Sequence[str]]:
-    """Names of classes by task, as `ImageTable` has them and, for one task, as torchvision's sets have."""
-    classes = getattr(protected._dataset, "classes", None)
-    if isinstance(classes, Mapping):
-        return classes
-    if isinstance(classes, list | tuple) and len(protected.tasks) == 1:
-        return dict.fromkeys(protected.tasks, classes)
-    return {}
 
 
 def _png(image: Tensor) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtlue._fit.checkpoint import described
 from mtlue._losses import Surrogate
 from mtlue._tasks import Task
 
@@ -18,6 +19,19 @@ class Defense:
 
     Each method is called at one moment of a victim's training and does nothing of its own here; a defence overrides those
     that it needs. Random numbers are to be drawn from torch's global source, which the training seeds.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import defenses, evaluation
+        >>> class Noise(defenses.Defense):
+        ...     def images(self, images):
+        ...         return (images + 0.1 * torch.randn_like(images)).clamp(0, 1)
+        >>> bool(Noise().images(torch.rand(2, 3, 8, 8)).max() <= 1)
+        True
+        >>> dataset = [(torch.rand(1, 8, 8), index % 2) for index in range(16)]
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> training = {"defense": Noise(), "epochs": 1, "progress": False}
+        >>> victim = evaluation.train_victim(dataset, tasks={"young": 2}, model=net, **training)
     """
 
     @property
@@ -59,11 +73,23 @@ class Defense:
 class Preprocessing(Defense):
     """A function on training images, such as `jpeg`, as a defence.
 
+    A plain function given to `train_victim` or `audit` becomes one by itself.
+
     Args:
         function: Takes and returns images (B, C, H, W) in [0, 1].
 
     Raises:
         TypeError: ``function`` cannot be called.
+
+    Example:
+        >>> from functools import partial
+        >>> import torch
+        >>> from mtlue.defenses import Preprocessing, bit_depth
+        >>> defense = Preprocessing(partial(bit_depth, bits=1))
+        >>> defense.name
+        'bit_depth(bits=1)'
+        >>> defense.images(torch.tensor([0.2, 0.6]).reshape(1, 1, 1, 2))
+        tensor([[[[0.0000, 0.5020]]]])
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -80,7 +106,7 @@ class Preprocessing(Defense):
             values = [repr(value) for value in self.function.args]
             values += [f"{name}={value!r}" for name, value in self.function.keywords.items()]
             return f"{Preprocessing(self.function.func).name}({', '.join(values)})"
-        return str(getattr(self.function, "__name__", None) or repr(self.function))
+        return str(getattr(self.function, "__name__", None) or described(self.function))
 
     def images(self, images: Tensor) -> Tensor:
         """What the function makes of the images."""

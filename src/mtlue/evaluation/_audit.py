@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_epsilon, check_image_size, check_task_names
-from mtlue._data import Inspection, JointTransform, Samples, Transform, check_map_style, inspect_dataset
+from mtlue._checks import check_epsilon, check_image_size
+from mtlue._data import JointTransform, Samples, Transform, check_map_style
+from mtlue._fit.schedule import Schedule, paper_schedule
 from mtlue._losses import Surrogate
+from mtlue._protect import ProtectedDataset
 from mtlue._runtime.progress import Progress, ProgressOption, check_progress
-from mtlue._tasks import Task, Tasks, resolve_tasks
+from mtlue._runtime.warn import warn
+from mtlue._tasks import Task, Tasks
 from mtlue.baselines import random_noise
 from mtlue.defenses._defense import Defense, as_defense
+from mtlue.evaluation._audit_arguments import check_seeds, inspect_set, names_of, tasks_alone, tasks_of
 from mtlue.evaluation._best_epoch import best_epoch
 from mtlue.evaluation._chance import measure_chance
 from mtlue.evaluation._evaluate import evaluate
-from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, NOISE, PROTECTED, SINGLE, Measurement
+from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import headline
 from mtlue.evaluation._noise_budget import noise_budget
 from mtlue.evaluation._rehearsal import rehearse, rehearse_transform
 from mtlue.evaluation._report import Report
 from mtlue.evaluation._select_tasks import SelectedTasks
-from mtlue.evaluation._victim import Model, make_model, paper_schedule, train_victim
-from mtlue.evaluation._victim_training import Schedule
+from mtlue.evaluation._trainings import plan_trainings, reached
+from mtlue.evaluation._victim import Model, check_one_size, make_model, train_victim
 from mtlue.evaluation._weighting import Weighting
 
 _DEFAULT_EPSILON = 8 / 255
 
-
-@dataclass(frozen=True)
-class _Training:
-    """One victim that an audit trains."""
-
-    data: str
-    names: tuple[str, ...]
-    defense: Defense | None
-    seed: int
-
-    def victim(self, tasks: Collection[str]) -> str:
-        return MULTI if len(self.names) == len(tasks) else SINGLE
+logger = logging.getLogger("mtlue.evaluation")
 
 
 def audit(
@@ -103,47 +95,63 @@ def audit(
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, or a
             defence or the transform cannot be used on them.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import baselines, defenses, evaluation
+        >>> halves = torch.eye(2).repeat_interleave(32, dim=1).reshape(2, 1, 8, 8)
+        >>> clean = [(halves[index % 2], {"brighter_half": index % 2}) for index in range(16)]
+        >>> test = [(0.9 * halves[index % 2], {"brighter_half": index % 2}) for index in range(8)]
+        >>> noisy = baselines.random_noise(clean)  # looks like a protection, and is none
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> training = {"epochs": 5, "learning_rate": 0.01, "batch_size": 8, "progress": False}
+        >>> training |= {"model": net, "defenses": [defenses.grayscale]}
+        >>> report = evaluation.audit(noisy, clean, test, **training)
+        >>> report.residual_learnability
+        {'brighter_half': 1.0}
+        >>> [(row.defense, sorted(row.values)) for row in report.rows()]
+        [('none', ['clean', 'protected', 'random noise']), ('grayscale', ['clean', 'protected'])]
     """
     for each in (protected, clean, test):
         check_map_style(each)
     check_progress(progress)
+    if isinstance(clean, ProtectedDataset):
+        raise ValueError("clean: expected samples without protection, got a protected set; the order is protected, clean, test")
     if len(protected) != len(clean):  # type: ignore[arg-type]  # both have a length, this was checked
         raise ValueError(f"clean: expected the {len(protected)} samples of the protected set, got {len(clean)}")  # type: ignore[arg-type]
-    if not seeds:
-        raise ValueError("seeds: expected at least one, got none")
-    for seed in seeds:
-        check_count("seeds", seed, minimum=0)
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds: expected each once, got {list(seeds)}")
-    resolved = _tasks_of(protected, tasks)
+    check_seeds(seeds)
+    resolved = tasks_of(protected, tasks)
+    alone = tasks_alone(single_task, resolved)
+    size = check_image_size(image_size)
     # Before anything is trained.
-    inspection, held_out = _inspect("clean", clean, resolved, num_workers), _inspect("test", test, resolved, num_workers)
+    inspection, held_out = inspect_set("clean", clean, resolved, num_workers), inspect_set("test", test, resolved, num_workers)
     if held_out.channels != inspection.channels:
         raise ValueError(
             f"test: expected images of {inspection.channels} channels as in the clean set, got {held_out.channels}"
         )
+    for inspected in (inspection, held_out):
+        check_one_size(inspected, size)
     if not any(headline(task) for task in resolved.values()):
-        warnings.warn("tasks: none has a metric that R can be made from, the report's table will be empty", stacklevel=2)
-    alone = check_task_names("single_task", single_task, resolved) if single_task is None or len(single_task) else []
-    alone = alone if len(resolved) > 1 else []
+        warn("tasks: none has a metric that R can be made from, the report's table will be empty")
     epsilon = check_epsilon(getattr(protected, "epsilon", _DEFAULT_EPSILON))
     control = noise_budget(protected, clean, epsilon)
     if isinstance(defenses, str) or not isinstance(defenses, Sequence):
         raise TypeError(f"defenses: expected a list of defences, got {defenses!r}")
     defended = [as_defense(each) for each in defenses]
-    names = _names(defended)
-    size = check_image_size(image_size)
+    names = names_of(defended)
     for defense in defended:
         defense.check_tasks(resolved)
         shape = (inspection.channels, *(size or inspection.typical_size))
         rehearse(defense, make_model(model, resolved, image_shape=shape, seed=0), Samples(protected, resolved), image_size=size)
     _rehearse_transform(transform, protected, resolved, alone, size)
     chance = measure_chance(test, resolved, image_size=size, num_workers=num_workers)
-    plan = _plan(resolved, alone, defended, seeds)
+    plan = plan_trainings(resolved, alone, defended, seeds)
     measurements: list[Measurement] = []
     noise: dict[int, Dataset[Any]] = {}
     with Progress(progress, stage="audit", total=len(plan)) as shown:
-        for training in plan:
+        for number, training in enumerate(plan, start=1):
+            what = training.description(resolved)
+            shown.announce(what)
             if training.data == NOISE and training.seed not in noise:
                 noise = {training.seed: random_noise(clean, tasks=resolved, epsilon=control, seed=training.seed)}
             data = {CLEAN: clean, NOISE: noise.get(training.seed), PROTECTED: protected}[training.data]
@@ -202,6 +210,7 @@ def audit(
                 )
                 for name in chosen
             ]
+            logger.info("audit: victim %d of %d, %s: %s", number, len(plan), what, reached(found[-1], chosen))
             shown.step(1, dict)
     settings = {
         "model": model if isinstance(model, str) else ("resnet18" if model is None else _name(model)),
@@ -221,30 +230,6 @@ def audit(
     return Report(resolved, epsilon, measurements, settings, chance)
 
 
-def _plan(tasks: dict[str, Task], alone: Sequence[str], defenses: Sequence[Defense], seeds: Sequence[int]) -> list[_Training]:
-    plan = []
-    for seed in seeds:
-        for names in (tuple(tasks), *((name,) for name in alone)):
-            plan += [_Training(data, names, None, seed) for data in (CLEAN, NOISE, PROTECTED)]
-        plan += [_Training(data, tuple(tasks), defense, seed) for defense in defenses for data in (CLEAN, PROTECTED)]
-    return plan
-
-
-def _names(defenses: Sequence[Defense]) -> list[str]:
-    """What tables call the defences: by name, and those of one name by the calls that make them.
-
-    Raises:
-        ValueError: two cannot be told apart.
-    """
-    short = [each.name for each in defenses]
-    names = [repr(each) if short.count(name) > 1 else name for each, name in zip(defenses, short, strict=True)]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"defenses: expected each once and with a name of its own, got {names}; functions need different names"
-        )
-    return names
-
-
 def _rehearse_transform(
     transform: Transform | None,
     dataset: Dataset[Any],
@@ -256,20 +241,6 @@ def _rehearse_transform(
         for names in (tuple(tasks), *((name,) for name in alone)):
             chosen = SelectedTasks(dataset, tasks, names)
             rehearse_transform(transform, Samples(chosen, chosen.tasks), image_size=size)
-
-
-def _inspect(argument: str, dataset: Dataset[Any], tasks: dict[str, Task], num_workers: int) -> Inspection:
-    try:
-        return inspect_dataset(dataset, tasks, num_workers=num_workers)
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from None
-
-
-def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
-    found = getattr(protected, "tasks", None) if tasks is None else tasks
-    if found is None:
-        raise ValueError("tasks: the protected set has no attribute of that name, give the tasks by name")
-    return resolve_tasks(found)
 
 
 def _name(model: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sized
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
@@ -16,7 +16,7 @@ from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime.device import autocast, choose_device, choose_precision
 from mtlue._runtime.memory import BatchSize
-from mtlue._tasks import Tasks, resolve_tasks
+from mtlue._tasks import CheckedTargets, Tasks, resolve_tasks
 from mtlue.evaluation._metrics import metrics_for
 
 
@@ -101,14 +101,17 @@ def evaluate(
             if problem is not None:
                 raise ValueError(f"dataset: {problem}")
 
-            def measure(part: slice, images: torch.Tensor = images, targets: Any = targets) -> None:
+            def answer(part: slice, images: Tensor = images) -> dict[str, Tensor]:
                 with torch.no_grad(), autocast(where, chosen):
-                    outputs = victim(images[part])
+                    return victim(images[part])
+
+            def count(part: slice, outputs: dict[str, Tensor], targets: CheckedTargets = targets) -> None:
                 for name, target in part_of(targets, part).items():
                     try:
                         metrics[name].update(outputs[name], target)
                     except ValueError as error:
                         raise ValueError(f"model: task {name!r}: {error}") from None
 
-            size.run(len(images), measure)
+            # Apart, and once for each sample: an answer for which there was no memory is asked for again.
+            size.run(len(images), answer, count)
     return {name: each.compute() for name, each in metrics.items()}

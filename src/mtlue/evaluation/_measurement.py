@@ -23,6 +23,16 @@ class Measurement:
         last: Metrics on clean test images after the last epoch.
         best: The same after the epoch with the best headline metrics, which somebody with clean images would have chosen.
         best_epoch: Which epoch that was, from 1.
+
+    Example:
+        >>> import mtlue
+        >>> from mtlue.evaluation import Measurement, Report
+        >>> values = {"accuracy": 0.62, "balanced_accuracy": 0.55}
+        >>> found = Measurement("protected", "multi-task", "none", "gender", 0, values, values, best_epoch=3)
+        >>> # A report as evaluation.audit makes it.
+        >>> report = Report({"gender": mtlue.Classification(2)}, 8 / 255, [found])
+        >>> {each.task: each.last["accuracy"] for each in report.measurements if each.data == "protected"}
+        {'gender': 0.62}
     """
 
     data: str

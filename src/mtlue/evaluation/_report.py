@@ -7,17 +7,24 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtlue._tasks import Classification, Task, tasks_from_config, tasks_to_config
 from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import HEADLINES
 from mtlue.evaluation._report_chart import draw_report
 from mtlue.evaluation._report_table import to_markdown, to_text
-from mtlue.evaluation._rows import Row, rows_of
+from mtlue.evaluation._rows import Row, no_better_than_noise, rows_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A tenth of the way from chance to perfect may be luck.
 _LEARNED = 0.1
+_LEGEND = (
+    "R: 0 = nothing is learned, 1 = as much as from clean images.",
+    "Best: from protected images, after the epoch that did best on the test images.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,28 @@ class Report:
         settings: How the victims were trained.
         chance: The headline metric of each task for the best answer that ignores the image: 1/C for classification, else that
             of the best constant on the test set.
+
+    Example:
+        >>> import mtlue
+        >>> from mtlue.evaluation import Measurement, Report
+        >>> accuracies = {"clean": 0.9, "random noise": 0.88, "protected": 0.54}
+        >>> def measured(data):
+        ...     values = {"balanced_accuracy": accuracies[data]}
+        ...     return Measurement(data, "multi-task", "none", "gender", 0, values, values, best_epoch=1)
+        >>> # As evaluation.audit makes it.
+        >>> report = Report({"gender": mtlue.Classification(2)}, 8 / 255, [*map(measured, accuracies)])
+        >>> report
+        Report(R: gender=0.10)
+        >>> print(report.to_markdown())
+        | victim | defence | task | metric | chance | clean | random noise | protected | best epoch | R noise | R protected |
+        |---|---|---|---|---:|---:|---:|---:|---:|---:|---:|
+        | multi-task | none | gender | balanced accuracy (%) | 50.0 | 90.0 | 88.0 | 54.0 | 54.0 | 0.95 | 0.10 |
+        <BLANKLINE>
+        Metrics on clean test images. Epsilon 8/255, random noise ±8/255.
+        R: 0 = nothing is learned, 1 = as much as from clean images.
+        Best: from protected images, after the epoch that did best on the test images.
+        >>> Report.from_json(report.to_json()) == report
+        True
     """
 
     tasks: Mapping[str, Task]
@@ -61,6 +90,7 @@ class Report:
         return f"{to_markdown(self.rows())}\n\n{self._footnote()}"
 
     def _footnote(self) -> str:
+        """What the table does not say of itself, a line for each thing."""
         rows = self.rows()
         errors = dict.fromkeys(HEADLINES[row.metric].name for row in rows if HEADLINES[row.metric].lower_is_better)
         text = "Metrics on clean test images"
@@ -68,15 +98,18 @@ class Report:
         noise = self.settings.get("noise_epsilon", self.epsilon)
         parts = [f"{text}. Epsilon {255 * self.epsilon:.3g}/255", f"random noise ±{255 * noise:.3g}/255"]
         parts += [f"{name} {self.settings[name]}" for name in ("epochs", "seeds") if name in self.settings]
-        text = ", ".join(parts) + "."
+        lines = [", ".join(parts) + ".", *_LEGEND]
         lost = dict.fromkeys(
             row.task
             for row in rows
             if row.defense == NO_DEFENSE and HEADLINES[row.metric].share_learned(row.values[CLEAN], row.chance) < _LEARNED
         )
         if lost:
-            text += f" Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer."
-        return text
+            lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
+        useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=_LEARNED)
+        if useless:
+            lines.append(f"No better than random noise: {', '.join(useless)}.")
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         """The table as text."""
@@ -109,16 +142,22 @@ class Report:
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"text: expected what Report.to_json writes: {error!r}") from error
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw a chart: the headline metric of each task by training set, with chance; needs the extra ``plot``.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """A chart: the headline metric of each task by training set, with chance; needs the extra ``plot``.
 
         Args:
-            path: Picture file; its ending decides the format.
+            path: File to write; its ending says in which format. None writes nothing.
+
+        Returns:
+            The figure, which a notebook shows.
 
         Raises:
             ImportError: matplotlib is not installed.
         """
-        draw_report(self.rows(), path, epsilon=self.epsilon)
+        return draw_report(self.rows(), path, epsilon=self.epsilon)
+
+    #: What a notebook shows of a report.
+    _repr_markdown_ = to_markdown
 
     def __repr__(self) -> str:
         """Residual learnability by task."""

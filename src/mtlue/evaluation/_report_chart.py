@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtlue._runtime.extras import require
 from mtlue.evaluation._metrics import HEADLINES
 from mtlue.evaluation._rows import Row
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 _COLOURS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
 
 
-def draw_report(rows: Sequence[Row], path: str | os.PathLike[str], *, epsilon: float) -> None:
-    """Draw bars for each task by training set, a panel for each victim, defence and metric, and write the picture.
+def draw_report(rows: Sequence[Row], path: str | os.PathLike[str] | None, *, epsilon: float) -> Figure:
+    """A figure with bars for each task by training set, a panel for each victim, defence and metric; written if told where.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -33,7 +36,7 @@ def draw_report(rows: Sequence[Row], path: str | os.PathLike[str], *, epsilon: f
     down = max(1, -(-len(groups) // across))
     widest = max((len(group) for group in groups), default=1)
     size = (across * max(4.5 if len(metrics) <= 1 else 3.0, 1.0 + 0.75 * widest), 0.8 + 2.6 * down)
-    figure: Any = figures.Figure(figsize=size, layout="constrained")
+    figure: Figure = figures.Figure(figsize=size, layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharey="col" if len(metrics) > 1 else True).flatten()
     for index, panel in enumerate(panels):
         if index < len(groups) and groups[index]:
@@ -46,7 +49,9 @@ def draw_report(rows: Sequence[Row], path: str | os.PathLike[str], *, epsilon: f
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     figure.supxlabel(f"ε = {255 * epsilon:.3g}/255; measured on clean test images", fontsize="small")
-    figure.savefig(path, dpi=120)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
 
 
 def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mtlue._tasks import Task
-from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, PROTECTED, Measurement
+from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import Headline, headline, residual_learnability
 
 
@@ -27,6 +27,21 @@ class Row:
         spreads: Standard deviation over the seeds of each of these; 0 with one seed.
         best: The value for the protected set after the best epoch.
         residuals: Residual learnability of each set but the clean one, against a victim without a defence.
+
+    Example:
+        >>> import mtlue
+        >>> from mtlue.evaluation import Measurement, Report
+        >>> def measured(data, seed, accuracy):
+        ...     values = {"balanced_accuracy": accuracy}
+        ...     return Measurement(data, "multi-task", "none", "gender", seed, values, values, best_epoch=1)
+        >>> accuracies = {"clean": (1.0, 0.75), "protected": (0.625, 0.5)}  # of two seeds
+        >>> found = [measured(data, *each) for data, both in accuracies.items() for each in enumerate(both)]
+        >>> # A report as evaluation.audit makes it.
+        >>> [row] = Report({"gender": mtlue.Classification(2)}, 8 / 255, found).rows()
+        >>> row.metric, row.chance
+        ('balanced_accuracy', 0.5)
+        >>> row.values, row.residuals
+        ({'clean': 0.875, 'protected': 0.5625}, {'protected': 0.16666666666666666})
     """
 
     victim: str
@@ -51,6 +66,23 @@ def rows_of(tasks: Mapping[str, Task], chance: Mapping[str, float], measurements
             chosen = [each for each in of_task if each.defense == defense]
             rows.append(_row(counted, chance.get(task, math.nan), chosen, undefended))
     return rows
+
+
+def no_better_than_noise(rows: Sequence[Row], *, margin: float) -> list[str]:
+    """Tasks that victims without a defence learn from protected images as they do from random noise, but for a margin.
+
+    Where it is so for one kind of victim alone, that is named beside the task.
+    """
+    undefended = [row for row in rows if row.defense == NO_DEFENSE]
+    failed = [
+        row for row in undefended if row.residuals.get(PROTECTED, math.nan) >= row.residuals.get(NOISE, math.nan) - margin
+    ]
+    names = []
+    for task in dict.fromkeys(row.task for row in failed):
+        victims = [row.victim for row in failed if row.task == task]
+        all_of_them = len(victims) == sum(row.task == task for row in undefended)
+        names.append(task if all_of_them else f"{task} ({', '.join(victims)})")
+    return names
 
 
 def _row(counted: Headline, chance: float, measurements: Sequence[Measurement], undefended: Sequence[Measurement]) -> Row:

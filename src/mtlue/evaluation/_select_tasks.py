@@ -47,3 +47,7 @@ class SelectedTasks(Dataset[tuple[Any, dict[str, object]]]):
         image, targets = self._dataset[index]
         labels = split_by_task(targets, self._all, what="targets")
         return image, {name: labels[name] for name in self.tasks}
+
+    def __repr__(self) -> str:
+        """Size, and the tasks that are kept."""
+        return f"SelectedTasks({len(self)} samples, tasks={self.tasks})"

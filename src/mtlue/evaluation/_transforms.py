@@ -11,8 +11,21 @@ from mtlue._protect.default_surrogate import random_shift
 def random_crop(images: Tensor) -> Tensor:
     """Move each image by up to an eighth of its size, as zero padding and a random crop do.
 
+    The ``transform`` of a victim where a mirror image has another label, such as a digit.
+
     Args:
         images: (B, C, H, W); gradients pass through.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import evaluation
+        >>> moved = evaluation.random_crop(torch.ones(5, 1, 16, 16))
+        >>> bool((moved.sum(dim=(1, 2, 3)) >= 14 * 14).all())  # at most two rows and columns are lost
+        True
+        >>> dataset = [(torch.rand(1, 16, 16), index % 10) for index in range(20)]
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 10))
+        >>> training = {"transform": evaluation.random_crop, "epochs": 1, "progress": False}
+        >>> victim = evaluation.train_victim(dataset, tasks={"digit": 10}, model=net, **training)
     """
     return random_shift(images)
 
@@ -20,8 +33,22 @@ def random_crop(images: Tensor) -> Tensor:
 def random_crop_and_flip(images: Tensor) -> Tensor:
     """The paper's augmentation (appendix A.2): `random_crop`, and a mirror image of every second one at random.
 
+    Victims get it by default where no label is a map; a generator gets it as the ``augment`` of `mtlue.fit`.
+
     Args:
         images: (B, C, H, W); gradients pass through.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import evaluation
+        >>> evaluation.random_crop_and_flip(torch.rand(5, 3, 16, 12)).shape
+        torch.Size([5, 3, 16, 12])
+        >>> dataset = [(torch.rand(1, 8, 8), index % 2) for index in range(16)]
+        >>> generator = mtlue.UEGenerator({"young": 2}, (1, 8, 8), width=4)
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> settings = {"loss": mtlue.EM(), "epochs": 1, "progress": False}
+        >>> settings["augment"] = evaluation.random_crop_and_flip
+        >>> history = mtlue.fit(generator, dataset, net, **settings)
     """
     mirrored = (torch.rand(len(images), device="cpu") < 0.5).to(images.device)
     moved = random_shift(images)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size, check_number
-from mtlue._data import Samples, Transform, check_map_style, checked_transform, inspect_dataset
+from mtlue._data import Inspection, Samples, Transform, check_map_style, checked_transform, inspect_dataset
 from mtlue._fit.fit import check_counts
 from mtlue._fit.module_memory import module_batch_size
+from mtlue._fit.schedule import Schedule, paper_schedule
 from mtlue._losses import Surrogate
 from mtlue._runtime.device import choose_device, choose_precision, derived_seed, random_numbers
 from mtlue._runtime.progress import ProgressOption, check_progress
@@ -21,22 +22,33 @@ from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.defenses._defense import Defense, as_defense
 from mtlue.evaluation._models import build_model
 from mtlue.evaluation._transforms import random_crop_and_flip
-from mtlue.evaluation._victim_training import INITIAL, Schedule, VictimTraining
+from mtlue.evaluation._victim_training import INITIAL, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
 
 #: A module, the name of a backbone, or what makes a module for given tasks.
 Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
 
 
-def paper_schedule(done: float) -> float:
-    """A tenth of the learning rate after 60 % of the training, a hundredth after 80 % (36 and 48 of 60 epochs, A.2)."""
-    return 0.1 ** ((done >= 0.6) + (done >= 0.8))
-
-
 def dense_paper_schedule(done: float) -> float:
     """A tenth of the learning rate in the second half of the training (from epoch 100 of 200 on, NYUv2 in A.2).
 
     There the learning rate is 1e-4, and a batch has 8 samples.
+
+    Args:
+        done: Share of the training done, in [0, 1).
+
+    Returns:
+        Share of the learning rate to use.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import evaluation
+        >>> [evaluation.dense_paper_schedule(epoch / 200) for epoch in (0, 99, 100, 199)]
+        [1.0, 1.0, 0.1, 0.1]
+        >>> dataset = [(torch.rand(3, 8, 8), torch.rand(1, 8, 8)) for _ in range(8)]
+        >>> training = {"schedule": evaluation.dense_paper_schedule, "learning_rate": 1e-4, "batch_size": 8}
+        >>> training |= {"model": torch.nn.Conv2d(3, 1, 3, padding=1), "epochs": 2, "progress": False}
+        >>> victim = evaluation.train_victim(dataset, tasks={"depth": mtlue.Depth()}, **training)
     """
     return 0.1 if done >= 0.5 else 1.0
 
@@ -121,8 +133,7 @@ def train_victim(
     if not isinstance(chosen_weighting, Weighting):
         raise TypeError(f"weighting: expected one such as evaluation.UW(), got {weighting!r}")
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers, reread=False)
-    if not inspection.uniform and size is None:
-        raise ValueError(f"image_size: expected one, the images have {len(inspection.sizes)} sizes")
+    check_one_size(inspection, size)
     samples = Samples(dataset, resolved)
     module = make_model(model, resolved, image_shape=(inspection.channels, *(size or inspection.typical_size)), seed=seed)
     if next(module.parameters(), None) is None:
@@ -154,11 +165,23 @@ def train_victim(
     return module.eval()
 
 
+def check_one_size(inspection: Inspection, image_size: tuple[int, int] | None) -> None:
+    """Check that all images have one size, or are brought to one.
+
+    Raises:
+        ValueError: neither.
+    """
+    if not inspection.uniform and image_size is None:
+        sizes = len(inspection.sizes)
+        raise ValueError(f"image_size: expected one, such as image_size=(64, 64): the images have {sizes} sizes")
+
+
 def make_model(model: Model | None, tasks: dict[str, Task], *, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
     """A module of one's own from what a caller may give as a model.
 
     Raises:
-        TypeError: it is neither a module, a name nor a function that makes a module.
+        TypeError: it is neither a module, a name nor a function that makes a module, or is a class that cannot be called with
+            the tasks.
     """
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
@@ -167,7 +190,15 @@ def make_model(model: Model | None, tasks: dict[str, Task], *, image_shape: tupl
     if not callable(model):
         raise TypeError(f"model: expected a module, the name of a backbone or a function of tasks, got {model!r}")
     with random_numbers(derived_seed(seed, INITIAL), torch.device("cpu")):
-        made = model(tasks)
+        try:
+            made = model(tasks)
+        except Exception as error:
+            if not isinstance(model, type):
+                raise
+            name = model.__name__
+            raise TypeError(
+                f"model: calling {name} with the tasks failed: {error}; a module that is made already is given as {name}(...)"
+            ) from error
     if not isinstance(made, nn.Module):
         raise TypeError(f"model: the function returned {type(made).__name__}, expected a torch.nn.Module")
     return made

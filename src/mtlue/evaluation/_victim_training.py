@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mtlue._data import Samples, Transform, augmented, shuffled_batches
+from mtlue._fit.schedule import Schedule
 from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import Surrogate
 from mtlue._runtime.device import derived_seed, random_numbers
@@ -19,8 +20,7 @@ from mtlue._tasks import CheckedTargets
 from mtlue.defenses._defense import Defense
 from mtlue.evaluation._weighting import Weighting
 
-#: Share of the training that is done, in [0, 1) -> share of the learning rate.
-Schedule: TypeAlias = Callable[[float], float]
+logger = logging.getLogger("mtlue.evaluation")
 
 INITIAL, _EPOCH = 8, 9
 
@@ -73,10 +73,15 @@ class VictimTraining:
 
     def run(self, after_epoch: Callable[[int, nn.Module], object] | None, progress: ProgressOption) -> None:
         """Train until the last epoch, with each hook of the defence at its moment."""
-        module = self.victim.module
+        module, length = self.victim.module, len(self.samples)
+        logger.info(
+            "victim: %d samples, %d tasks, %s%s, %d epochs, batches of %d samples, on %s in %s",
+            length, len(self.victim.tasks), self.weighting, "" if type(self.defense) is Defense else f", {self.defense}",
+            self.epochs, self.batch_size.value, self.device, self.precision,
+        )  # fmt: skip
         with random_numbers(derived_seed(self.seed, INITIAL), self.device):
             self.defense.prepare(self.samples.dataset, self.victim.tasks, seed=self.seed)
-        with Progress(progress, stage="victim", total=self.epochs) as shown:
+        with Progress(progress, stage="victim", total=self.epochs, images=self.epochs * length) as shown:
             for epoch in range(self.epochs):
                 with random_numbers(derived_seed(self.seed, _EPOCH, epoch), self.device):
                     loss = self._run_epoch(epoch)
@@ -86,7 +91,9 @@ class VictimTraining:
                 if after_epoch is not None:
                     after_epoch(epoch, module)
                 figures = {"epoch": epoch + 1, "victim_loss": loss}
-                shown.step(len(self.samples), lambda figures=figures: figures)  # type: ignore[misc]  # mypy types no default of a lambda
+                shown.step(length, lambda figures=figures: figures)  # type: ignore[misc]  # mypy types no default of a lambda
+                # Not for all to hear: an audit trains many victims, and would tell little else.
+                logger.debug("victim: epoch %d of %d: loss %.4g", epoch + 1, self.epochs, loss)
         module.eval()
         with random_numbers(derived_seed(self.seed, INITIAL, 1), self.device):
             self.defense.finish(self.victim)
@@ -114,10 +121,10 @@ class VictimTraining:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate * self.schedule(done)
 
-            def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
-                losses.append(self._step(images[part], part_of(targets, part)))
+            def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> Tensor:
+                return self._step(images[part], part_of(targets, part))
 
-            self.batch_size.run(len(images), step)
+            self.batch_size.run(len(images), step, lambda _, loss: losses.append(loss))
             seen += len(images)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):

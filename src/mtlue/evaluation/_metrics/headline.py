@@ -79,6 +79,16 @@ def residual_learnability(protected: float, clean: float, chance: float, *, lowe
         clean: That of the model trained on clean images.
         chance: That of the best answer that ignores the image.
         lower_is_better: Whether the metric is an error.
+
+    Example:
+        >>> from mtlue import evaluation
+        >>> evaluation.residual_learnability(protected=0.625, clean=1.0, chance=0.5)
+        0.25
+        >>> degrees = {"protected": 30.0, "clean": 20.0, "chance": 40.0}
+        >>> evaluation.residual_learnability(**degrees, lower_is_better=True)
+        0.5
+        >>> evaluation.residual_learnability(protected=0.5, clean=0.5, chance=0.5)
+        nan
     """
     learned = clean < chance if lower_is_better else clean > chance
     return (protected - chance) / (clean - chance) if learned else math.nan

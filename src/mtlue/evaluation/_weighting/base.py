@@ -14,6 +14,23 @@ class Weighting(ABC):
 
     Derive from this class to bring one of your own. A training calls `prepare` once, gives `parameters` to its optimiser
     together with the model's, and calls `backward` in each step, after the gradients have been cleared.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import evaluation
+        >>> class Fixed(evaluation.Weighting):
+        ...     def backward(self, losses, module):
+        ...         (0.75 * losses["age"] + 0.25 * losses["gender"]).backward()
+        >>> net = torch.nn.Linear(1, 2, bias=False)
+        >>> answer = net(torch.ones(1))
+        >>> Fixed().backward({"age": answer[0], "gender": answer[1]}, net)
+        >>> net.weight.grad.flatten()
+        tensor([0.7500, 0.2500])
+        >>> tasks = {"age": 3, "gender": 2}
+        >>> dataset = [(torch.rand(1, 8, 8), {"age": i % 3, "gender": i % 2}) for i in range(12)]
+        >>> model = evaluation.build_model(torch.nn.Conv2d(1, 4, 3), tasks, image_shape=(1, 8, 8))
+        >>> training = {"weighting": Fixed(), "epochs": 1, "progress": False}
+        >>> victim = evaluation.train_victim(dataset, tasks=tasks, model=model, **training)
     """
 
     def prepare(self, tasks_count: int, device: torch.device) -> None:  # noqa: B027  # most keep nothing

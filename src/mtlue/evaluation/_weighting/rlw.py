@@ -19,9 +19,13 @@ class RLW(Weighting):
         ImportError: torchjd is not installed.
 
     Example:
+        >>> import torch
         >>> from mtlue import evaluation
-        >>> evaluation.RLW()
-        RLW()
+        >>> net = torch.nn.Linear(1, 2, bias=False)
+        >>> answer = net(torch.ones(1))
+        >>> evaluation.RLW().backward({"age": answer[0], "gender": answer[1]}, net)
+        >>> round(float(net.weight.grad.sum()), 4)  # two weights, others in each step
+        1.0
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,71 @@
+"""Checksums by which a data set is known again, from some samples spread over it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sized
+from typing import Any, cast
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtlue._data.images import read_image, to_bytes
+from mtlue._data.inspection import item_problem
+from mtlue._tasks import Task, read_single, split_by_task
+
+_LOOKED_AT = 32
+
+
+def looked_at(length: int) -> list[int]:
+    """Which samples of a data set of this length are looked at, the first among them."""
+    return list(range(0, length, max(1, length // _LOOKED_AT)))
+
+
+def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
+    """Checksum of the labels of some samples.
+
+    Raises:
+        TypeError: a label has a type that cannot be read.
+        ValueError: a sample is no pair, or a label is not its task's.
+    """
+    digest = hashlib.sha256()
+    for index in looked_at(len(cast("Sized", dataset))):
+        targets = _pair(dataset, index)[1]
+        try:
+            read = [read_single(label, tasks[name]) for name, label in split_by_task(targets, tasks, what="targets").items()]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"dataset: sample {index}: {error}") from None
+        for target in read:
+            digest.update(target.flatten().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def images_digest(dataset: Dataset[Any]) -> str:
+    """Checksum of some images in 8 bits. Raises what `image_bytes` raises."""
+    digest = hashlib.sha256()
+    for index in looked_at(len(cast("Sized", dataset))):
+        image = image_bytes(dataset, index)
+        digest.update(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def image_bytes(dataset: Dataset[Any], index: int) -> Tensor:
+    """An image in 8 bits, uint8 (C, H, W).
+
+    Raises:
+        TypeError: it is nothing that is an image.
+        ValueError: the sample is no pair, or the image has the wrong shape.
+    """
+    image = _pair(dataset, index)[0]
+    try:
+        return to_bytes(read_image(image))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"dataset: sample {index}: image: {error}") from None
+
+
+def _pair(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
+    item = dataset[index]
+    problem = item_problem(item)
+    if problem is not None:
+        raise ValueError(f"dataset: sample {index}: {problem}")
+    return item[0], item[1]

@@ -1,0 +1,84 @@
+"""What is wrong with the samples of a data set, each kind of problem told once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mtlue._data.images import image_problem, is_unscaled, range_problem
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a sample. Problems with the same texts are told as one.
+
+    Attributes:
+        before: What is said of it up to what differs from sample to sample.
+        found: What differs, or the range of an image's values.
+        after: What is said after it.
+    """
+
+    before: str
+    found: str | tuple[float, float] = ""
+    after: str = ""
+
+    @classmethod
+    def of_label(cls, error: Exception, label: object, name: str) -> Problem:
+        """An error that a label led to; what the label is may differ from sample to sample."""
+        text = f"task {name!r}: {error}"
+        return cls(*text.partition(repr(label))) if isinstance(label, str) else cls(text)
+
+    @classmethod
+    def of_image(cls, image: Tensor) -> list[Problem]:
+        """What is wrong with the values of an image, if anything is; their range may differ from image to image."""
+        text = image_problem(image)
+        if text is None or not bool(image.isfinite().all()):
+            return [] if text is None else [cls(text)]
+        low, high = float(image.min()), float(image.max())
+        return [cls("unscaled" if is_unscaled(low, high) else "normalised", (low, high))]
+
+
+class Problems:
+    """Collects what is wrong with samples."""
+
+    def __init__(self) -> None:
+        self._where: dict[tuple[str, str], list[int]] = {}
+        self._found: dict[tuple[str, str], dict[str | tuple[float, float], None]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._where)
+
+    def add(self, index: int, problem: Problem) -> None:
+        """Note a problem of a sample."""
+        key = (problem.before, problem.after)
+        self._where.setdefault(key, []).append(index)
+        self._found.setdefault(key, {})[problem.found] = None
+
+    def lines(self) -> list[str]:
+        """One line for each kind of problem, with the samples that have it."""
+        return [f"{_told(key, list(self._found[key]))} ({_where(where)})" for key, where in self._where.items()]
+
+
+def _told(key: tuple[str, str], found: list[str | tuple[float, float]]) -> str:
+    ranges = [each for each in found if isinstance(each, tuple)]
+    if ranges:
+        return range_problem(min(low for low, _ in ranges), max(high for _, high in ranges)) or ""
+    more = f" and {len(found) - 3} others" if len(found) > 3 else ""
+    return key[0] + ", ".join(str(each) for each in found[:3]) + more + key[1]
+
+
+def told_at_once(lines: list[str]) -> str:
+    """What is said of a data set with these problems."""
+    hidden = len(lines) - _SHOWN
+    shown = lines[:_SHOWN] + ([f"and {hidden} more kinds of problem"] if hidden > 0 else [])
+    return "dataset: " + (lines[0] if len(lines) == 1 else "\n  - ".join([f"{len(lines)} problems:", *shown]))
+
+
+def _where(indices: list[int]) -> str:
+    shown = ", ".join(str(index) for index in indices[:3])
+    more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
+    return f"sample{'s' if len(indices) > 1 else ''} {shown}{more}"
