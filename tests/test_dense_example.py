@@ -1,4 +1,4 @@
-"""The example of dense tasks, from the command line to its pictures, on a few tiny rooms of noise."""
+"""The example of dense tasks and the benchmark made of it, from the command line to their figures, on tiny rooms of noise."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import dense
+import dense_surrogate
+import render
 from noise_rooms import write_rooms
 
 
@@ -28,3 +30,34 @@ def test_the_example_measures_and_draws(
     assert set(found) == {"clean images", "protected images"}
     assert set(found["clean images"]) == {"segmentation", "depth", "normals"}
     assert all((output / name).read_bytes().startswith(b"\x89PNG") for name in ("perturbations.png", "answers.png"))
+
+
+@pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
+def test_the_benchmark_goes_on_where_it_stopped_and_becomes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rooms(tmp_path / "rooms", train=4, test=2, size=16)
+    monkeypatch.setattr(dense_surrogate, "GENERATOR_EPOCHS", 1)
+    monkeypatch.setattr(dense_surrogate, "VICTIM_EPOCHS", 1)
+    figures = tmp_path / "dense-surrogate.json"
+    command = f"dense_surrogate.py --rooms {tmp_path / 'rooms'} --size 16 --json {figures} --seeds 0 --surrogate-epochs"
+    found = []
+    for ages in ("1", "1 2"):
+        monkeypatch.setattr(sys, "argv", f"{command} {ages}".split())
+        dense_surrogate.main()
+        found.append(json.loads(figures.read_text())["runs"])
+    assert [(run["trained_on"], run["surrogate_epochs"]) for run in found[1]] == [
+        ("clean", None),
+        ("random noise", None),
+        ("MTL-UE-TAP", 1),
+        ("MTL-UE-TAP", 2),
+    ]
+    assert found[1][:3] == found[0]
+    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    lines = render.dense_surrogate_table().splitlines()
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [
+        ["| clean", "–", "0"],
+        ["| random noise", "–", "0"],
+        ["| MTL-UE-TAP", "1", "0"],
+        ["| MTL-UE-TAP", "2", "0"],
+    ]
+    depth = [run["metrics"]["depth"]["absolute_error"] for run in found[1]]
+    assert f"| {depth[3]:.3g} ({depth[3] / depth[0]:.2f}) |" in lines[-1]
