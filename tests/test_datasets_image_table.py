@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms.functional import to_pil_image
 
 import mtlue
 from mtlue._tasks import resolve_tasks
@@ -327,6 +328,26 @@ def test_a_file_of_names_gives_way_to_the_arguments(root: Path) -> None:
     assert ImageTable(root).tasks["age"] == mtlue.Classification(5)
     nine = ImageTable(root, tasks={"age": 9})
     assert (nine.tasks, nine.classes) == ({"age": mtlue.Classification(9)}, {})
+
+
+def test_names_in_another_order_than_that_of_the_numbers(root: Path) -> None:
+    (root / "classes.json").write_text('{"lit": ["no", "yes"]}')
+    with pytest.raises(ValueError, match=r"classes: 'lit': the numbers in the table are those of \['no', 'yes'\]"):
+        ImageTable(root, classes={"lit": ["yes", "no"]})
+
+
+def test_names_of_digits_are_names(tmp_path: Path) -> None:
+    for index in range(3):
+        to_pil_image(torch.zeros(1, 4, 4)).save(tmp_path / f"{index}.png")
+
+    def read(*cells: str, names: list[str]) -> Any:
+        lines = [f"{index}.png,{cell}" for index, cell in enumerate(cells)]
+        (tmp_path / "labels.csv").write_text("\n".join(["file,level", *lines]))
+        return [int(targets["level"]) for _, targets in ImageTable(tmp_path, classes={"level": names})]
+
+    assert read("1", "2", "", names=["1", "2"]) == [0, 1, -1]
+    with pytest.raises(ValueError, match="'0' is none of the classes"):
+        read("1", "2", "0", names=["1", "2", "3"])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

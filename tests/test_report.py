@@ -172,7 +172,7 @@ def test_what_protects_no_better_than_noise_is_told() -> None:
         assert str(report).partition("\n\n")[2] == report.to_markdown().partition("\n\n")[2]
         return str(report)
 
-    sentence = "No better than random noise: "
+    sentence = "Hardly better than random noise (R less than 0.1 below its R): "
     # R of noise is 0.75.
     assert f"\n{sentence}side." in found(0.8, 0.9)
     assert f"\n{sentence}side." in found(0.8, 0.77)  # R = 0.675

@@ -379,7 +379,7 @@ def test_a_gradient_of_zero_is_one(canvases: Any, net: nn.Module, make_generator
 )
 def test_augmentation_of_another_form(canvases: Any, net: nn.Module, make_generator: Any, augment: Any, words: str) -> None:
     settings: dict[str, Any] = {"loss": mtlue.TAP(), "augment": augment, "batch_size": 8, "progress": False}
-    words = r"augment: expected images of the same shape and dtype, \(B, 1, H, W\), torch.float32, " + words
+    words = r"augment: expected images with the same channels and dtype, \(B, 1, H, W\), torch.float32, " + words
     with pytest.raises(ValueError, match=words):
         mtlue.fit(make_generator(), canvases, net, **settings)
     with pytest.raises(ValueError, match=words):
@@ -394,7 +394,7 @@ def test_augmentation_may_crop(canvases: Any, make_generator: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_surrogate_in_another_precision(refused: Refused, canvases: Any, net: nn.Module, dtype: torch.dtype) -> None:
-    words = f"surrogate: its parameters are {dtype}, images are float32; give net.float\\(\\), and precision=torch.bfloat16"
+    words = f"surrogate: failed on .*; it has parameters of {dtype}, images are float32: give net.float\\(\\), and precision="
     refused(canvases, ValueError, words, surrogate=net.to(dtype))
 
 
@@ -442,3 +442,39 @@ def test_numpy_labels_are_fine(canvases: Any, net: nn.Module, make_generator: An
     dataset = [(image, {name: np.int64(label) for name, label in target.items()}) for image, target in canvases[:8]]
     history = mtlue.fit(make_generator(), dataset, net, loss=mtlue.EM(), epochs=1, batch_size=8, progress=False)
     assert len(history) == 1
+
+
+class Labelled(mtlue.BaseUELoss):
+    """A loss that is a constant where no label of the batch is known."""
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> torch.Tensor:
+        known = any(bool((target >= 0).any()) for target in targets.values())
+        return surrogate.adversarial_loss(images, targets) if known else torch.zeros(())
+
+
+def test_a_loss_may_be_a_constant_where_nothing_is_labelled(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    nothing = [(image, dict.fromkeys(targets, -1)) for image, targets in canvases[:14]]
+    sparse = [*nothing, *canvases[14:16]]
+    settings: dict[str, Any] = {"loss": Labelled(), "epochs": 1, "batch_size": 2, "progress": False}
+    for seed in range(3):
+        assert len(mtlue.fit(make_generator(), sparse, net, seed=seed, **settings)) == 1
+
+
+def test_a_loss_that_is_always_a_constant(canvases: Any, net: nn.Module, make_generator: Any, tmp_path: Any) -> None:
+    class Constant(mtlue.BaseUELoss):
+        def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> torch.Tensor:
+            return torch.zeros(())
+
+    with pytest.raises(ValueError, match="no gradient reaches the images"):
+        mtlue.fit(make_generator(), canvases, net, loss=Constant(), checkpoint=tmp_path / "run.pt", progress=False)
+    assert not (tmp_path / "run.pt").exists()
+
+
+def test_a_generator_that_cannot_be_trained(canvases: Any, net: nn.Module, make_generator: Any) -> None:
+    with pytest.raises(ValueError, match="generator: expected parameters to train, got none"):
+        mtlue.fit(make_generator().requires_grad_(False), canvases, net, loss=mtlue.TAP(), progress=False)
+
+
+def test_a_checkpoint_in_a_folder_that_is_not_there(canvases: Any, net: nn.Module, make_generator: Any, tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: there is no folder .*nowhere"):
+        mtlue.fit(make_generator(), canvases, net, loss=mtlue.TAP(), checkpoint=tmp_path / "nowhere" / "run.pt", progress=False)

@@ -111,7 +111,7 @@ def augmented(
     # A crop may be smaller; under autocast a convolution answers in bfloat16.
     if seen.ndim != 4 or seen.shape[1] != images.shape[1] or seen.dtype not in (images.dtype, torch.bfloat16):
         wanted, got = f"(B, {images.shape[1]}, H, W), {images.dtype}", f"{tuple(seen.shape)}, {seen.dtype}"
-        raise ValueError(f"{argument}: expected images of the same shape and dtype, {wanted}, got {got}")
+        raise ValueError(f"{argument}: expected images with the same channels and dtype, {wanted}, got {got}")
     try:
         read = read_targets(moved, tasks).to(seen.device)
     except (TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,10 @@ _FORMAT = "mtlue run 1"
 
 def described(value: object) -> str:
     """What an object prints as; its name, or that of its class, where that is only an address."""
+    if isinstance(value, functools.partial):
+        parts = [value.func, *value.args]
+        named = [f"{name}={described(each)}" for name, each in value.keywords.items()]
+        return f"partial({', '.join([*map(described, parts), *named])})"
     text = repr(value)
     return text if " at 0x" not in text else str(getattr(value, "__qualname__", type(value).__qualname__))
 
@@ -35,13 +40,17 @@ class Checkpoint:
 
     Args:
         path: The file, or None.
-        settings: What determines the result of the run. A file with other settings is refused; one that lacks some, as an
-            earlier version wrote it, is not.
+        settings: What determines the result of the run. A file with other settings is refused.
+
+    Raises:
+        FileNotFoundError: the folder of the file is not there.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
         #: The file, or None.
         self.path = None if path is None else Path(path)
+        if self.path is not None and not self.path.parent.is_dir():
+            raise FileNotFoundError(f"checkpoint: there is no folder {self.path.parent}")
         self._settings = dict(settings)
 
     def load(self) -> dict[str, Any] | None:
@@ -57,7 +66,7 @@ class Checkpoint:
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"checkpoint: {self.path} is not the checkpoint of a run of mtlue")
         other = content["settings"]
-        changed = sorted(name for name in other if other[name] != self._settings.get(name))
+        changed = sorted(name for name in {*other, *self._settings} if other.get(name) != self._settings.get(name))
         if changed:
             differences = "; ".join(f"{name} was {other.get(name)!r}, is {self._settings.get(name)!r}" for name in changed)
             raise OtherRunError(f"checkpoint: {self.path} belongs to a run with other arguments ({differences})", changed)

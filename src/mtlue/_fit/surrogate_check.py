@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from mtlue._losses.base import image_gradient, loss_value
 from mtlue._runtime.device import random_numbers
 from mtlue._runtime.memory import BatchSize, out_of_memory
 from mtlue._runtime.warn import warn
-from mtlue._tasks import CheckedTargets
+from mtlue._tasks import CheckedTargets, Task
 from mtlue._tasks.labels import ClassLabels
 
 # Above what luck gives on the few hundred images that are looked at.
@@ -125,7 +125,15 @@ def check_gradient(
     with borrowed(surrogate.module, device=device, trainable=False), random_numbers(seed, device):
         # A copy, as what is perturbed is no leaf either: on a leaf nothing may work in place.
         seen, labels = augmented(augment, leaf.clone(), targets, surrogate.tasks)
-        image_gradient(loss_value(loss, surrogate, seen, labels), leaf)
+        value = loss_value(loss, surrogate, seen, labels)
+        # A loss may be a constant where labels of a batch are missing.
+        if all_labelled(targets, surrogate.tasks):
+            image_gradient(value, leaf)
+
+
+def all_labelled(targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> bool:
+    """Whether each sample of a batch has a label of each task."""
+    return not any(bool(task.missing(targets[name]).any()) for name, task in tasks.items())
 
 
 def _answer(module: nn.Module, images: Tensor) -> object:
@@ -135,13 +143,14 @@ def _answer(module: nn.Module, images: Tensor) -> object:
         if out_of_memory(error):
             raise
         others = {each.dtype for each in module.parameters() if each.is_floating_point()} - {images.dtype}
+        cure = ""
         if others:
-            raise ValueError(
-                f"surrogate: its parameters are {', '.join(sorted(map(str, others)))}, images are float32; give net.float(), "
-                "and precision=torch.bfloat16 for speed"
-            ) from error
+            cure = (
+                f"; it has parameters of {', '.join(sorted(map(str, others)))}, images are float32: give net.float(), and "
+                "precision=torch.bfloat16 for speed"
+            )
         shape = tuple(images.shape)
-        raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}{cure}") from error
 
 
 def _sums_to_one(logits: Tensor) -> bool:

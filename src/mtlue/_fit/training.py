@@ -16,6 +16,7 @@ from mtlue._data.batches import Batch
 from mtlue._fit.checkpoint import Checkpoint, described
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.schedule import Schedule, epoch_rates
+from mtlue._fit.surrogate_check import all_labelled
 from mtlue._fit.surrogate_steps import part_of, surrogate_accuracy, train_surrogate
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
@@ -140,6 +141,7 @@ class GeneratorTraining:
 
         Raises:
             RuntimeError: the loss is no longer finite.
+            ValueError: no gradient of it reaches the images.
         """
         self.generator.train()
         self.surrogate.module.eval()
@@ -170,6 +172,9 @@ class GeneratorTraining:
         finally:
             for parameter in wants_gradient:
                 parameter.requires_grad_(True)
+        if not self._gradient_seen:
+            # The regularisers alone would train on without a word.
+            raise ValueError(NO_GRADIENT)
         means: list[float] = (sums / len(self.samples)).tolist()
         if not torch.isfinite(sums).all():
             raise RuntimeError(f"fit: the loss is no longer finite in epoch {epoch + 1}; try a smaller learning_rate")
@@ -180,6 +185,8 @@ class GeneratorTraining:
         with autocast(plan.device, plan.precision):
             perturbed = self.generator.perturb(images, targets)
             if not self._gradient_seen:
+                if not perturbed.requires_grad:
+                    raise ValueError("generator: expected parameters to train, got none that take a gradient here")
                 perturbed.register_hook(self._note_gradient)
             # The generator sees the labels where they are; only the surrogate sees them moved.
             seen, labels = augmented(plan.augment, perturbed, targets, self.surrogate.tasks)
@@ -187,12 +194,13 @@ class GeneratorTraining:
         intra, inter = (value.to(plan.device) for value in embedding_regularizers(self.generator.embeddings))
         total = base + plan.lambda_intra * intra + plan.lambda_inter * inter
         self.optimizer.zero_grad(set_to_none=True)
-        if base.requires_grad or self._gradient_seen:
+        if total.requires_grad:
             torch.autograd.backward(total)
-        if not self._gradient_seen:
-            # The regularisers alone would train on without a word.
+        # A loss may be a constant where labels of a batch are missing.
+        if not self._gradient_seen and (base.requires_grad or all_labelled(targets, self.surrogate.tasks)):
             raise ValueError(NO_GRADIENT)
-        self.optimizer.step()
+        if total.requires_grad:
+            self.optimizer.step()
         return torch.stack([total, base, intra, inter]).detach()
 
     def _note_gradient(self, gradient: Tensor) -> None:

@@ -217,6 +217,8 @@ def _trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) ->
     if file is None or not file.exists():
         return False
     content = load_tensors(file, argument="path", what="what an interrupted call leaves")
+    if not isinstance(content, dict) or "generator" not in content.get("state", {}):
+        raise ValueError(f"path: {file} is damaged; delete {file.parent}")
     state, own = content["state"]["generator"], generator.state_dict()
     return state.keys() == own.keys() and all(torch.equal(value, own[name].cpu()) for name, value in state.items())
 

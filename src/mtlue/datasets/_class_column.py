@@ -106,8 +106,11 @@ def read_classes(
 def _code_of(names: Sequence[str], distinct: set[str], *, numbered: bool) -> dict[str, int]:
     """The class of each name; or that of each distinct cell, where the cells are numbers and not names."""
     code = {name: index for index, name in enumerate(names)}
+    # Names of digits are names, unless an export says that its cells are numbers.
+    if not numbered and any(_INTEGER.fullmatch(name) for name in names):
+        return code
     numbers = read_numbers(distinct, len(names))
-    return code if numbers is None or (not numbered and distinct <= code.keys()) else numbers
+    return code if numbers is None else numbers
 
 
 def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str]) -> dict[str, int]:

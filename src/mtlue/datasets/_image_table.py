@@ -116,6 +116,8 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             try:
                 where = partial(labels.where, column=name)
                 known = names.get(name, told.get(name))
+                if name in told and known is not None and known != told[name] and set(known) == set(told[name]):
+                    raise ValueError(f"classes: {name!r}: the numbers in the table are those of {told[name]}, not of {known}")
                 numbered = name in told and known == told[name]
                 column = read_classes(labels.columns[name], task=task, names=known, where=where, numbered=numbered)
             except ValueError as error:

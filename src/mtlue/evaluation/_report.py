@@ -108,7 +108,7 @@ class Report:
             lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
         useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=_LEARNED)
         if useless:
-            lines.append(f"No better than random noise: {', '.join(useless)}.")
+            lines.append(f"Hardly better than random noise (R less than {_LEARNED} below its R): {', '.join(useless)}.")
         return "\n".join(lines)
 
     def __str__(self) -> str:
