@@ -1,0 +1,306 @@
+"""The messages that docs/troubleshooting.md explains are those that are given."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mtlue
+from mtlue import evaluation
+from people import Net, Samples, random_images
+
+PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
+
+IMAGES = random_images(8).float() / 255
+GOOD: Any = [(image, {"age": index, "gender": index % 2}) for index, image in enumerate(IMAGES)]
+TWO = {"age": 9, "gender": 2}
+
+
+def changed(index: int = 5, *, image: Any = None, **labels: Any) -> Any:
+    """The good set with one sample that is not."""
+    broken = list(GOOD)
+    broken[index] = (broken[index][0] if image is None else image, {**broken[index][1], **labels})
+    return broken
+
+
+class Restless(Samples):
+    """A set with random augmentation."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return torch.rand(3, 16, 16), super().__getitem__(index)[1]
+
+
+class Unreadable(Samples):
+    """A set with a file that is not there."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == 5:
+            raise OSError("no such file: 5.png")
+        return super().__getitem__(index)
+
+
+class Answers(nn.Module):
+    """A surrogate that answers what it is told to."""
+
+    def __init__(self, form: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.form, self.linear = form, nn.Linear(768, 11)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.form(self.linear(images.flatten(1)))
+
+
+def protect(dataset: Any = None, **arguments: Any) -> Any:
+    settings: dict[str, Any] = {"tasks": TWO, "surrogate": Net(TWO), "loss": mtlue.EM(), "epochs": 1, "batch_size": 8}
+    settings |= {"progress": False, **arguments}
+    return mtlue.protect(GOOD if dataset is None else dataset, **settings)
+
+
+def made(tasks: Any = None, channels: int = 3) -> mtlue.UEGenerator:
+    return mtlue.UEGenerator(tasks or TWO, (channels, 16, 16), width=4)
+
+
+def store(path: str = "store") -> Path:
+    protect(path=path)
+    return Path(path)
+
+
+def load(path: str | Path, dataset: Any = None) -> Any:
+    return mtlue.ProtectedDataset.load(path, GOOD if dataset is None else dataset)
+
+
+def store_that_was_cut() -> None:
+    images = store("cut") / "images.bin"
+    images.write_bytes(images.read_bytes()[:-1])
+    load("cut")
+
+
+def store_that_was_changed() -> None:
+    images = store("changed") / "images.bin"
+    images.write_bytes(bytes(1) + images.read_bytes()[1:])
+    load("changed")
+
+
+def manifest_that_was_changed() -> None:
+    manifest = store("other") / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("0.03", "0.04"))
+    load("other")
+
+
+def path_of_another_call() -> None:
+    def stop(figures: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        protect(path="half", progress=stop)
+    protect(path="half", seed=1)
+
+
+def checkpoint_of_another_run() -> None:
+    for seed in (0, 1):
+        mtlue.fit(
+            made(), GOOD, Net(TWO), loss=mtlue.EM(), epochs=1, batch_size=8, checkpoint="run.pt", seed=seed, progress=False
+        )
+
+
+def damaged_key() -> None:
+    Path("key.pt").write_bytes(b"no key")
+    mtlue.UEGenerator.load("key.pt")
+
+
+def trained_generator() -> None:
+    generator = made()
+    protect(generator=generator)
+    protect(generator=generator)
+
+
+def export_twice() -> None:
+    safe = protect()
+    safe.export("export")
+    safe.export("export")
+
+
+class Hungry(mtlue.EM):
+    """A loss that has memory for two samples."""
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> torch.Tensor:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().__call__(surrogate, images, targets)
+
+
+class Own(mtlue.BaseUELoss):
+    """A loss that makes of the surrogate's what it is told to."""
+
+    def __init__(self, form: Callable[[torch.Tensor], Any]) -> None:
+        self.form = form
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> Any:
+        return self.form(surrogate.loss(images, targets))
+
+
+class Forward(mtlue.BaseUELoss):
+    """A loss written as one writes a module."""
+
+    def forward(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> torch.Tensor:
+        return surrogate.loss(images, targets)
+
+
+def audit(protected: Any = None, clean: Any = None, **arguments: Any) -> Any:
+    settings: dict[str, Any] = {
+        "model": Net(TWO),
+        "single_task": [],
+        "epochs": 1,
+        "batch_size": 8,
+        "progress": False,
+        **arguments,
+    }
+    return evaluation.audit(protect() if protected is None else protected, clean or GOOD, GOOD, **settings)
+
+
+def several_processes() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.distributed, "is_initialized", lambda: True)
+        patch.setattr(torch.distributed, "get_world_size", lambda: 2)
+        protect()
+
+
+def no_matplotlib() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.figure", None)
+        mtlue.analysis.plot_history(mtlue.fit(made(), GOOD, Net(TWO), loss=mtlue.EM(), epochs=1, progress=False), "history.png")
+
+
+def with_targets(targets: Any) -> Any:
+    return [(image, targets) for image in IMAGES]
+
+
+FLAT = nn.Sequential(nn.Flatten(), nn.Linear(768, 11))
+FROZEN = Net(TWO).requires_grad_(False)
+
+MIXED: Any = [(image[:, : 12 + index % 3], targets) for index, (image, targets) in enumerate(GOOD)]
+
+PROVOKED: list[Callable[[], Any]] = [
+    lambda: protect(pair for pair in GOOD),
+    lambda: protect([]),
+    lambda: protect("shapes"),
+    lambda: protect(protect()),
+    lambda: protect(changed(gender=2)),
+    lambda: protect(changed(gender=0.5)),
+    lambda: protect(changed(gender="female")),
+    lambda: protect(changed(gender=torch.tensor([0, 1]))),
+    lambda: protect(with_targets({"age": 1, "gender": "female"}), tasks=None),
+    lambda: protect(with_targets({"gender": 1})),
+    lambda: protect(with_targets((1, 1, 1))),
+    lambda: protect(with_targets(torch.tensor([1]))),
+    lambda: protect(with_targets({"age": 1, "gender": -1})),
+    lambda: protect([(image, torch.zeros(8, 8).long()) for image in IMAGES], tasks={"parts": mtlue.Segmentation(3)}),
+    lambda: protect(changed(image=(IMAGES[0] - 0.45) / 0.2)),
+    lambda: protect(changed(image=IMAGES[0] * 255)),
+    lambda: protect(changed(image=IMAGES[0] * float("nan"))),
+    lambda: protect(Restless(GOOD)),
+    lambda: protect(changed(image=IMAGES[0].numpy())),
+    lambda: protect(changed(image=IMAGES[0].permute(1, 2, 0))),
+    lambda: protect(changed(image=IMAGES[0][:1])),
+    lambda: protect([image for image, _ in GOOD]),
+    lambda: protect(Unreadable(GOOD)),
+    lambda: protect(changed(image=IMAGES[0] - 2, gender=7)),
+    lambda: protect([(image, {"age": 1, "gender": index % 2 * 2 - 1}) for index, image in enumerate(IMAGES)]),
+    lambda: protect([(image, torch.rand(5, 5, 5)) for image in IMAGES], tasks=None, surrogate=None),
+    lambda: protect(surrogate=Answers(lambda x: {"age": x[:, :9]})),
+    lambda: protect(surrogate=Answers(lambda x: (x[:, :9], x[:, :3]))),
+    lambda: protect(surrogate=Answers(lambda x: x[:, :3])),
+    lambda: protect(surrogate=Answers(lambda x: x @ torch.ones(5))),
+    lambda: protect(surrogate=nn.Flatten(), loss=mtlue.TAP()),
+    lambda: protect(surrogate=Net),
+    lambda: protect(surrogate="resnet50"),
+    lambda: protect(surrogate=Net(TWO).half()),
+    lambda: protect(surrogate=Net(TWO).to("meta")),
+    lambda: protect(surrogate=Answers(lambda x: (x[:, :9].detach(), x[:, 9:].detach()))),
+    lambda: protect(surrogate=Answers(lambda x: (x[:, :9].softmax(1), x[:, 9:]))),
+    lambda: protect(surrogate=None, loss=mtlue.TAP()),
+    lambda: protect(surrogate=FROZEN),
+    lambda: protect(loss=mtlue.TAP()),
+    lambda: mtlue.fit(made(), GOOD, mtlue.Surrogate(FLAT, {"hat": 11}), loss=mtlue.EM(), progress=False),
+    lambda: protect(loss=mtlue.SEP([{"weight": torch.ones(1)}])),
+    lambda: protect(epsilon=8),
+    lambda: protect(epsilon=1 / 1000),
+    lambda: protect(epsilon=0.5),
+    lambda: mtlue.UEGenerator(TWO, (16, 16, 3)),
+    lambda: mtlue.fit(made(), GOOD, Net(TWO), loss=mtlue.EM(), augment=lambda images: images.double(), progress=False),
+    lambda: protect(loss=Own(lambda value: {}["shoe"])),
+    lambda: protect(loss=Forward()),
+    lambda: protect(protected_tasks=["race"]),
+    lambda: protect(fraction=1.5),
+    lambda: protect(loss=mtlue.TAP),
+    lambda: protect(generator=made({"age": 9})),
+    lambda: protect(generator=made(channels=1)),
+    trained_generator,
+    lambda: load(store("right"), GOOD[:-1]),
+    store_that_was_cut,
+    store_that_was_changed,
+    manifest_that_was_changed,
+    lambda: load("nothing"),
+    lambda: [store("twice"), store("twice")],
+    path_of_another_call,
+    checkpoint_of_another_run,
+    damaged_key,
+    lambda: mtlue.UEGenerator.load("no.pt"),
+    lambda: made().save("nowhere/key.pt"),
+    lambda: protect().export("jpegs", format="jpeg"),
+    export_twice,
+    lambda: audit(clean=protect()),
+    lambda: audit(protect(MIXED), MIXED),
+    lambda: audit(model=nn.Linear),
+    lambda: audit(single_task=False),
+    lambda: protect(loss=Hungry()),
+    no_matplotlib,
+    several_processes,
+]
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What each of them says, an error or else a warning, on one line."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("messages"))
+        for provoke in PROVOKED:
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                try:
+                    provoke()
+                except Exception as error:
+                    said = str(error)
+                else:
+                    assert warned, f"line {provoke.__code__.co_firstlineno} says nothing"
+                    said = str(warned[-1].message)
+            found.append(" ".join(said.split()))
+    return found
+
+
+def headings() -> list[str]:
+    return re.findall(r"^### (.*)$", PAGE.read_text(), re.M)
+
+
+def says(message: str, heading: str) -> bool:
+    """Whether a message has the words of a heading, in which … stands for anything."""
+    return re.match(".*".join(map(re.escape, heading.strip("`").split("…"))), message) is not None
+
+
+@pytest.mark.parametrize("heading", headings())
+def test_a_message_that_is_explained_is_one_that_is_given(messages: list[str], heading: str) -> None:
+    assert any(says(message, heading) for message in messages)
+
+
+def test_every_message_that_was_provoked_is_explained(messages: list[str]) -> None:
+    assert len(messages) == len(PROVOKED)
+    assert [message for message in messages if not any(says(message, heading) for heading in headings())] == []
