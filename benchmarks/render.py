@@ -53,21 +53,22 @@ def bound_table() -> str:
 
 
 def dense_surrogate_table() -> str:
-    """What victims learn, a row for each age of the surrogate and seed, with the ratio to clean images of that seed."""
+    """What victims learn, a row for each number and age of surrogates and seed, with the ratio to clean images of that seed."""
     runs = read("dense-surrogate")["runs"]
     clean = {run["seed"]: run["metrics"] for run in runs if run["trained_on"] == "clean"}
     lines = [
-        "| trained on | surrogate epochs | seed | mIoU | pixel accuracy | depth, absolute error | normals, mean angle |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| trained on | surrogates | their epochs | seed | mIoU | pixel accuracy | depth, absolute error | normals, mean angle |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     shown = {"segmentation": {"miou": 100, "pixel_accuracy": 100}, "depth": {"absolute_error": 1}, "normals": {"mean_angle": 1}}
-    for run in sorted(runs, key=lambda run: (run["surrogate_epochs"] or 0, run["trained_on"], run["seed"])):
+    for run in sorted(runs, key=lambda run: (run["surrogates"], run["surrogate_epochs"] or 0, run["trained_on"], run["seed"])):
         cells = []
         for task, scales in shown.items():
             for metric, scale in scales.items():
                 value, reference = run["metrics"][task][metric], clean[run["seed"]][task][metric]
                 cells.append(f"{scale * value:.3g}" + (f" ({value / reference:.2f})" if run["trained_on"] != "clean" else ""))
-        lines.append(f"| {run['trained_on']} | {run['surrogate_epochs'] or '–'} | {run['seed']} | {' | '.join(cells)} |")
+        row = (run["trained_on"], run["surrogates"] or "–", run["surrogate_epochs"] or "–", run["seed"], *cells)
+        lines.append(f"| {' | '.join(map(str, row))} |")
     return "\n".join(lines)
 
 

@@ -66,17 +66,18 @@ def train(data: Dataset[Any], tasks: dict[str, mtlue.Task], *, epochs: int, seed
 
 
 def protect(
-    clean: Loaded, tasks: dict[str, mtlue.Task], *, surrogate_epochs: int, epochs: int, seed: int
+    clean: Loaded, tasks: dict[str, mtlue.Task], *, surrogate_epochs: int, epochs: int, seed: int, surrogates: int = 1
 ) -> mtlue.ProtectedDataset[Any]:
-    """Train a generator against a U-Net that has learned the clean images a little, and protect the set with it."""
-    surrogate = train(clean, tasks, epochs=surrogate_epochs, seed=seed)
+    """Train a generator against U-Nets that have learned the clean images a little, and protect the set with it."""
+    trained = [train(clean, tasks, epochs=surrogate_epochs, seed=seed + 100 * number) for number in range(surrogates)]
     image_shape = cast("tuple[int, int, int]", tuple(clean[0][0].shape))
     generator = mtlue.UEGenerator(tasks, image_shape, width=12)
     mtlue.fit(
         generator,
         clean,
-        surrogate,
-        loss=mtlue.TAP(),
+        trained[0],
+        # SEP is TAP averaged over whatever models it is given: here others of the same age, not one at several ages.
+        loss=mtlue.SEP(trained) if len(trained) > 1 else mtlue.TAP(),
         epochs=epochs,
         batch_size=16,
         learning_rate=3e-3,

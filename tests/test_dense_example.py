@@ -40,24 +40,27 @@ def test_the_benchmark_goes_on_where_it_stopped_and_becomes_a_table(tmp_path: Pa
     figures = tmp_path / "dense-surrogate.json"
     command = f"dense_surrogate.py --rooms {tmp_path / 'rooms'} --size 16 --json {figures} --seeds 0 --surrogate-epochs"
     found = []
-    for ages in ("1", "1 2"):
+    for ages in ("1", "1 2", "1 --surrogates 2"):
         monkeypatch.setattr(sys, "argv", f"{command} {ages}".split())
         dense_surrogate.main()
         found.append(json.loads(figures.read_text())["runs"])
-    assert [(run["trained_on"], run["surrogate_epochs"]) for run in found[1]] == [
-        ("clean", None),
-        ("random noise", None),
-        ("MTL-UE-TAP", 1),
-        ("MTL-UE-TAP", 2),
+    assert [(run["trained_on"], run["surrogates"], run["surrogate_epochs"]) for run in found[2]] == [
+        ("clean", 0, None),
+        ("random noise", 0, None),
+        ("MTL-UE-TAP", 1, 1),
+        ("MTL-UE-TAP", 1, 2),
+        ("MTL-UE-TAP", 2, 1),
     ]
     assert found[1][:3] == found[0]
+    assert found[2][:4] == found[1]
     monkeypatch.setattr(render, "RESULTS", tmp_path)
     lines = render.dense_surrogate_table().splitlines()
-    assert [line.split(" | ")[:3] for line in lines[2:]] == [
-        ["| clean", "–", "0"],
-        ["| random noise", "–", "0"],
-        ["| MTL-UE-TAP", "1", "0"],
-        ["| MTL-UE-TAP", "2", "0"],
+    assert [line.split(" | ")[:4] for line in lines[2:]] == [
+        ["| clean", "–", "–", "0"],
+        ["| random noise", "–", "–", "0"],
+        ["| MTL-UE-TAP", "1", "1", "0"],
+        ["| MTL-UE-TAP", "1", "2", "0"],
+        ["| MTL-UE-TAP", "2", "1", "0"],
     ]
-    depth = [run["metrics"]["depth"]["absolute_error"] for run in found[1]]
-    assert f"| {depth[3]:.3g} ({depth[3] / depth[0]:.2f}) |" in lines[-1]
+    depth = [run["metrics"]["depth"]["absolute_error"] for run in found[2]]
+    assert f"| {depth[4]:.3g} ({depth[4] / depth[0]:.2f}) |" in lines[-1]
