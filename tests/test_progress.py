@@ -58,6 +58,15 @@ def test_batches_that_were_halved_take_more_steps_than_were_planned() -> None:
     assert [(each["step"], each["steps"]) for each in figures] == [(1, 1), (2, 2), (3, 3)]
 
 
+def test_the_last_of_halved_batches_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="mtlue"), Progress(None, stage="fit", total=2, images=16) as shown:
+        shown.skip(1, 8)
+        for _ in range(4):
+            shown.step(2, dict)
+    # As many steps as were planned are done after the first of them.
+    assert [re.sub(r"\d+ images", "N images", line) for line in caplog.messages] == ["fit: step 5 of 5, N images/s"]
+
+
 def test_fit_tells_each_step(canvases: Any, net: nn.Module, make_generator: Any) -> None:
     figures: list[Any] = []
     settings = {"loss": mtlue.EM(), "epochs": 2, "stop_accuracy": 1.1, **QUIET}

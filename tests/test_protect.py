@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, Subset
 
 import mtlue
 from mtlue import baselines
@@ -260,9 +261,11 @@ def test_a_protected_set_is_not_protected_again(canvases: Any, make_generator: A
     generator = make_generator(trained=True)
     safe = mtlue.protect(canvases, generator=generator, **QUIET)
     mirrored = safe.with_transform(lambda image: image.flip(-1))
+    part = Subset(Subset(safe, range(40)), range(20))
+    joined = ConcatDataset([canvases, mirrored])
     tasks, net = {"shoe": 2, "front": 2}, nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
     shortcut = {"patterns": baselines.LSP(), "fusion": baselines.patch_fusion}
-    for again in (safe, mirrored):
+    for again in (safe, mirrored, part, joined):
         for call in (
             lambda again=again: mtlue.protect(again, generator=generator, **QUIET),
             lambda again=again: baselines.pgd(again, tasks=tasks, surrogate=net, loss=mtlue.TAP(), progress=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import signal
@@ -217,6 +218,38 @@ def test_a_checkpoint_of_other_data_is_refused(
         script.fit("tap", tmp_path / "run.pt", epochs=1)
 
 
+@pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
+@pytest.mark.parametrize("kind", ["state dict", "module"])
+@pytest.mark.parametrize("of", ["surrogate", "checkpoints"])
+def test_a_checkpoint_of_another_frozen_network_is_refused(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str, kind: str
+) -> None:
+    dataset, net, generator = script.parts()
+    monkeypatch.setattr(script, "parts", lambda: (dataset, net, generator))
+    older = copy.deepcopy(net)
+    state: Any = older if kind == "module" else older.state_dict()
+    monkeypatch.setattr(script, "loss_of", lambda _: mtlue.SEP([state]))
+    script.fit("sep", tmp_path / "run.pt", epochs=1)
+    # The same again is the same.
+    script.fit("sep", tmp_path / "run.pt", epochs=1)
+    with torch.no_grad():
+        (net if of == "surrogate" else older)[2].bias[0] += 1e-6
+    with pytest.raises(ValueError, match=rf"other arguments \(checksum of the {of} was '\w{{12}}', is '\w{{12}}'\)"):
+        script.fit("sep", tmp_path / "run.pt", epochs=1)
+
+
+def test_a_surrogate_that_is_trained_comes_from_the_checkpoint(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first, _ = script.fit("em", tmp_path / "run.pt", epochs=1)
+    dataset, net, generator = script.parts()
+    with torch.no_grad():
+        net[2].bias += 1.0
+    monkeypatch.setattr(script, "parts", lambda: (dataset, net, generator))
+    script.fit("em", tmp_path / "run.pt", epochs=1)
+    assert same_state(first, net)
+
+
 def test_a_run_without_a_checkpoint_reads_no_sample_to_know_its_data_again(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,9 +370,13 @@ def test_a_protection_with_other_arguments_is_not_taken_up(script: Any, tmp_path
         script.protect("tap", tmp_path / "store", **{"epochs": 1, name: value})
 
 
-@pytest.mark.parametrize("changes", [{"batch_size": 8}, {"loss": mtlue.EM()}])
+@pytest.mark.parametrize(
+    ("changes", "other"),
+    # A frozen surrogate is told by its weights, one that is trained by their shapes.
+    [({"batch_size": 8}, "batch_size"), ({"loss": mtlue.EM()}, "checksum of the surrogate, loss")],
+)
 def test_a_protection_names_no_checkpoint_of_its_own(
-    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any, other: str
 ) -> None:
     loss = changes.get("loss", script.loss_of("tap"))
     stopped: list[Any] = []
@@ -352,7 +389,7 @@ def test_a_protection_names_no_checkpoint_of_its_own(
     with pytest.raises(KeyboardInterrupt):
         script.protect("tap", tmp_path / "store", progress=stop)
     monkeypatch.setattr(script, "loss_of", lambda kind: loss)
-    message = rf"^path: .*store\.partial was left by a call with another {next(iter(changes))}; repeat that call, or delete it$"
+    message = rf"^path: .*store\.partial was left by a call with another {other}; repeat that call, or delete it$"
     with pytest.raises(ValueError, match=message):
         script.protect("tap", tmp_path / "store", **{name: value for name, value in changes.items() if name != "loss"})
 

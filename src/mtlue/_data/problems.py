@@ -17,13 +17,15 @@ class Problem:
 
     Attributes:
         before: What is said of it up to what differs from sample to sample.
-        found: What differs, or the range of an image's values.
+        found: What differs.
         after: What is said after it.
+        values: The range of an image's values, where that is the problem; the range of all such images is told.
     """
 
     before: str
-    found: str | tuple[float, float] = ""
+    found: str = ""
     after: str = ""
+    values: tuple[float, float] | None = None
 
     @classmethod
     def of_label(cls, error: Exception, label: object, name: str) -> Problem:
@@ -38,7 +40,7 @@ class Problem:
         if text is None or not bool(image.isfinite().all()):
             return [] if text is None else [cls(text)]
         low, high = float(image.min()), float(image.max())
-        return [cls("unscaled" if is_unscaled(low, high) else "normalised", (low, high))]
+        return [cls("unscaled" if is_unscaled(low, high) else "normalised", values=(low, high))]
 
 
 class Problems:
@@ -46,7 +48,8 @@ class Problems:
 
     def __init__(self) -> None:
         self._where: dict[tuple[str, str], list[int]] = {}
-        self._found: dict[tuple[str, str], dict[str | tuple[float, float], None]] = {}
+        self._found: dict[tuple[str, str], dict[str, None]] = {}
+        self._values: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -57,18 +60,20 @@ class Problems:
         key = (problem.before, problem.after)
         self._where.setdefault(key, []).append(index)
         self._found.setdefault(key, {})[problem.found] = None
+        if problem.values is not None:
+            low, high = self._values.get(key, problem.values)
+            self._values[key] = min(low, problem.values[0]), max(high, problem.values[1])
 
     def lines(self) -> list[str]:
         """One line for each kind of problem, with the samples that have it."""
-        return [f"{_told(key, list(self._found[key]))} ({_where(where)})" for key, where in self._where.items()]
+        return [f"{self._told(key)} ({_where(where)})" for key, where in self._where.items()]
 
-
-def _told(key: tuple[str, str], found: list[str | tuple[float, float]]) -> str:
-    ranges = [each for each in found if isinstance(each, tuple)]
-    if ranges:
-        return range_problem(min(low for low, _ in ranges), max(high for _, high in ranges)) or ""
-    more = f" and {len(found) - 3} others" if len(found) > 3 else ""
-    return key[0] + ", ".join(str(each) for each in found[:3]) + more + key[1]
+    def _told(self, key: tuple[str, str]) -> str:
+        if key in self._values:
+            return range_problem(*self._values[key]) or ""
+        found = list(self._found[key])
+        more = f" and {len(found) - 3} others" if len(found) > 3 else ""
+        return key[0] + ", ".join(found[:3]) + more + key[1]
 
 
 def told_at_once(lines: list[str]) -> str:

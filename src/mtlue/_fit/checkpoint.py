@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +10,6 @@ from typing import Any
 from mtlue._runtime.files import load_tensors, save_tensors
 
 _FORMAT = "mtlue run 1"
-
-
-def described(value: object) -> str:
-    """What an object prints as; its name, or that of its class, where that is only an address."""
-    if isinstance(value, functools.partial):
-        parts = [value.func, *value.args]
-        named = [f"{name}={described(each)}" for name, each in value.keywords.items()]
-        return f"partial({', '.join([*map(described, parts), *named])})"
-    text = repr(value)
-    return text if " at 0x" not in text else str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 class OtherRunError(ValueError):

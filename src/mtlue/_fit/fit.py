@@ -23,10 +23,11 @@ from mtlue._data import (
     labels_digest,
     ordered_batches,
 )
-from mtlue._fit.checkpoint import Checkpoint, described
+from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import History
 from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
 from mtlue._fit.surrogate_check import check_answers, check_loss, check_parameters
+from mtlue._fit.surrogate_identity import surrogate_checksums
 from mtlue._fit.training import GeneratorTraining, Plan
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed
@@ -39,6 +40,7 @@ from mtlue._runtime.device import (
     derived_seed,
     random_numbers,
 )
+from mtlue._runtime.identity import described
 from mtlue._runtime.memory import BatchSize, training_batch_size
 from mtlue._runtime.progress import ProgressOption, check_progress
 
@@ -97,8 +99,8 @@ def fit(
             `mtlue.datasets.JointTransform` moves labels with the images. Random numbers from torch and ``random`` are seeded
             for it.
         checkpoint: File that holds the state after each epoch. If it exists the run goes on from there, and ends as an
-            unbroken run would have. One of another data set (some of its samples are looked at) or of other arguments is
-            refused.
+            unbroken run would have. One of another data set (some of its samples are looked at), of other weights of a frozen
+            surrogate or of other arguments is refused: keep a surrogate that was trained for this in a file.
         device: Where to compute; if None the surrogate's device, when it has parameters, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast); if None bfloat16 on a GPU that has it.
         num_workers: Processes that read the data set.
@@ -232,12 +234,16 @@ def _settings(training: GeneratorTraining, batch_size: int) -> dict[str, Any]:
     """What determines the result of a run, as a checkpoint holds it."""
     plan, samples = training.plan, training.samples
     rates = hashlib.sha256(repr(training.rates).encode()).hexdigest()
+    checksums = {
+        "images": images_digest(samples.dataset),
+        "labels": labels_digest(samples.dataset, samples.tasks),
+        **surrogate_checksums(training.surrogate, training.loss),
+    }
     return {
         "generator": training.generator.config(),
         "loss": described(training.loss),
         "samples": len(samples),
-        "checksum of the images": images_digest(samples.dataset)[:_SHOWN],
-        "checksum of the labels": labels_digest(samples.dataset, samples.tasks)[:_SHOWN],
+        **{f"checksum of the {name}": digest[:_SHOWN] for name, digest in checksums.items()},
         "batch_size": batch_size,
         **{name: value for name, value in vars(plan).items() if name not in ("device", "num_workers")},
         "augment": None if plan.augment is None else described(plan.augment),

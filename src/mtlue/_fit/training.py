@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtlue._data import Samples, Transform, augmented, ordered_batches, shuffled_batches
 from mtlue._data.batches import Batch
-from mtlue._fit.checkpoint import Checkpoint, described
+from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.schedule import Schedule, epoch_rates
 from mtlue._fit.surrogate_check import all_labelled
@@ -23,6 +23,7 @@ from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._losses.base import NO_GRADIENT, loss_value
 from mtlue._regularizers import embedding_regularizers
 from mtlue._runtime.device import autocast, derived_seed, random_numbers
+from mtlue._runtime.identity import described
 from mtlue._runtime.memory import BatchSize
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._tasks import CheckedTargets

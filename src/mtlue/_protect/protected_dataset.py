@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 from typing_extensions import TypeVar
 
 from mtlue._data import check_map_style, to_unit_floats
@@ -165,7 +165,12 @@ def check_unprotected(dataset: object) -> None:
     """Refuse to perturb a set a second time.
 
     Raises:
-        ValueError: it is a protected one.
+        ValueError: it is a protected one, a part of one, or joined with one.
     """
+    if isinstance(dataset, Subset):
+        check_unprotected(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            check_unprotected(part)
     if isinstance(dataset, ProtectedDataset):
         raise ValueError("dataset: it is protected already, and the budgets would add up; give the clean set")

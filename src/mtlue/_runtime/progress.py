@@ -36,11 +36,11 @@ class Progress:
     def __init__(self, option: ProgressOption, *, stage: str, total: int, images: int | None = None) -> None:
         self._callback = option if callable(option) else None
         self._silent = option is False
-        self._stage, self._total, self._counts_images = stage, total, images is not None
-        self._done = 0
+        self._stage, self._total, self._images = stage, total, images
+        self._done = self._images_done = 0
         self._started = self._logged = time.monotonic()
         self._shown = -math.inf
-        self._samples = 0
+        self._images_here = 0
         self._bar = None
         if option is True or (option is None and _in_terminal()):
             self._bar = _tqdm_bar(stage, total, images)
@@ -48,9 +48,10 @@ class Progress:
     def skip(self, steps: int, images: int = 0) -> None:
         """Count steps, of so many images, that an earlier call has done."""
         self._done += steps
+        self._images_done += images
         if self._bar is not None:
             # Not an update: what took no time would spoil the rate, and with it the time that is left.
-            self._bar.n += images if self._counts_images else steps
+            self._bar.n += steps if self._images is None else images
             self._bar.initial = self._bar.last_print_n = self._bar.n
             self._bar.refresh()
 
@@ -62,29 +63,32 @@ class Progress:
     def step(self, samples: int, figures: Callable[[], Figures]) -> None:
         """Count a step of so many samples; its figures, for which a GPU has to be waited for, only if somebody looks."""
         self._done += 1
-        self._samples += samples
+        self._images_done += samples
+        self._images_here += samples
         if self._silent:
             return
         now = time.monotonic()
+        # Images tell the last step: of halved batches there are more steps than were planned.
+        last = self._done == self._total if self._images is None else self._images_done == self._images
         steps = max(self._total, self._done)
         if self._callback is not None:
-            rate = {"images_per_second": self._rate(now)} if self._counts_images else {}
+            rate = {} if self._images is None else {"images_per_second": self._rate(now)}
             self._callback({"step": self._done, "steps": steps, **rate, **figures()})
         elif self._bar is not None:
-            if now - self._shown >= _SHOW_EVERY or self._done == self._total:
+            if now - self._shown >= _SHOW_EVERY or last:
                 self._shown = now
                 found = figures()
                 if found:
                     self._bar.set_postfix({name: f"{value:.4g}" for name, value in found.items()}, refresh=False)
-            self._bar.update(samples if self._counts_images else 1)
-        elif now - self._logged >= _LOG_EVERY or self._done == self._total:
+            self._bar.update(1 if self._images is None else samples)
+        elif now - self._logged >= _LOG_EVERY or last:
             self._logged = now
-            parts = [f"{self._rate(now):.0f} images/s"] if self._counts_images else []
+            parts = [] if self._images is None else [f"{self._rate(now):.0f} images/s"]
             parts += [f"{name} {value:.4g}" for name, value in figures().items()]
             logger.info("%s: step %d of %d%s", self._stage, self._done, steps, "".join(f", {part}" for part in parts))
 
     def _rate(self, now: float) -> float:
-        return self._samples / max(now - self._started, 1e-9)
+        return self._images_here / max(now - self._started, 1e-9)
 
     def __enter__(self) -> Progress:
         """Start the stage."""

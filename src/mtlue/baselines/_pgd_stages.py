@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Inspection, Samples, ordered_batches, to_bytes
-from mtlue._fit.checkpoint import Checkpoint, described
+from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.surrogate_check import check_answers, check_gradient
 from mtlue._losses import BaseUELoss, Surrogate, borrowed
 from mtlue._protect.collecting import collect_images
@@ -17,6 +17,7 @@ from mtlue._protect.rounding import add_in_levels
 from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import derived_seed, random_numbers
+from mtlue._runtime.identity import described
 from mtlue._runtime.memory import BatchSize, training_batch_size
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue.baselines._alternation import Alternation

@@ -46,7 +46,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     Args:
         root: The folder that the paths in the table start from.
         table: The CSV file, from ``root`` on; commas, semicolons or tabs between the cells, names of the columns in the
-            first line.
+            first line. Each image is there once.
         image_column: Column with the path of the image; None takes the first.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all but the
             image column.

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._fit.checkpoint import described
 from mtlue._losses import Surrogate
+from mtlue._runtime.identity import described
 from mtlue._tasks import Task
 
 
