@@ -1,6 +1,6 @@
 """How long surrogates of dense tasks should train, and how many there should be: MTL-UE-TAP on Rooms, with several seeds.
 
-The setting is that of ``examples/dense.py``. Several surrogates start from different weights, and the loss is the mean of theirs.
+The setting is that of ``examples/dense.py``. Several surrogates start from different weights; the loss is the mean of theirs.
 Runs that are in the file of figures are not made again.
 
     python benchmarks/dense_surrogate.py --rooms FOLDER

@@ -57,7 +57,7 @@ def dense_surrogate_table() -> str:
     runs = read("dense-surrogate")["runs"]
     clean = {run["seed"]: run["metrics"] for run in runs if run["trained_on"] == "clean"}
     lines = [
-        "| trained on | surrogates | their epochs | seed | mIoU | pixel accuracy | depth, absolute error | normals, mean angle |",
+        "| trained on | surrogates | epochs | seed | mIoU | pixel accuracy | depth, absolute error | normals, mean angle |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     shown = {"segmentation": {"miou": 100, "pixel_accuracy": 100}, "depth": {"absolute_error": 1}, "normals": {"mean_angle": 1}}
