@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 PathArgument: TypeAlias = "str | os.PathLike[str] | None"
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, less yellow, which is faint on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# One more than colours: the pairs of both differ for the first 56.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Okabe and Ito's colours, which the colour-blind can tell apart, with a dark brown in place of yellow, which is faint on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#6B4423")
+# One more than colours: the pairs of both differ for the first 72.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 # Width of a picture in a grid, in inches.
 PICTURE = 1.3
 _DPI = 150
