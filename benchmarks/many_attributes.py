@@ -27,7 +27,7 @@ from paper.layout import METRIC
 from paper.methods import CLEAN, OURS
 from paper.scales import SMALL
 from paper.specs import Data, Protection, Victim
-from paper.workshop import Workshop
+from paper.workshop import Workshop, environment
 
 AVATARS = Data("avatars")
 CHANCE = 0.5
@@ -111,7 +111,7 @@ def main() -> None:
             left = residual_learnability(accuracy, clean, CHANCE)
             runs.append({"change": name, "method": method, "balanced_accuracy": accuracy, "R": round(left, 3)})
             print(runs[-1], flush=True)
-    arguments.json.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+    arguments.json.write_text(json.dumps({**environment(), "runs": runs}, indent=1) + "\n")
 
 
 def _several(workshop: Workshop) -> mtlue.BaseUELoss:

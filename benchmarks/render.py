@@ -72,6 +72,16 @@ def dense_surrogate_table() -> str:
     return "\n".join(lines)
 
 
+def many_attributes_table() -> str:
+    """What is left to learn after each change."""
+    runs = read("many-attributes")["runs"]
+    lines = ["| changed | method | balanced accuracy | R |", "|---|---|---:|---:|"]
+    for run in runs:
+        left = f"{run['R']:.2f}" if "R" in run else "–"
+        lines.append(f"| {run['change'] or '–'} | {run['method']} | {100 * run['balanced_accuracy']:.1f} | {left} |")
+    return "\n".join(lines)
+
+
 def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
@@ -79,6 +89,7 @@ def tables() -> dict[str, str]:
         "injection": injection_table(),
         "bound": bound_table(),
         "dense-surrogate": dense_surrogate_table(),
+        "many-attributes": many_attributes_table(),
     }
 
 

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from multi_fashion import MultiFashion
+from noise_avatars import write_avatars
 from sets.avatars import ATTRIBUTES, Avatars
 from sets.make_avatars import DRAWING, draw, install
 
 COUNT, SIZE = 5, 8
 
 
-def write(folder: Path, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Writes images (N, H, W, 3) and labels (N, 14) in the layout of the drawing."""
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(256, (COUNT, SIZE, SIZE, 3), generator=random, dtype=torch.uint8)
-    labels = torch.randint(2, (COUNT, len(ATTRIBUTES)), generator=random)
-    folder.mkdir(parents=True)
-    (folder / "images.bin").write_bytes(images.numpy().tobytes())
-    lines = [",".join(ATTRIBUTES), *(",".join(map(str, row)) for row in labels.tolist())]
-    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-    (folder / "meta.json").write_text(json.dumps({"count": COUNT, "size": SIZE}))
-    return images, labels
-
-
 def test_avatars_are_read_as_they_were_written(tmp_path: Path) -> None:
-    written = {part: write(tmp_path / part, seed) for seed, part in enumerate(("train", "test", "pretrain/train"))}
+    written = {part: write_avatars(tmp_path / part, seed=seed) for seed, part in enumerate(("train", "test", "pretrain/train"))}
     read = {
         "train": Avatars(tmp_path, train=True),
         "test": Avatars(tmp_path, train=False),
@@ -51,7 +37,7 @@ def test_avatars_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_avatars_are_fourteen_binary_tasks_in_the_order_of_the_labels(tmp_path: Path) -> None:
-    write(tmp_path / "train")
+    write_avatars(tmp_path / "train")
     avatars = Avatars(tmp_path, train=True)
     assert avatars.labels.shape == (COUNT, 14)
     assert list(avatars.tasks) == list(ATTRIBUTES)
@@ -59,7 +45,7 @@ def test_avatars_are_fourteen_binary_tasks_in_the_order_of_the_labels(tmp_path: 
 
 
 def test_a_size_takes_the_first_avatars(tmp_path: Path) -> None:
-    write(tmp_path / "train")
+    write_avatars(tmp_path / "train")
     everything, some = Avatars(tmp_path, train=True), Avatars(tmp_path, train=True, size=2)
     assert len(some) == 2
     assert torch.equal(some.images, everything.images[:2])
@@ -68,21 +54,21 @@ def test_a_size_takes_the_first_avatars(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, COUNT + 1])
 def test_a_size_that_there_is_not_is_refused(tmp_path: Path, size: int) -> None:
-    write(tmp_path / "train")
+    write_avatars(tmp_path / "train")
     with pytest.raises(ValueError, match=f"size must be from 1 to the 5 images of .*train, got {size}"):
         Avatars(tmp_path, train=True, size=size)
 
 
 @pytest.mark.parametrize("name", ["meta.json", "images.bin", "labels.csv"])
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path, name: str) -> None:
-    write(tmp_path / "test")
+    write_avatars(tmp_path / "test")
     (tmp_path / "test" / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"no .*{name}; make the set with: python benchmarks/sets/make_avatars.py"):
         Avatars(tmp_path, train=False)
 
 
 def test_images_cut_short_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    write(tmp_path / "train")
+    write_avatars(tmp_path / "train")
     path = tmp_path / "train" / "images.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"has 959 bytes, but 5 images of 8x8 pixels have 960: .*make_avatars\.py"):
@@ -91,7 +77,7 @@ def test_images_cut_short_are_refused_with_the_remedy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["a line less", "a label less", "no number"])
 def test_damaged_labels_are_refused_with_the_remedy(tmp_path: Path, damage: str) -> None:
-    write(tmp_path / "train")
+    write_avatars(tmp_path / "train")
     path = tmp_path / "train" / "labels.csv"
     lines = path.read_text().splitlines()
     last = {"a line less": [], "a label less": [lines[-1][:-2]], "no number": [lines[-1][:-1] + "x"]}[damage]
@@ -101,7 +87,7 @@ def test_damaged_labels_are_refused_with_the_remedy(tmp_path: Path, damage: str)
 
 
 def test_labels_of_another_set_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "train")
+    write_avatars(tmp_path / "train")
     path = tmp_path / "train" / "labels.csv"
     path.write_text(path.read_text().replace("hat,", "cap,", 1))
     with pytest.raises(ValueError, match=r"has the columns \['cap', .*, not \['hat', "):
