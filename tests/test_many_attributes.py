@@ -30,7 +30,7 @@ def test_each_change_is_a_run_that_is_not_made_again(tmp_path: Path, monkeypatch
     sizes = SetScale(64, 300, 0.4, 1, 2, 1, 1, 1)
     monkeypatch.setattr(many_attributes, "SMALL", replace(SMALL, sets={"avatars": sizes}, width=2, batch_size=32))
     file, work = tmp_path / "runs.json", tmp_path / "work"
-    command = f"many_attributes.py --avatars {tmp_path / 'avatars'} --work {work} --results {tmp_path} --json {file}"
+    command = f"many_attributes.py --avatars {tmp_path / 'avatars'} --work {work} --json {file}"
     monkeypatch.setattr(sys, "argv", command.split())
     many_attributes.main()
     written = file.read_text()
