@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
+import killed_run
 import mtlue
 from multi_fashion import MultiFashion
 
@@ -91,3 +93,10 @@ def make_generator() -> Callable[..., mtlue.UEGenerator]:
         return generator.eval() if trained else generator
 
     return make
+
+
+@pytest.fixture
+def script() -> Iterator[ModuleType]:
+    """Runs that can be killed; the global random numbers that they set are put back."""
+    with torch.random.fork_rng(devices=[]):
+        yield killed_run

@@ -1,0 +1,90 @@
+"""Runs that kill themselves when they are run as a script, and go on when they are called from a test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import mtlue
+from snapshots import equal
+
+torch.set_num_threads(1)
+
+
+def parts() -> tuple[list[Any], nn.Module, mtlue.UEGenerator]:
+    """The data set, the surrogate and the generator, always the same."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (20, 1, 10, 9), generator=random, dtype=torch.uint8)
+    labels = torch.randint(2, (20, 2), generator=random)
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(90), nn.Linear(90, 2))
+    generator = mtlue.UEGenerator({"task0": 2, "task1": 2}, (1, 10, 9), width=4)
+    return [(image, tuple(label.tolist())) for image, label in zip(images, labels, strict=True)], net, generator
+
+
+class Untargeted(mtlue.BaseUELoss):
+    """Frozen like TAP, and content with an untrained surrogate."""
+
+    trains_surrogate = False
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        return surrogate.adversarial_loss(images, targets)
+
+
+def loss_of(kind: str) -> mtlue.BaseUELoss:
+    return mtlue.EM() if kind == "em" else Untargeted()
+
+
+def fit(
+    kind: str, checkpoint: Any, progress: Any = False, **changes: Any
+) -> tuple[mtlue.UEGenerator, nn.Module, mtlue.History]:
+    dataset, net, generator = parts()
+    settings: dict[str, Any] = {
+        "epochs": 5,
+        "batch_size": 8,
+        "stop_accuracy": 1.1,
+        "surrogate_steps": 3,
+        "precision": torch.float32,
+    }
+    settings.update({"augment": lambda images: images + 0.01 * torch.rand_like(images), **changes})
+    history = mtlue.fit(generator, dataset, net, loss=loss_of(kind), checkpoint=checkpoint, progress=progress, **settings)
+    return generator, net, history
+
+
+def protect(kind: str, path: Any, progress: Any = False, **changes: Any) -> Any:
+    dataset, net, generator = parts()
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 4, "fraction": 0.8, "precision": torch.float32, **changes}
+    settings.update(surrogate=net, generator=generator, loss=loss_of(kind), path=path, progress=progress)
+    return mtlue.protect(dataset, **settings)
+
+
+def kill(verb: str, kind: str, path: Path, stage: str, step: int) -> None:
+    """Run ``fit`` or ``protect`` in another process, which kills itself at a step of a stage."""
+    done = subprocess.run([sys.executable, __file__, verb, kind, str(path), stage, str(step)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def same_state(left: nn.Module, right: nn.Module) -> bool:
+    """Whether two modules have equal parameters and buffers."""
+    return equal(left.state_dict(), right.state_dict())
+
+
+def _killer(stage: str, at: int) -> Callable[[Any], None]:
+    def kill_here(figures: Any) -> None:
+        if ("base_loss" in figures) == (stage == "fit") and figures["step"] == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return kill_here
+
+
+if __name__ == "__main__":
+    chosen, of, where, stage, step = sys.argv[1:]
+    {"fit": fit, "protect": protect}[chosen](of, where, progress=_killer(stage, int(step)))
