@@ -14,7 +14,7 @@ import pytest
 
 from noise_rooms import write_rooms
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 #: In place of each notebook's own settings.
 SHORT: dict[str, dict[str, object]] = {
     "quickstart": {"images": 96, "generator_epochs": 1, "victim_epochs": 1},

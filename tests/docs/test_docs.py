@@ -19,7 +19,7 @@ from mtlue import baselines, datasets, evaluation
 from noise_rooms import write_rooms
 from people import Net, people, random_images
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import to_pil_image
 import mtlue
 import mtlue.datasets
 
-GUIDE = Path(__file__).parents[1] / "docs" / "ecosystem.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "ecosystem.md"
 SECTIONS = [section for section in GUIDE.read_text(encoding="utf-8").split("\n## ") if "```python" in section]
 
 

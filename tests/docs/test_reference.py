@@ -14,7 +14,7 @@ import pytest
 
 import mtlue
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PACKAGES = ["mtlue", *(f"mtlue.{module.name}" for module in pkgutil.iter_modules(mtlue.__path__) if module.name[0] != "_")]
 PUBLIC = [f"{package}.{name}" for package in PACKAGES for name in pkgutil.resolve_name(package).__all__]
 

@@ -17,7 +17,7 @@ import mtlue
 from mtlue import evaluation
 from people import Net, Samples, random_images
 
-PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
+PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
 IMAGES = random_images(8).float() / 255
 GOOD: Any = [(image, {"age": index, "gender": index % 2}) for index, image in enumerate(IMAGES)]
