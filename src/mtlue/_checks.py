@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from numbers import Real
-
-from mtlue._tasks import Task
 
 
 def check_epsilon(epsilon: float) -> float:
@@ -24,12 +22,12 @@ def check_epsilon(epsilon: float) -> float:
     return float(epsilon)
 
 
-def check_protected_tasks(protected_tasks: Collection[str] | None, tasks: Mapping[str, Task]) -> list[str]:
+def check_protected_tasks(protected_tasks: Collection[str] | None, tasks: Collection[str]) -> list[str]:
     """Names of the tasks to protect, all of them if None. Raises what `check_task_names` raises."""
     return check_task_names("protected_tasks", protected_tasks, tasks)
 
 
-def check_task_names(argument: str, names: Collection[str] | None, tasks: Mapping[str, Task]) -> list[str]:
+def check_task_names(argument: str, names: Collection[str] | None, tasks: Collection[str]) -> list[str]:
     """Names of some tasks, all of them if None.
 
     Raises:

@@ -1,27 +1,29 @@
 """A user's data set: reading it, checking it, batching it."""
 
-from mtlue._data.batches import Collate, Samples, ordered_batches, shuffled_batches
-from mtlue._data.fingerprint import images_digest, labels_digest
-from mtlue._data.images import read_image, to_bytes, to_unit_floats
+from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
+from mtlue._data.fingerprint import labels_digest, run_settings
+from mtlue._data.images import read_image, resize, to_bytes, to_unit_floats
 from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset, item_problem
-from mtlue._data.joint_transform import JointTransform, Transform, apply_transform, augmented, checked_transform
+from mtlue._data.joint_transform import JointTransform, Transform, apply_transform, augmented, augmented_alike, checked_transform
 
 __all__ = [
-    "Collate",
+    "Batch",
     "Inspection",
     "JointTransform",
     "Samples",
     "Transform",
     "apply_transform",
     "augmented",
+    "augmented_alike",
     "check_map_style",
     "checked_transform",
-    "images_digest",
     "inspect_dataset",
     "item_problem",
     "labels_digest",
     "ordered_batches",
     "read_image",
+    "resize",
+    "run_settings",
     "shuffled_batches",
     "to_bytes",
     "to_unit_floats",

@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from typing import Any, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mtlue._data.images import read_image, to_unit_floats
-from mtlue._generator import resize
+from mtlue._data.images import read_image, resize, to_unit_floats
+from mtlue._runtime.compute import Compute
 from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_by_task
 
-Batch: TypeAlias = tuple[Tensor, CheckedTargets]
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (B, C, H, W) and their targets. A slice of it is a batch of some of its samples."""
+
+    images: Tensor
+    targets: CheckedTargets
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.images)
+
+    def __getitem__(self, part: slice) -> Batch:
+        """Some of the samples."""
+        return Batch(self.images[part], CheckedTargets({name: target[part] for name, target in self.targets.items()}))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same samples on a device, their images as floats in [0, 1]."""
+        return Batch(to_unit_floats(self.images.to(device, non_blocking=True)), self.targets.to(device))
+
+    def pin_memory(self) -> Batch:
+        """The same samples in memory that a GPU copies from without a wait; a `DataLoader` calls it."""
+        return Batch(
+            self.images.pin_memory(), CheckedTargets({name: target.pin_memory() for name, target in self.targets.items()})
+        )
+
+    def all_labelled(self, tasks: Mapping[str, Task]) -> bool:
+        """Whether each sample has a label of each task."""
+        return not any(bool(task.missing(self.targets[name]).any()) for name, task in tasks.items())
 
 
 class Samples(Dataset[tuple[Tensor, Any]]):
-    """A user's data set with its images as tensors (C, H, W), uint8 or float, and its targets as it gives them."""
+    """A user's data set with its images as tensors (C, H, W), uint8 or float, and its targets as it gives them.
 
-    def __init__(self, dataset: Dataset[Any], tasks: Mapping[str, Task]) -> None:
-        self.dataset, self.tasks = dataset, tasks
+    Args:
+        dataset: The data set.
+        tasks: Its tasks.
+        size: Height and width that batches have; None where all images have one size.
+    """
+
+    def __init__(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, size: tuple[int, int] | None = None) -> None:
+        self.dataset, self.tasks, self.size = dataset, tasks, size
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -31,25 +66,27 @@ class Samples(Dataset[tuple[Tensor, Any]]):
         image, targets = self.dataset[index]
         return read_image(image), targets
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether some labels are maps, which have to move with their image."""
+        return any(task.is_map for task in self.tasks.values())
 
-class Collate:
-    """Stacks samples; with a ``size``, images of another size are resized to it, and label maps with them."""
-
-    def __init__(self, tasks: Mapping[str, Task], size: tuple[int, int] | None) -> None:
-        self.tasks, self.size = tasks, size
-
-    def __call__(self, samples: Sequence[tuple[Tensor, Any]]) -> Batch:
-        """Images (B, C, H, W) and targets of a batch."""
+    def collate(self, samples: Sequence[tuple[Tensor, Any]]) -> Batch:
+        """A batch of some of the samples, brought to one size, label maps with the images."""
         images = [self._resized(image) for image, _ in samples]
         if len({image.dtype for image in images}) > 1:
             images = [to_unit_floats(image) for image in images]
-        return torch.stack(images), self._targets([targets for _, targets in samples])
+        return Batch(torch.stack(images), self._targets([targets for _, targets in samples]))
+
+    def read(self, indices: Sequence[int], device: torch.device) -> Batch:
+        """A batch of these samples on a device, read here and now; an index that is too large starts again at 0."""
+        return self.collate([self[index % len(self)] for index in indices]).to(device)
 
     def _resized(self, image: Tensor) -> Tensor:
         return image if self.size is None else resize(to_unit_floats(image).unsqueeze(0), self.size).squeeze(0)
 
     def _targets(self, targets: Sequence[Any]) -> CheckedTargets:
-        if all(isinstance(target, Tensor) for target in targets) and all(task.num_embeddings for task in self.tasks.values()):
+        if all(isinstance(target, Tensor) for target in targets) and not self.has_maps:
             return read_targets(torch.stack(list(targets)), self.tasks)
         by_sample = [split_by_task(target, self.tasks, what="targets") for target in targets]
         return CheckedTargets({
@@ -57,43 +94,32 @@ class Collate:
         })
 
     def _stack(self, task: Task, labels: Sequence[object]) -> Tensor:
-        if task.num_embeddings:
+        if not task.is_map:
             # One check a batch, not one a label: with forty tasks that is what reading would spend its time on.
             return task.read_target(torch.stack([torch.as_tensor(label) for label in labels]))
         maps = [read_single(label, task) for label in labels]
         return torch.cat(maps if self.size is None else [task.resize_target(each, self.size) for each in maps])
 
 
-def shuffled_batches(
-    samples: Samples, *, batch_size: int, seed: int, size: tuple[int, int] | None, device: torch.device, num_workers: int
-) -> Iterator[Batch]:
+def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int) -> Iterator[Batch]:
     """Every sample once, in an order that the seed alone decides, on the device."""
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
-    yield from ordered_batches(
-        samples, order, batch_size=batch_size, size=size, device=device, num_workers=num_workers, seed=seed
-    )
+    return ordered_batches(samples, order, batch_size=batch_size, compute=compute, seed=seed)
 
 
 def ordered_batches(
-    samples: Samples,
-    order: Sequence[int],
-    *,
-    batch_size: int,
-    size: tuple[int, int] | None,
-    device: torch.device,
-    num_workers: int,
-    seed: int = 0,
+    samples: Samples, order: Sequence[int], *, batch_size: int, compute: Compute, seed: int = 0
 ) -> Iterator[Batch]:
     """The samples of ``order`` in that order, floats in [0, 1] on the device; the seed is for what workers draw."""
     loader: DataLoader[Any] = DataLoader(
         samples,
         batch_size=batch_size,
         sampler=cast("Sampler[int]", order),
-        num_workers=num_workers,
-        collate_fn=Collate(samples.tasks, size),
-        pin_memory=device.type == "cuda",
+        num_workers=compute.num_workers,
+        collate_fn=samples.collate,
+        pin_memory=compute.device.type == "cuda",
         # A generator of its own: the loader would otherwise draw from the caller's.
         generator=torch.Generator().manual_seed(seed),
     )
-    for images, targets in loader:
-        yield to_unit_floats(images.to(device, non_blocking=True)), CheckedTargets(targets).to(device)
+    for batch in loader:
+        yield batch.to(compute.device)

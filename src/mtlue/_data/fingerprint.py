@@ -1,4 +1,4 @@
-"""Checksums by which a data set is known again, from some samples spread over it."""
+"""What determines the result of a call; a data set is known again by some samples spread over it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, cast
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtlue._data.batches import Samples
 from mtlue._data.images import read_image, to_bytes
 from mtlue._data.inspection import item_problem
+from mtlue._runtime.identity import checksum
 from mtlue._tasks import Task, read_single, split_by_task
 
 _LOOKED_AT = 32
@@ -47,6 +49,21 @@ def images_digest(dataset: Dataset[Any]) -> str:
         image = image_bytes(dataset, index)
         digest.update(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def run_settings(samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines the result of a call, as JSON can hold it: only a call with the same may take up an interrupted one.
+
+    Args:
+        samples: The data set, of which some samples are looked at.
+        settings: Whatever else the result depends on.
+    """
+    return {
+        "samples": len(samples),
+        "images": checksum(images_digest(samples.dataset)),
+        "labels": checksum(labels_digest(samples.dataset, samples.tasks)),
+        **settings,
+    }
 
 
 def image_bytes(dataset: Dataset[Any], index: int) -> Tensor:

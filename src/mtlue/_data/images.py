@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -80,3 +81,10 @@ def to_unit_floats(images: Tensor) -> Tensor:
 def to_bytes(images: Tensor) -> Tensor:
     """The nearest 8-bit image, as uint8."""
     return images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, C, H, W) at another size. No value leaves the range of its neighbours, so that a bound on them stays."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)

@@ -47,6 +47,15 @@ class Inspection:
         widths = sorted(width for _, width in self.sizes.elements())
         return heights[middle], widths[middle]
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, and the typical height and width."""
+        return (self.channels, *self.typical_size)
+
+    def size_for(self, image_shape: tuple[int, int, int]) -> tuple[int, int] | None:
+        """Height and width that batches for a model of this shape are brought to; None where images have one size anyway."""
+        return None if self.uniform else image_shape[1:]
+
 
 @dataclass(frozen=True)
 class _Sample:

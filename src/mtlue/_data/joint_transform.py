@@ -9,7 +9,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mtlue._tasks import CheckedTargets, Task, read_targets
+from mtlue._data.batches import Batch
+from mtlue._runtime.seeds import RandomState
+from mtlue._tasks import Task, read_targets
 
 
 class JointTransform(ABC):
@@ -90,14 +92,7 @@ def checked_transform(transform: Transform | None, *, argument: str = "augment")
     return transform
 
 
-def augmented(
-    transform: Transform | None,
-    images: Tensor,
-    targets: CheckedTargets,
-    tasks: Mapping[str, Task],
-    *,
-    argument: str = "augment",
-) -> tuple[Tensor, CheckedTargets]:
+def augmented(transform: Transform | None, batch: Batch, tasks: Mapping[str, Task], *, argument: str = "augment") -> Batch:
     """A batch as a network is to see it in training: after `apply_transform`, with labels that are the tasks'.
 
     Raises:
@@ -105,7 +100,8 @@ def augmented(
         ValueError: the images returned have another number of axes or channels, or another dtype; a joint transform returns
             targets without one of the tasks, a label that is not the task's, or labels of another number of samples.
     """
-    seen, moved = apply_transform(transform, images, targets)
+    images = batch.images
+    seen, moved = apply_transform(transform, images, batch.targets)
     if not isinstance(seen, Tensor):
         raise TypeError(f"{argument}: expected images from {transform!r}, got {type(seen).__name__}")
     # A crop may be smaller; under autocast a convolution answers in bfloat16.
@@ -119,4 +115,20 @@ def augmented(
     for name, target in read.items():
         if target.shape[:1] != seen.shape[:1]:
             raise ValueError(f"{argument}: task {name!r}: labels of shape {tuple(target.shape)} for {len(seen)} images")
-    return seen, read
+    return Batch(seen, read)
+
+
+def augmented_alike(
+    transform: Transform | None, batch: Batch, clean: Tensor, tasks: Mapping[str, Task]
+) -> tuple[Batch, Tensor]:
+    """A perturbed batch and its clean images through one draw of an augmentation. Raises what `augmented` raises."""
+    start = RandomState(batch.images.device)
+    seen = augmented(transform, batch, tasks)
+    end = RandomState(batch.images.device)
+    start.restore()
+    try:
+        with torch.no_grad():
+            clean_seen = augmented(transform, Batch(clean, batch.targets), tasks).images
+    finally:
+        end.restore()
+    return seen, clean_seen

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlue._runtime.files import load_tensors, save_tensors
+from mtlue._runtime.identity import differences
 
 _FORMAT = "mtlue run 1"
 
@@ -54,11 +55,10 @@ class Checkpoint:
         content = load_tensors(self.path, argument="checkpoint", what="the checkpoint of a run of mtlue")
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"checkpoint: {self.path} is not the checkpoint of a run of mtlue")
-        other = content["settings"]
-        changed = sorted(name for name in {*other, *self._settings} if other.get(name) != self._settings.get(name))
+        changed = differences(content["settings"], self._settings)
         if changed:
-            differences = "; ".join(f"{name} was {other.get(name)!r}, is {self._settings.get(name)!r}" for name in changed)
-            raise OtherRunError(f"checkpoint: {self.path} belongs to a run with other arguments ({differences})", changed)
+            told = "; ".join(changed.values())
+            raise OtherRunError(f"checkpoint: {self.path} belongs to a run with other arguments ({told})", list(changed))
         state: dict[str, Any] = content["state"]
         return state
 

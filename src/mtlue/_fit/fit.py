@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_number
-from mtlue._data import (
-    Inspection,
-    Samples,
-    Transform,
-    checked_transform,
-    images_digest,
-    inspect_dataset,
-    labels_digest,
-    ordered_batches,
-)
+from mtlue._data import Batch, Inspection, Samples, Transform, inspect_dataset, run_settings
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import History
-from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
+from mtlue._fit.optimization import perturbed_loss, probed_batch_size
+from mtlue._fit.plan import FitPlan
+from mtlue._fit.schedule import Schedule
 from mtlue._fit.surrogate_check import check_answers, check_loss, check_parameters
-from mtlue._fit.surrogate_identity import surrogate_checksums
-from mtlue._fit.training import GeneratorTraining, Plan
+from mtlue._fit.training import GeneratorTraining
 from mtlue._generator import UEGenerator
-from mtlue._losses import BaseUELoss, Surrogate, borrowed
-from mtlue._losses.base import loss_value
-from mtlue._runtime.device import (
-    autocast,
-    check_single_process,
-    choose_device,
-    choose_precision,
-    derived_seed,
-    random_numbers,
-)
+from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.device import moved
 from mtlue._runtime.identity import described
-from mtlue._runtime.memory import BatchSize, training_batch_size
-from mtlue._runtime.progress import ProgressOption, check_progress
-
-_PROBE = 3
-# Digits of a checksum, which a message has to show.
-_SHOWN = 12
+from mtlue._runtime.progress import ProgressOption
 
 
 def fit(
@@ -55,14 +31,14 @@ def fit(
     surrogate: nn.Module | Surrogate,
     *,
     loss: BaseUELoss,
-    epochs: int = 60,
+    epochs: int = FitPlan.epochs,
     batch_size: int | None = None,
-    learning_rate: float = 1e-3,
-    schedule: Schedule = paper_schedule,
-    lambda_intra: float = 20.0,
-    lambda_inter: float = 100.0,
-    surrogate_steps: int = 10,
-    stop_accuracy: float = 0.99,
+    learning_rate: float = FitPlan.learning_rate,
+    schedule: Schedule = FitPlan.schedule,
+    lambda_intra: float = FitPlan.lambda_intra,
+    lambda_inter: float = FitPlan.lambda_inter,
+    surrogate_steps: int = FitPlan.surrogate_steps,
+    stop_accuracy: float = FitPlan.stop_accuracy,
     augment: Transform | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     device: torch.device | str | None = None,
@@ -128,28 +104,29 @@ def fit(
         History(1 epochs, base_loss=...)
     """
     wrapped = check_models(generator, surrogate, loss)
-    check_progress(progress)
-    check_single_process()
-    check_counts(epochs=epochs, batch_size=batch_size, num_workers=num_workers, seed=seed)
-    epoch_rates(schedule, epochs)
-    plan = Plan(
+    plan = FitPlan(
         epochs=epochs,
-        learning_rate=check_number("learning_rate", learning_rate, above=0.0),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
         schedule=schedule,
-        lambda_intra=check_number("lambda_intra", lambda_intra),
-        lambda_inter=check_number("lambda_inter", lambda_inter),
-        surrogate_steps=check_count("surrogate_steps", surrogate_steps, minimum=0),
-        stop_accuracy=check_number("stop_accuracy", stop_accuracy, above=0.0),
-        augment=checked_transform(augment),
-        device=(chosen := choose_device(device, wrapped.module)),
-        precision=choose_precision(precision, chosen),
+        lambda_intra=lambda_intra,
+        lambda_inter=lambda_inter,
+        surrogate_steps=surrogate_steps,
+        stop_accuracy=stop_accuracy,
+        augment=augment,
+    )
+    compute = Compute.checked(
+        device=device,
+        module=wrapped.module,
+        precision=precision,
         num_workers=num_workers,
         seed=seed,
+        progress=progress,
     )
     inspection = inspect_dataset(dataset, generator.tasks, num_workers=num_workers)
-    return train_generator(
-        generator, Samples(dataset, generator.tasks), inspection, wrapped, loss, plan, batch_size, checkpoint, progress
-    )
+    check_channels(generator, inspection)
+    samples = Samples(dataset, generator.tasks, size=inspection.size_for(generator.image_shape))
+    return train_generator(generator, wrapped, loss, samples, plan, compute, checkpoint=checkpoint)
 
 
 def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss: BaseUELoss) -> Surrogate:
@@ -179,112 +156,45 @@ def check_channels(generator: UEGenerator, inspection: Inspection) -> None:
         raise ValueError(f"generator: made for {generator.image_shape[0]} channels, the images have {inspection.channels}")
 
 
-def check_counts(*, epochs: int, batch_size: int | None, num_workers: int, seed: int) -> None:
-    """Check the integers that `fit` and `protect` share.
-
-    Raises:
-        TypeError: one is no integer.
-        ValueError: one is too small.
-    """
-    check_count("epochs", epochs, minimum=1)
-    check_count("num_workers", num_workers, minimum=0)
-    check_count("seed", seed, minimum=0)
-    if batch_size is not None:
-        check_count("batch_size", batch_size, minimum=1)
-
-
 def train_generator(
     generator: UEGenerator,
-    samples: Samples,
-    inspection: Inspection,
     surrogate: Surrogate,
     loss: BaseUELoss,
-    plan: Plan,
-    batch_size: int | None,
-    checkpoint: str | os.PathLike[str] | None,
-    progress: ProgressOption,
+    samples: Samples,
+    plan: FitPlan,
+    compute: Compute,
     *,
+    checkpoint: str | os.PathLike[str] | None,
     epochs_here: int = 0,
 ) -> History:
     """`fit` on arguments that are already checked; ``epochs_here`` is for how long this call has trained the surrogate.
 
     Raises:
         TypeError: the loss is no scalar, or ``augment`` returns no images.
-        ValueError: generator and images have different numbers of channels, the surrogate does not answer the tasks, or no
-            gradient reaches the images.
+        ValueError: the surrogate does not answer the tasks, or no gradient reaches the images.
     """
-    check_channels(generator, inspection)
-    size = None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2])
-    device = plan.device
-    with moved(generator, device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        first = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed))[:256].tolist()
-        looked_at = ordered_batches(samples, first, batch_size=64, size=size, device=device, num_workers=0)
-        check_answers(surrogate, loss, looked_at, device, epochs_here=epochs_here)
-        with borrowed(surrogate.module, device=device, trainable=loss.trains_surrogate):
-            if batch_size is None:
-                batch_size = _fitting_batch_size(generator, surrogate, loss, samples, size, plan)
-            training = GeneratorTraining(
-                generator, surrogate, loss, samples, size=size, plan=plan, batch_size=BatchSize(batch_size)
-            )
-            settings = {} if checkpoint is None else _settings(training, batch_size)
-            return training.run(Checkpoint(checkpoint, settings), progress)
-
-
-def _settings(training: GeneratorTraining, batch_size: int) -> dict[str, Any]:
-    """What determines the result of a run, as a checkpoint holds it."""
-    plan, samples = training.plan, training.samples
-    rates = hashlib.sha256(repr(training.rates).encode()).hexdigest()
-    checksums = {
-        "images": images_digest(samples.dataset),
-        "labels": labels_digest(samples.dataset, samples.tasks),
-        **surrogate_checksums(training.surrogate, training.loss),
-    }
-    return {
-        "generator": training.generator.config(),
-        "loss": described(training.loss),
-        "samples": len(samples),
-        **{f"checksum of the {name}": digest[:_SHOWN] for name, digest in checksums.items()},
-        "batch_size": batch_size,
-        **{name: value for name, value in vars(plan).items() if name not in ("device", "num_workers")},
-        "augment": None if plan.augment is None else described(plan.augment),
-        # Two functions may have one name.
-        "schedule": f"{described(plan.schedule)}, checksum {rates[:_SHOWN]}",
-        "precision": str(plan.precision),
-    }
+    with moved(generator, compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        check_answers(surrogate, loss, samples, compute, epochs_here=epochs_here)
+        with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
+            batch_size = plan.batch_size or _fitting_batch_size(generator, surrogate, loss, samples, compute)
+            settings = {}
+            if checkpoint is not None:
+                own = {"generator": generator.config(), "loss": described(loss), "batch_size": batch_size}
+                settings = run_settings(
+                    samples, {**networks_of(loss, surrogate), **plan.settings(), **compute.settings(), **own}
+                )
+            training = GeneratorTraining(generator, surrogate, loss, samples, plan, compute, batch_size)
+            return training.run(Checkpoint(checkpoint, settings))
 
 
 def _fitting_batch_size(
-    generator: UEGenerator,
-    surrogate: Surrogate,
-    loss: BaseUELoss,
-    samples: Samples,
-    size: tuple[int, int] | None,
-    plan: Plan,
+    generator: UEGenerator, surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute
 ) -> int:
-    """Batch size from the memory that a training step takes for each sample."""
     generator.eval()
 
-    def step_of(count: int) -> Callable[[], object]:
-        order = [index % len(samples) for index in range(count)]
-        batches = ordered_batches(samples, order, batch_size=count, size=size, device=plan.device, num_workers=0)
-        images, targets = next(iter(batches))
+    def step(batch: Batch) -> Tensor:
+        with compute.autocast():
+            perturbed = Batch(generator.perturb(batch.images, batch.targets), batch.targets)
+            return perturbed_loss(loss, surrogate, perturbed, batch.images, None)
 
-        def step() -> object:
-            with autocast(plan.device, plan.precision):
-                return loss_value(loss, surrogate, generator.perturb(images, targets), targets)
-
-        return step
-
-    with random_numbers(derived_seed(plan.seed, _PROBE), plan.device):
-        return training_batch_size(step_of, plan.device, length=len(samples))
-
-
-@contextmanager
-def moved(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Have a module on a device while this context lasts."""
-    home = next(module.parameters()).device
-    module.to(device)
-    try:
-        yield
-    finally:
-        module.to(home)
+    return probed_batch_size(step, samples, compute, loss=loss)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import Samples, Transform, augmented, ordered_batches
-from mtlue._data.batches import Batch
-from mtlue._fit.surrogate_steps import part_of
-from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate, borrowed
-from mtlue._losses.base import image_gradient, loss_value
-from mtlue._runtime.device import random_numbers
+from mtlue._data import Batch, Samples, Transform
+from mtlue._fit.optimization import perturbed_loss
+from mtlue._losses import (
+    BaseUELoss,
+    Surrogate,
+    borrowed,
+    image_gradient,
+    judged_surrogate,
+    kept_state,
+)
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize, out_of_memory
+from mtlue._runtime.seeds import random_numbers
+from mtlue._runtime.seeds import random_numbers
 from mtlue._runtime.warn import warn
-from mtlue._tasks import CheckedTargets, Task
-from mtlue._tasks.labels import ClassLabels
+from mtlue._tasks import CheckedTargets
 
 # Above what luck gives on the few hundred images that are looked at.
 _CHANCE = 0.05
-_LOOK = 64
-# How far a sum of probabilities may be from 1: half precision is that coarse.
-_SUM = 1e-3
+_LOOKED_AT, _LOOK = 256, 64
 
 
 def check_loss(loss: object) -> BaseUELoss:
@@ -33,12 +37,12 @@ def check_loss(loss: object) -> BaseUELoss:
     """
     if isinstance(loss, type):
         raise TypeError(f"loss: expected an object such as mtlue.TAP(), got the class {loss.__name__}")
-    if not isinstance(loss, BaseUELoss):
+    if not callable(loss) or not hasattr(loss, "trains_surrogate"):
         raise TypeError(
             "loss: expected mtlue.EM(), TAP(), SEP(checkpoints), or a callable with an attribute trains_surrogate, "
             f"got {type(loss).__name__}"
         )
-    return loss
+    return cast("BaseUELoss", loss)
 
 
 def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
@@ -57,15 +61,15 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
 
 
 def check_answers(
-    surrogate: Surrogate, loss: BaseUELoss, batches: Iterable[Batch], device: torch.device, *, epochs_here: int = 0
+    surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0
 ) -> None:
-    """Show a few clean batches to the surrogate: do its answers fit the tasks, and is it trained?
+    """Show a few clean images to the surrogate: do its answers fit the tasks, and is it trained?
 
     Args:
         surrogate: The surrogate.
         loss: The loss that is to be taken with it.
-        batches: The batches.
-        device: Where to compute.
+        samples: The data set, some of which is read.
+        compute: Where and how to compute.
         epochs_here: For how many epochs the library itself has trained it, in this call.
 
     Warns:
@@ -76,25 +80,25 @@ def check_answers(
         ValueError: it fails on the images, or its answers do not fit the tasks.
         TypeError: its answers are not made of tensors.
     """
-    if isinstance(loss, SEP):
-        surrogate = loss.last(surrogate)
+    surrogate = judged_surrogate(loss, surrogate)
     skills: list[float] = []
-    probabilities = {name for name, task in surrogate.tasks.items() if isinstance(task, ClassLabels)}
+    probabilities = set(surrogate.tasks)
     batch_size = BatchSize(_LOOK, quiet=True)
-    with borrowed(surrogate.module, device=device, trainable=False):
-        for images, targets in batches:
-            # Only here: what the user's data set computes when a batch is read is none of our business.
-            @torch.no_grad()
-            def look(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> None:
-                outputs = surrogate.read(_answer(surrogate.module, images[part]))
-                skills.extend(_skills(surrogate, outputs, part_of(targets, part)))
-                probabilities.intersection_update(name for name in probabilities if _sums_to_one(outputs[name]))
 
-            batch_size.run(len(images), look)
+    @torch.no_grad()
+    def look(part: Batch) -> dict[str, Tensor]:
+        return surrogate.read(_answer(surrogate.module, part.images))
+
+    some = torch.randperm(len(samples), generator=torch.Generator().manual_seed(compute.seed))[:_LOOKED_AT].tolist()
+    with borrowed(surrogate.module, device=compute.device, trainable=False):
+        for start in range(0, len(some), _LOOK):
+            for part, outputs in batch_size.run(look, samples.read(some[start : start + _LOOK], compute.device)):
+                skills.extend(_skills(surrogate, outputs, part.targets))
+                probabilities -= {name for name, task in surrogate.tasks.items() if not task.is_distribution(outputs[name])}
     for name in surrogate.tasks:
         if name in probabilities:
             warn(f"surrogate: output of task {name!r} looks like probabilities; give logits, without softmax")
-    if isinstance(loss, TAP | SEP) and sum(skills) / max(len(skills), 1) < _CHANCE:
+    if getattr(loss, "needs_trained_surrogate", False) and sum(skills) / max(len(skills), 1) < _CHANCE:
         if epochs_here:
             why = f"after {epochs_here} epochs of training by mtlue; give more epochs, or a surrogate that you have trained"
         else:
@@ -103,37 +107,26 @@ def check_answers(
         warn(f"surrogate: no better than chance on the clean data, {why}")
 
 
-def check_gradient(
-    surrogate: Surrogate,
-    loss: BaseUELoss,
-    samples: Samples,
-    *,
-    size: tuple[int, int] | None,
-    augment: Transform | None,
-    device: torch.device,
-    seed: int,
-) -> None:
+def check_gradient(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, augment: Transform | None, compute: Compute) -> None:
     """Take the loss of two clean images as a step would, and its gradient at them, where the first step is far away.
 
     Raises:
         TypeError: the loss is no scalar tensor, or ``augment`` returns no images.
         ValueError: the loss fails, no gradient reaches the images, or ``augment`` returns images of another form.
     """
-    few = range(min(2, len(samples)))
-    images, targets = next(iter(ordered_batches(samples, few, batch_size=2, size=size, device=device, num_workers=0)))
-    leaf = images.clone().requires_grad_(True)
-    with borrowed(surrogate.module, device=device, trainable=False), random_numbers(seed, device):
+    batch = samples.read(range(min(2, len(samples))), compute.device)
+    leaf = batch.images.clone().requires_grad_(True)
+    with (
+        borrowed(surrogate.module, device=compute.device, trainable=False),
+        kept_state(loss),
+        random_numbers(compute.seed, compute.device),
+    ):
         # A copy, as what is perturbed is no leaf either: on a leaf nothing may work in place.
-        seen, labels = augmented(augment, leaf.clone(), targets, surrogate.tasks)
-        value = loss_value(loss, surrogate, seen, labels)
+        perturbed = Batch(leaf.clone(), batch.targets)
+        value = perturbed_loss(loss, surrogate, perturbed, batch.images, augment)
         # A loss may be a constant where labels of a batch are missing.
-        if all_labelled(targets, surrogate.tasks):
+        if batch.all_labelled(surrogate.tasks):
             image_gradient(value, leaf)
-
-
-def all_labelled(targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> bool:
-    """Whether each sample of a batch has a label of each task."""
-    return not any(bool(task.missing(targets[name]).any()) for name, task in tasks.items())
 
 
 def _answer(module: nn.Module, images: Tensor) -> object:
@@ -151,13 +144,6 @@ def _answer(module: nn.Module, images: Tensor) -> object:
             )
         shape = tuple(images.shape)
         raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}{cure}") from error
-
-
-def _sums_to_one(logits: Tensor) -> bool:
-    """Whether each answer is a distribution over classes; a single logit, which stands beside a zero, is none."""
-    if logits.shape[1] < 2 or not bool((logits >= 0).all()) or not bool(logits[:, 0].any()):
-        return False
-    return bool(((logits.float().sum(dim=1) - 1).abs() <= _SUM).all())
 
 
 def _skills(surrogate: Surrogate, outputs: dict[str, Tensor], targets: CheckedTargets) -> list[float]:

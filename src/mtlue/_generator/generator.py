@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtlue._checks import check_count, check_epsilon, check_protected_tasks
+from mtlue._data import resize
 from mtlue._generator.bound import BOUNDS, largest_float32
 from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings, selection_weights
 from mtlue._generator.decoder import Decoder
@@ -247,13 +247,6 @@ class UEGenerator(nn.Module):
             f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={255 * self.epsilon:.4g}/255, "
             f"embedding_channels={self.embedding_channels}, width={self.width}, bound={self.bound!r}, trained={self.trained}"
         )
-
-
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images (B, C, H, W) at another size. No value leaves the range of its neighbours, so that a bound on them stays."""
-    if images.shape[-2:] == size:
-        return images
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 def _check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -1,9 +1,27 @@
 """Base losses: what the generator minimises."""
 
-from mtlue._losses.base import BaseUELoss
+from mtlue._losses.base import NO_GRADIENT, BaseUELoss, image_gradient, loss_value, takes_clean_images
 from mtlue._losses.em import EM
+from mtlue._losses.networks import judged_surrogate, kept_state, networks_of, restore_state, state_of
 from mtlue._losses.sep import SEP
-from mtlue._losses.surrogate import Surrogate, borrowed
+from mtlue._losses.surrogate import Surrogate, borrowed, frozen
 from mtlue._losses.tap import TAP
 
-__all__ = ["EM", "SEP", "TAP", "BaseUELoss", "Surrogate", "borrowed"]
+__all__ = [
+    "EM",
+    "NO_GRADIENT",
+    "SEP",
+    "TAP",
+    "BaseUELoss",
+    "Surrogate",
+    "borrowed",
+    "frozen",
+    "image_gradient",
+    "judged_surrogate",
+    "kept_state",
+    "loss_value",
+    "networks_of",
+    "restore_state",
+    "state_of",
+    "takes_clean_images",
+]

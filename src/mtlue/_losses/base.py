@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from mtlue._losses.surrogate import Surrogate
+from mtlue._runtime.identity import described_by_attributes
 from mtlue._runtime.memory import out_of_memory
 
 NO_GRADIENT = (
@@ -20,12 +22,23 @@ NO_GRADIENT = (
 class BaseUELoss(Protocol):
     """The loss that a generator, or a pixel-wise search, minimises on perturbed images.
 
-    Derive from it, or write any callable that has ``trains_surrogate``. A loss sees perturbed images only: it cannot tell
-    where the perturbation came from.
+    Derive from it, or write any callable that has ``trains_surrogate``. A loss cannot tell where a perturbation came from. What
+    else it may have:
+
+    * A fourth parameter ``clean``: it then also gets the same images without the perturbation, through the same draw of the
+      augmentation.
+    * ``checkpoints``, modules or state dicts of the surrogate that it looks at in the surrogate's place, as SEP does: the last
+      of them is what has to be trained.
+    * ``state_dict()`` and ``load_state_dict(state)``, where it has a state of its own, such as networks that it trains: a run
+      that goes on after a kill goes on with that too. The state is made of tensors and plain values.
+
+    Public attributes are its settings. They make its ``repr``, and a run with other settings does not take up a checkpoint.
 
     Attributes:
         trains_surrogate: Whether `mtlue.fit` trains the surrogate alternately on the perturbed images, as in EM. If not,
             the surrogate is frozen: so it is with a loss that derives from this class and does not say.
+        needs_trained_surrogate: Whether it takes its signal from a surrogate that was trained on clean data, as TAP and SEP
+            do; one that is no better than chance is then warned of.
 
     Example:
         >>> import torch, mtlue
@@ -38,6 +51,7 @@ class BaseUELoss(Protocol):
     """
 
     trains_surrogate: bool = False
+    needs_trained_surrogate: bool = False
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Loss of a batch, a scalar that a gradient flows through to ``images``.
@@ -50,19 +64,37 @@ class BaseUELoss(Protocol):
         ...
 
     def __repr__(self) -> str:
-        """The call that makes it, if it takes no arguments; a loss that takes some should name them here."""
-        return f"{type(self).__name__}()"
+        """The call that makes it, if its public attributes are its arguments."""
+        return described_by_attributes(self)
 
 
-def loss_value(loss: BaseUELoss, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+def takes_clean_images(loss: BaseUELoss) -> bool:
+    """Whether a loss has a parameter for the images without the perturbation."""
+    try:
+        return "clean" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):  # a callable without a signature, such as one in C
+        return False
+
+
+def loss_value(
+    loss: BaseUELoss, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor | None = None
+) -> Tensor:
     """What a loss says of a batch, a scalar tensor.
+
+    Args:
+        loss: The loss.
+        surrogate: The surrogate.
+        images: Perturbed images as the surrogate sees them.
+        targets: Their labels.
+        clean: The same without the perturbation, for a loss that takes them.
 
     Raises:
         TypeError: it is not one.
         ValueError: a loss of the user's own fails.
     """
     try:
-        value: object = loss(surrogate, images, targets)
+        more = {} if clean is None else {"clean": clean}
+        value: object = loss(surrogate, images, targets, **more)
     except Exception as error:
         if out_of_memory(error) or type(loss).__module__.partition(".")[0] == "mtlue":
             raise
@@ -77,13 +109,15 @@ def loss_value(loss: BaseUELoss, surrogate: Surrogate, images: Tensor, targets: 
     raise TypeError(f"loss: expected a scalar tensor from {type(loss).__name__}, got {got}")
 
 
-def image_gradient(value: Tensor, images: Tensor) -> Tensor:
+def image_gradient(value: Tensor, images: Tensor, *, retain_graph: bool = False) -> Tensor:
     """Gradient of a loss at images, or at what was added to them, of their shape.
 
     Raises:
         ValueError: nothing leads from the images to the loss.
     """
-    gradient = torch.autograd.grad(value, images, allow_unused=True)[0] if value.requires_grad else None
+    gradient = None
+    if value.requires_grad:
+        gradient = torch.autograd.grad(value, images, allow_unused=True, retain_graph=retain_graph)[0]
     if gradient is None:
         raise ValueError(NO_GRADIENT)
     return gradient

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mtlue._losses.base import BaseUELoss, image_gradient
+from mtlue._losses.networks import Checkpoint, check_state
 from mtlue._losses.surrogate import Surrogate, borrowed
-
-Checkpoint: TypeAlias = nn.Module | Mapping[str, Tensor]
 
 
 class SEP(BaseUELoss):
@@ -31,8 +29,7 @@ class SEP(BaseUELoss):
         ValueError: there is no checkpoint.
 
     Example:
-        >>> import copy
-        >>> import torch, mtlue
+        >>>         >>> import torch, mtlue
         >>> from mtlue import evaluation
         >>> tasks = {"brighter_half": 2}
         >>> halves = torch.eye(2).repeat_interleave(32, dim=1).reshape(2, 1, 8, 8)
@@ -54,6 +51,7 @@ class SEP(BaseUELoss):
     """
 
     trains_surrogate = False
+    needs_trained_surrogate = True
 
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         if isinstance(checkpoints, nn.Module | Mapping) or not isinstance(checkpoints, Sequence):
@@ -79,29 +77,13 @@ class SEP(BaseUELoss):
         attached: Tensor = _WithGradient.apply(images, value, gradient)
         return attached
 
-    def last(self, surrogate: Surrogate) -> Surrogate:
-        """The surrogate at its last checkpoint, for a look at it: a copy where checkpoints are state dicts.
-
-        Raises:
-            ValueError: a state dict is not one of the surrogate.
-        """
-        checkpoint = self.checkpoints[-1]
-        if isinstance(checkpoint, nn.Module):
-            return surrogate.with_module(checkpoint)
-        for state in self.checkpoints:
-            if not isinstance(state, nn.Module):
-                _check_state(state, surrogate.module)
-        module = copy.deepcopy(surrogate.module)
-        module.load_state_dict(checkpoint)
-        return surrogate.with_module(module)
-
     def _members(self, surrogate: Surrogate, device: torch.device) -> Iterator[Surrogate]:
         for checkpoint in self.checkpoints:
             if isinstance(checkpoint, nn.Module):
                 with borrowed(checkpoint, device=device, trainable=False):
                     yield surrogate.with_module(checkpoint)
             else:
-                _check_state(checkpoint, surrogate.module)
+                check_state(checkpoint, surrogate.module)
                 state = {name: tensor.to(device) for name, tensor in checkpoint.items()}
                 with borrowed(surrogate.module, device=device, trainable=False):
                     yield surrogate.with_module(_Stateless(surrogate.module, state))
@@ -109,15 +91,6 @@ class SEP(BaseUELoss):
     def __repr__(self) -> str:
         """How many checkpoints it averages over."""
         return f"{type(self).__name__}({len(self.checkpoints)} checkpoints)"
-
-
-def _check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
-    # A call with a state fills what is missing from the module itself, without a word.
-    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    found = {name: getattr(tensor, "shape", None) for name, tensor in state.items()}
-    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-    if wrong:
-        raise ValueError(f"checkpoints: not state dicts of the surrogate, they differ in {', '.join(wrong[:3])}")
 
 
 class _Stateless(nn.Module):

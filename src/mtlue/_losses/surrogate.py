@@ -107,3 +107,16 @@ def borrowed(module: nn.Module, *, device: torch.device, trainable: bool) -> Ite
         for parameter, requires_grad, gradient in wanted:
             parameter.requires_grad_(requires_grad)
             parameter.grad = gradient
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let no parameter take a gradient meanwhile."""
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

@@ -28,6 +28,7 @@ class TAP(BaseUELoss):
     """
 
     trains_surrogate = False
+    needs_trained_surrogate = True
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """The tasks' mean loss towards the shifted labels."""

@@ -3,96 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mtlue._data import Collate, Inspection, Samples, to_bytes, to_unit_floats
-from mtlue._generator import UEGenerator, resize
+from mtlue._data import Batch, Samples, resize, to_bytes
+from mtlue._generator import UEGenerator
 from mtlue._protect.rounding import add_in_levels
-from mtlue._runtime.device import autocast
-from mtlue._runtime.memory import BatchSize
-from mtlue._tasks import CheckedTargets
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.device import moved
+from mtlue._runtime.memory import BatchSize, fitting_batch_size
+from mtlue._runtime.progress import Progress
+
+_LARGEST_BATCH = 256
 
 
-class _KeepOriginals(Collate):
-    """Stacks samples for the generator, and keeps the images in their own sizes beside them."""
+@dataclass(frozen=True)
+class _Originals:
+    """Some samples: 8-bit images in their own sizes, and the batch that the generator takes."""
 
-    def __call__(  # type: ignore[override]  # one more entry than the batches for training have
+    indices: range
+    images: Sequence[Tensor]
+    batch: Batch
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, part: slice) -> _Originals:
+        return _Originals(self.indices[part], self.images[part], self.batch[part])
+
+
+class _SamplesWithOriginals(Samples):
+    """Samples whose batches have the images in their own sizes beside them."""
+
+    def collate(  # type: ignore[override]  # one more entry than the batches for training have
         self, samples: Sequence[tuple[Tensor, Any]]
-    ) -> tuple[list[Tensor], Tensor, CheckedTargets]:
-        images, targets = super().__call__(samples)
-        return [to_bytes(image) for image, _ in samples], images, targets
+    ) -> tuple[list[Tensor], Batch]:
+        return [to_bytes(image) for image, _ in samples], super().collate(samples)
 
 
-def protected_images(
-    generator: UEGenerator,
-    samples: Samples,
-    inspection: Inspection,
-    *,
-    start: int,
-    selected: Tensor,
-    protected_tasks: Collection[str],
-    batch_size: int,
-    device: torch.device,
-    precision: torch.dtype,
-    num_workers: int,
-) -> Iterator[list[Tensor]]:
-    """Protected 8-bit images, batch by batch, from sample ``start`` on.
+class Generation:
+    """A trained generator, and what it is to perturb.
 
     Args:
-        generator: On ``device``, in eval mode.
+        generator: In eval mode.
         samples: The data set.
-        inspection: What is known of it.
-        start: First sample.
         selected: Which samples to perturb, booleans of shape (N,).
         protected_tasks: Tasks to make unlearnable.
-        batch_size: Samples a batch.
-        device: Where to compute.
-        precision: float32 or bfloat16.
-        num_workers: Processes that read the data set.
+        compute: Where and how to compute.
     """
-    size = None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2])
-    loader: DataLoader[tuple[list[Tensor], Tensor, CheckedTargets]] = DataLoader(
-        samples,  # type: ignore[arg-type]  # the loader is typed by what it reads, not by what collate_fn returns
-        batch_size=batch_size,
-        sampler=range(start, len(samples)),
-        num_workers=num_workers,
-        collate_fn=_KeepOriginals(samples.tasks, size),
-        pin_memory=False,
-        generator=torch.Generator(),
-    )
-    smaller = BatchSize(batch_size)
-    with torch.no_grad(), autocast(device, precision):
-        tables = generator.spread_tables()
-    with generator.reuse_tables(tables):
-        for originals, images, targets in loader:
 
-            def step(
-                part: slice,
-                originals: list[Tensor] = originals,
-                images: Tensor = images,
-                targets: CheckedTargets = targets,
-                first: int = start,
-            ) -> list[Tensor]:
-                labels = CheckedTargets({name: target[part] for name, target in targets.items()}).to(device)
-                unit = to_unit_floats(images[part].to(device))
-                # Only here: what the user's data set computes, and what becomes of the images, is none of our business.
-                with torch.no_grad(), autocast(device, precision):
-                    deltas = generator(unit, labels, protected_tasks=protected_tasks).cpu()
-                protected: list[Tensor] = []
-                for index, (clean, delta) in enumerate(zip(originals[part], deltas, strict=True), start=first + part.start):
-                    own = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
-                    protected.append(add_in_levels(clean, own, generator.epsilon) if selected[index] else clean)
-                return protected
+    def __init__(
+        self, generator: UEGenerator, samples: Samples, selected: Tensor, protected_tasks: Collection[str], compute: Compute
+    ) -> None:
+        self.generator, self.selected, self.protected_tasks, self.compute = generator, selected, protected_tasks, compute
+        self.samples = _SamplesWithOriginals(samples.dataset, samples.tasks, size=samples.size)
 
-            done: list[Tensor] = []
+    def batches(self, start: int, batch_size: int) -> Iterator[list[Tensor]]:
+        """Protected 8-bit images, batch by batch, from sample ``start`` on, with the generator on the device meanwhile."""
+        compute, generator, length = self.compute, self.generator, len(self.samples)
+        size = BatchSize(batch_size)
+        steps = -(-length // batch_size)
+        with (
+            moved(generator, compute.device),
+            torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+            Progress(compute.progress, stage="protect", total=steps, images=length) as shown,
+        ):
+            with torch.no_grad(), compute.autocast():
+                tables = generator.spread_tables()
+            with generator.reuse_tables(tables):
+                shown.skip(start // batch_size, start)
+                for originals in self._originals(start, batch_size):
+                    images = [image for _, each in size.run(self._protect, originals) for image in each]
+                    yield images
+                    shown.step(len(images))
 
-            def keep(_: slice, protected: list[Tensor], done: list[Tensor] = done) -> None:
-                done.extend(protected)
+    def _originals(self, start: int, batch_size: int) -> Iterator[_Originals]:
+        loader: DataLoader[tuple[list[Tensor], Batch]] = DataLoader(
+            self.samples,  # type: ignore[arg-type]  # the loader is typed by what it reads, not by what collate_fn returns
+            batch_size=batch_size,
+            sampler=range(start, len(self.samples)),
+            num_workers=self.compute.num_workers,
+            collate_fn=self.samples.collate,
+            generator=torch.Generator(),
+        )
+        for images, batch in loader:
+            yield _Originals(range(start, start + len(images)), images, batch)
+            start += len(images)
 
-            smaller.run(len(originals), step, keep)
-            start += len(originals)
-            yield done
+    # Only here: what the user's data set computes, and what becomes of the images, is none of our business.
+    @torch.no_grad()
+    def _protect(self, originals: _Originals) -> list[Tensor]:
+        batch = originals.batch.to(self.compute.device)
+        with self.compute.autocast():
+            deltas = self.generator(batch.images, batch.targets, protected_tasks=self.protected_tasks).cpu()
+        return [
+            self._added(clean, delta) if self.selected[index] else clean
+            for index, clean, delta in zip(originals.indices, originals.images, deltas, strict=True)
+        ]
+
+    def _added(self, clean: Tensor, delta: Tensor) -> Tensor:
+        own_size = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
+        return add_in_levels(clean, own_size, self.generator.epsilon)
+
+
+def generation_batch_size(generator: UEGenerator, device: torch.device) -> int:
+    """Samples at once without gradients: a handful of full-size feature maps are alive."""
+    height, width = generator.image_shape[1:]
+    return min(_LARGEST_BATCH, fitting_batch_size(4 * 8 * generator.width * height * width, device))

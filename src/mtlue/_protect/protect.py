@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,20 +12,24 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_fraction, check_protected_tasks
-from mtlue._data import Samples, check_map_style, images_digest, inspect_dataset, labels_digest
+from mtlue._data import Samples, check_map_style, inspect_dataset, run_settings
 from mtlue._data.inference import infer_tasks
 from mtlue._fit.checkpoint import OtherRunError
-from mtlue._fit.fit import check_channels, check_counts
+from mtlue._fit.fit import check_channels
+from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_check import check_loss
 from mtlue._generator import UEGenerator
-from mtlue._losses import SEP, TAP, BaseUELoss, Surrogate
+from mtlue._losses import TAP, BaseUELoss, Surrogate
+from mtlue._protect.default_surrogate import random_shift
+from mtlue._protect.generation import Generation
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
-from mtlue._protect.stages import FIT_CHECKPOINT, Call, train_models, write_images
+from mtlue._protect.stages import FIT_CHECKPOINT, Models, selected_samples, train_models, write_images
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import check_single_process, choose_device, choose_precision
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.files import load_tensors
-from mtlue._runtime.progress import ProgressOption, check_progress
+from mtlue._runtime.identity import tensors_digest
+from mtlue._runtime.progress import ProgressOption
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
@@ -43,7 +47,7 @@ def protect(
     protected_tasks: Collection[str] | None = None,
     fraction: float = 1.0,
     path: str | os.PathLike[str] | None = None,
-    epochs: int = 60,
+    epochs: int = FitPlan.epochs,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     precision: torch.dtype | None = None,
@@ -110,10 +114,19 @@ def protect(
     check_unprotected(check_map_style(dataset))
     check_epsilon(epsilon)
     check_fraction(fraction)
-    check_progress(progress)
-    check_single_process()
-    check_counts(epochs=epochs, batch_size=batch_size, num_workers=num_workers, seed=seed)
     chosen_loss: BaseUELoss = TAP() if loss is None else check_loss(loss)
+    plan = FitPlan(epochs=epochs, batch_size=batch_size)
+    if surrogate is None:
+        surrogate = _checkpoint_as_surrogate(chosen_loss)
+    module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
+    compute = Compute.checked(
+        device=device,
+        module=module if isinstance(module, nn.Module) else None,
+        precision=precision,
+        num_workers=num_workers,
+        seed=seed,
+        progress=progress,
+    )
     resolved = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
     protected = check_protected_tasks(protected_tasks, resolved)
     if generator is not None:
@@ -126,43 +139,31 @@ def protect(
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
     if generator is not None:
         check_channels(generator, inspection)
-    if surrogate is None and isinstance(chosen_loss, SEP):
-        surrogate = _surrogate_of(chosen_loss)
-    module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
-    where = choose_device(device, module if isinstance(module, nn.Module) else None)
-    call = Call(
-        Samples(dataset, resolved),
-        inspection,
-        epochs,
-        batch_size,
-        where,
-        choose_precision(precision, where),
-        num_workers,
-        seed,
-        progress,
-    )
+    shape = inspection.image_shape if generator is None else generator.image_shape
+    samples = Samples(dataset, resolved, size=inspection.size_for(shape))
     if folders is not None:
         settings = {
-            "samples": inspection.length,
-            "images": images_digest(dataset),
-            "labels": labels_digest(dataset, resolved),
-            "generator": None if generator is None or untrained else _digest(generator),
+            "generator": None if generator is None or untrained else tensors_digest(generator.state_dict().values()),
             "epsilon": epsilon,
             "protected_tasks": protected,
             "fraction": fraction,
             "epochs": epochs,
-            "seed": seed,
-            "precision": str(call.precision),
+            **compute.settings(),
         }
-        folders.check_settings(settings)
+        folders.check_settings(run_settings(samples, settings))
     history = None
     if generator is None or untrained:
+        if not samples.has_maps:  # a label map would have to move with its image
+            plan = replace(plan, augment=random_shift)
         try:
-            generator, history = train_models(call, generator, surrogate, chosen_loss, epsilon, folders)
+            models = Models(chosen_loss, surrogate, generator, epsilon)
+            generator, history = train_models(models, samples, inspection, plan, compute, folders)
         except OtherRunError as error:
             # The caller gave a path, and knows of no checkpoint.
             raise error if folders is None else folders.left_by_another_call(error.changed) from None
-    images = write_images(call, generator, protected, fraction, folders)
+    selected = selected_samples(fraction, inspection.length, compute)
+    generation = Generation(generator.eval(), samples, selected, protected, compute)
+    images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
     return ProtectedDataset[Tensor](
         images,
         dataset,
@@ -170,7 +171,7 @@ def protect(
         epsilon=epsilon,
         protected_tasks=protected,
         fraction=fraction,
-        generator=generator.eval(),
+        generator=generator,
         history=history,
     )
 
@@ -223,15 +224,14 @@ def _trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) ->
     return state.keys() == own.keys() and all(torch.equal(value, own[name].cpu()) for name, value in state.items())
 
 
-def _surrogate_of(loss: SEP) -> nn.Module:
-    last = loss.checkpoints[-1]
-    if isinstance(last, nn.Module):
-        return last
-    raise ValueError("surrogate: SEP's checkpoints are state dicts; give the module that they belong to")
+def _checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:
+    """The last network of a loss that looks at checkpoints, for a caller who gives no surrogate beside them.
 
-
-def _digest(generator: UEGenerator) -> str:
-    digest = hashlib.sha256()
-    for tensor in generator.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    Raises:
+        ValueError: the checkpoints are state dicts, whose module nobody has given.
+    """
+    checkpoints = getattr(loss, "checkpoints", ())
+    if checkpoints and not isinstance(checkpoints[-1], nn.Module):
+        name = type(loss).__name__
+        raise ValueError(f"surrogate: {name}'s checkpoints are state dicts; give the module that they belong to")
+    return checkpoints[-1] if checkpoints else None

@@ -1,8 +1,7 @@
-"""Which device, in which precision, with which random numbers."""
+"""Which device, and in which precision."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,44 +65,6 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
 
 
-@contextmanager
-def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """While this context lasts, what draws from the global random numbers draws those of the seed.
-
-    Dropout, initial weights and the transforms of torchvision know no other source. The caller's state is put back.
-    """
-    python_state = random.getstate()
-    cpu_state = torch.get_rng_state()
-    cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
-    try:
-        random.seed(seed)
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), device)
-        if mps_state is not None:
-            torch.mps.set_rng_state(torch.Generator("mps").manual_seed(seed).get_state())
-        yield
-    finally:
-        random.setstate(python_state)
-        torch.set_rng_state(cpu_state)
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, device)
-        if mps_state is not None:
-            torch.mps.set_rng_state(mps_state)
-
-
-def derived_seed(seed: int, *path: int) -> int:
-    """A seed for one part of a run, unlike that of any other part (splitmix64)."""
-    state = seed & 0xFFFFFFFFFFFFFFFF
-    for step in path:
-        state = (state + 0x9E3779B97F4A7C15 * (step + 1)) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
-
-
 def check_single_process() -> None:
     """Refuse to make N independent generators where one was meant.
 
@@ -114,3 +75,14 @@ def check_single_process() -> None:
         raise NotImplementedError(
             "mtlue does not yet work across several processes: call it on one rank, and share what it returns"
         )
+
+
+@contextmanager
+def moved(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have a module on a device while this context lasts."""
+    home = next(module.parameters()).device
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to(home)

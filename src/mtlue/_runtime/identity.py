@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+_CHECKSUM = "sha256:"
+# Digits of a checksum, which a message has to show.
+_SHOWN = 12
 
 
 def described(value: object) -> str:
-    """What an object prints as; its name, or that of its class, where that is only an address."""
+    """What an object prints as; the call that its attributes suggest, or its name, where that is only an address."""
     if isinstance(value, functools.partial):
         parts = [value.func, *value.args]
         named = [f"{name}={described(each)}" for name, each in value.keywords.items()]
         return f"partial({', '.join([*map(described, parts), *named])})"
+    if isinstance(value, Tensor):
+        return f"Tensor{tuple(value.shape)}"
+    if isinstance(value, nn.Module):
+        return type(value).__qualname__
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(described, value))}]"
     text = repr(value)
-    return text if " at 0x" not in text else str(getattr(value, "__qualname__", type(value).__qualname__))
+    if " at 0x" not in text:
+        return text
+    name = getattr(value, "__qualname__", None)
+    return described_by_attributes(value) if name is None else str(name)
+
+
+def described_by_attributes(value: object) -> str:
+    """The call that would make an object whose arguments are its public attributes: ``MarginPush(margin=2.0)``."""
+    public = {name: each for name, each in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
+    arguments = ", ".join(f"{name}={described(each)}" for name, each in public.items())
+    return f"{type(value).__qualname__}({arguments})" if arguments or not _is_nameless(value) else type(value).__qualname__
+
+
+def _is_nameless(value: object) -> bool:
+    return type(value).__repr__ is object.__repr__
+
+
+def text_digest(text: str) -> str:
+    """Checksum of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> str:
@@ -28,3 +57,41 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
         # By bytes: NumPy has no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """All tensors of a module, of a mapping or of a list, however deep they lie."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, nn.Module):
+        yield from tensors_in(value.state_dict())
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from tensors_in(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from tensors_in(each)
+
+
+def checksum(digest: str) -> str:
+    """A digest as the settings of a run hold it."""
+    return _CHECKSUM + digest[:_SHOWN]
+
+
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str, str]:
+    """Settings that differ between two runs, by what a message calls them: how to say it."""
+    found = {}
+    for name in {*before, *now}:
+        was, has = before.get(name), now.get(name)
+        if was != has:
+            what = f"checksum of the {name}" if _is_checksum(was) or _is_checksum(has) else name
+            found[what] = f"{what} was {_shown(was)!r}, is {_shown(has)!r}"
+    return dict(sorted(found.items()))
+
+
+def _is_checksum(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(_CHECKSUM)
+
+
+def _shown(value: object) -> object:
+    return value.removeprefix(_CHECKSUM) if isinstance(value, str) else value

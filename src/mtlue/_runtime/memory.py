@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,21 @@ from mtlue._runtime.warn import warn
 logger = logging.getLogger("mtlue.memory")
 
 Result = TypeVar("Result")
+
+
+class Sliceable(Protocol):
+    """Samples in order, of which a slice gives some."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> Any:
+        """Some of them."""
+        ...
+
+
+Part = TypeVar("Part", bound=Sliceable)
 
 # Half the memory is left to the weights, the optimiser, the other process, and what autograd does not save.
 _SHARE = 0.5
@@ -84,39 +99,41 @@ class BatchSize:
         self.value = value
         self._quiet = quiet
 
-    def run(self, count: int, step: Callable[[slice], Result], then: Callable[[slice, Result], object] | None = None) -> None:
-        """Call ``step`` on slices that cover ``count`` samples, each of at most the batch size.
+    def run(self, step: Callable[[Part], Result], batch: Part) -> Iterator[tuple[Part, Result]]:
+        """Take a step on each part of a batch, parts of at most this size, and give each part with what came of it.
+
+        A step that runs out of memory is taken again on a smaller part: so it must not count or keep anything. What is to
+        be counted is counted by the caller, where each sample comes once.
 
         Args:
-            count: Number of samples.
-            step: Called again, on smaller slices, if it runs out of memory: so it must not count or keep anything before that
-                can no longer happen.
-            then: Called with each slice and what ``step`` returned for it, once: what is to be counted is counted here.
+            step: The step.
+            batch: Samples that can be sliced.
 
         Raises:
             RuntimeError: not even one sample fits.
             MemoryError: the same, on the CPU.
         """
         start = 0
-        while start < count:
-            part = slice(start, min(start + self.value, count))
+        while start < len(batch):
+            part = batch[start : start + self.value]
             try:
                 result = step(part)
             except (RuntimeError, MemoryError) as error:
-                size = part.stop - part.start
-                if not out_of_memory(error) or size == 1:
+                if not out_of_memory(error) or len(part) == 1:
                     raise
-                self.value = size // 2
-                logger.info("out of memory with %d samples a batch: going on with %d", size, self.value)
-                if not self._quiet:
-                    warn(f"out of memory with {size} samples a batch: going on with {self.value}")
-                # The traceback holds the tensors of the step that failed.
-                del error
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+            else:
+                start += len(part)
+                yield part, result
+                # What a step returned must not be in memory while the next one is taken.
+                del part, result
                 continue
-            if then is not None:
-                then(part, result)
-            # What a step returned must not be in memory while the next one is taken.
-            del result
-            start = part.stop
+            # Not above: while it is handled, the error holds the tensors of the step that failed.
+            self._halve(len(part))
+
+    def _halve(self, size: int) -> None:
+        self.value = size // 2
+        logger.info("out of memory with %d samples a batch: going on with %d", size, self.value)
+        if not self._quiet:
+            warn(f"out of memory with {size} samples a batch: going on with {self.value}")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from torch import Tensor
+
 logger = logging.getLogger("mtlue.progress")
 
 #: Figures of a step by name.
@@ -60,8 +62,8 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
-    def step(self, samples: int, figures: Callable[[], Figures]) -> None:
-        """Count a step of so many samples; its figures, for which a GPU has to be waited for, only if somebody looks."""
+    def step(self, samples: int, figures: Mapping[str, float | Tensor] | None = None) -> None:
+        """Count a step of so many samples; its figures, for which a GPU has to be waited for, are read if somebody looks."""
         self._done += 1
         self._images_done += samples
         self._images_here += samples
@@ -73,18 +75,18 @@ class Progress:
         steps = max(self._total, self._done)
         if self._callback is not None:
             rate = {} if self._images is None else {"images_per_second": self._rate(now)}
-            self._callback({"step": self._done, "steps": steps, **rate, **figures()})
+            self._callback({"step": self._done, "steps": steps, **rate, **_read(figures)})
         elif self._bar is not None:
             if now - self._shown >= _SHOW_EVERY or last:
                 self._shown = now
-                found = figures()
+                found = _read(figures)
                 if found:
                     self._bar.set_postfix({name: f"{value:.4g}" for name, value in found.items()}, refresh=False)
             self._bar.update(1 if self._images is None else samples)
         elif now - self._logged >= _LOG_EVERY or last:
             self._logged = now
             parts = [] if self._images is None else [f"{self._rate(now):.0f} images/s"]
-            parts += [f"{name} {value:.4g}" for name, value in figures().items()]
+            parts += [f"{name} {value:.4g}" for name, value in _read(figures).items()]
             logger.info("%s: step %d of %d%s", self._stage, self._done, steps, "".join(f", {part}" for part in parts))
 
     def _rate(self, now: float) -> float:
@@ -98,6 +100,10 @@ class Progress:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _read(figures: Mapping[str, float | Tensor] | None) -> dict[str, float]:
+    return {name: value.item() if isinstance(value, Tensor) else value for name, value in (figures or {}).items()}
 
 
 def _in_terminal() -> bool:

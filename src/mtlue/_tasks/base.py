@@ -73,6 +73,11 @@ class Task(ABC):
         return 0
 
     @property
+    def is_map(self) -> bool:
+        """Whether the labels are maps, which move and are resized with their image."""
+        return self.num_embeddings == 0
+
+    @property
     @abstractmethod
     def output_channels(self) -> int:
         """Channels (or logits) that a model needs in order to answer this task."""
@@ -136,6 +141,10 @@ class Task(ABC):
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Number of right answers and number of labels in a batch; None where no answer is right or wrong."""
         return None
+
+    def is_distribution(self, output: Tensor) -> bool:
+        """Whether each answer looks like probabilities of classes, where logits are expected."""
+        return False
 
     def skill(self, output: Tensor, target: Tensor) -> float:
         """How far a model is above chance: 0 is the best answer that ignores the image, 1 is perfect.

@@ -15,6 +15,10 @@ from mtlue._tasks.base import Task
 NUMBER_THEM = "; number the classes, or read them with mtlue.datasets.ImageTable"
 
 
+# How far a sum of probabilities may be from 1: half precision is that coarse.
+_SUM = 1e-3
+
+
 class ClassLabels(Task):
     """A task whose labels are integers from 0 to ``num_classes - 1``, for an image or for a pixel."""
 
@@ -89,6 +93,12 @@ class ClassLabels(Task):
         """Number of labels predicted right, and number of labels."""
         observed = target != self.ignore_index
         return ((output.argmax(dim=1) == target) & observed).sum(), observed.sum()
+
+    def is_distribution(self, output: Tensor) -> bool:
+        """Whether each answer is a distribution over classes; a single logit, which stands beside a zero, is none."""
+        if output.shape[1] < 2 or not bool((output >= 0).all()) or not bool(output[:, 0].any()):
+            return False
+        return bool(((output.float().sum(dim=1) - 1).abs() <= _SUM).all())
 
     def skill(self, output: Tensor, target: Tensor) -> float:
         """Balanced accuracy, rescaled so that chance is 0: a rare class cannot hide behind a frequent one."""

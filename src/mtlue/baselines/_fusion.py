@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from mtlue._generator import resize
+from mtlue._data import resize
 from mtlue.baselines._patterns import unit_norm
 
 #: Draws the patterns of a task's classes at a shape (C, h, w): floats (num_classes, C, h, w), of an l2 norm of 1 each.

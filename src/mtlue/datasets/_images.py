@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtlue._data import read_image, to_unit_floats
-from mtlue._generator import resize
+from mtlue._data import resize
 
 
 def load_image(path: str, *, mode: str, source: str) -> Tensor:

@@ -1,0 +1,75 @@
+"""The settings of a training, checked, with the paper's values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mtlue._checks import check_count, check_number
+from mtlue._data import Transform, checked_transform
+from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
+from mtlue._runtime.identity import checksum, described, text_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurrogatePlan:
+    """How a surrogate is trained in turn with what it learns from, as in EM, and how it sees images.
+
+    Attributes:
+        learning_rate: Adam's.
+        surrogate_steps: Steps of a turn.
+        stop_accuracy: Accuracy on perturbed images at which the run ends.
+        augment: Applied to perturbed batches before the surrogate sees them.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: one is out of range.
+    """
+
+    learning_rate: float = 1e-3
+    surrogate_steps: int = 10
+    stop_accuracy: float = 0.99
+    augment: Transform | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        check_count("surrogate_steps", self.surrogate_steps, minimum=0)
+        check_number("stop_accuracy", self.stop_accuracy, above=0.0)
+        checked_transform(self.augment)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return {**vars(self), "augment": None if self.augment is None else described(self.augment)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan(SurrogatePlan):
+    """The settings of training a generator; `mtlue.fit` explains them."""
+
+    epochs: int = 60
+    batch_size: int | None = None
+    schedule: Schedule = paper_schedule
+    lambda_intra: float = 20.0
+    lambda_inter: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_count("epochs", self.epochs, minimum=1)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size, minimum=1)
+        epoch_rates(self.schedule, self.epochs)
+        super().__post_init__()
+        check_number("lambda_intra", self.lambda_intra)
+        check_number("lambda_inter", self.lambda_inter)
+
+    @property
+    def rates(self) -> list[float]:
+        """Learning rate of each epoch."""
+        return [self.learning_rate * share for share in epoch_rates(self.schedule, self.epochs)]
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        # Two functions may have one name.
+        rates = checksum(text_digest(repr(self.rates))).partition(":")[2]
+        return {**super().settings(), "schedule": f"{described(self.schedule)}, checksum {rates}"}

@@ -1,0 +1,56 @@
+"""Training a surrogate on clean data, for those who bring none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from mtlue._data import Batch, Samples, augmented, run_settings, shuffled_batches
+from mtlue._fit.checkpoint import Checkpoint
+from mtlue._fit.optimization import module_batch_size
+from mtlue._fit.plan import FitPlan
+from mtlue._fit.surrogate_training import SurrogateTraining
+from mtlue._losses import Surrogate
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.memory import BatchSize
+from mtlue._runtime.progress import Progress
+from mtlue._runtime.seeds import Stream
+
+logger = logging.getLogger("mtlue.protect")
+
+
+def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Compute, *, checkpoint: Path | None) -> None:
+    """Train a surrogate on the clean data, with the schedule of the plan; resume from ``checkpoint`` if it is there."""
+    module = surrogate.module.to(compute.device)
+
+    def view(batch: Batch) -> Batch:
+        return augmented(plan.augment, batch, surrogate.tasks)
+
+    batch_size = plan.batch_size or module_batch_size(module, samples, compute)
+    size = BatchSize(batch_size)
+    training = SurrogateTraining(surrogate, learning_rate=plan.learning_rate, batch_size=size, compute=compute)
+    epochs, length, done = plan.epochs, len(samples), 0
+    settings = {} if checkpoint is None else run_settings(samples, {"stage": "surrogate", **plan.settings(), **compute.settings()})
+    kept = Checkpoint(checkpoint, settings)
+    state = kept.load()
+    if state is None:
+        logger.info(
+            "surrogate: %d samples, %d epochs, batches of %d samples, on %s", length, epochs, batch_size, compute.device
+        )
+    else:
+        training.load_state_dict(state)
+        done, size.value = state["epoch"], state["batch_size"]
+        logger.info("surrogate: going on after epoch %d of %d, from %s", done, epochs, kept.path)
+    with Progress(compute.progress, stage="surrogate", total=epochs, images=epochs * length) as shown:
+        shown.skip(done, done * length)
+        for epoch in range(done, epochs):
+            for group in training.optimizer.param_groups:
+                group["lr"] = plan.rates[epoch]
+            seed = compute.seed_of(Stream.PRETRAINING, epoch)
+            batches = shuffled_batches(samples, batch_size=size.value, compute=compute, seed=seed)
+            with compute.random_numbers(Stream.PRETRAINING, epoch):
+                loss = training.train(batches, view).item()
+            shown.step(length, {"epoch": epoch + 1, "surrogate_loss": loss})
+            kept.save({**training.state_dict(), "epoch": epoch + 1, "batch_size": size.value})
+            logger.info("surrogate: epoch %d of %d: loss %.4g", epoch + 1, epochs, loss)
+    module.eval()

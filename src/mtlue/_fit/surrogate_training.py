@@ -1,0 +1,102 @@
+"""Training a surrogate, and measuring what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtlue._data import Batch
+from mtlue._fit.optimization import descend
+from mtlue._fit.plan import SurrogatePlan
+from mtlue._losses import Surrogate
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.memory import BatchSize
+from mtlue._runtime.seeds import Stream
+
+#: Turns a batch into what the surrogate is to see; augmentation may move the labels with the images.
+View = Callable[[Batch], Batch]
+
+
+class SurrogateTraining:
+    """A surrogate that learns, with its optimiser.
+
+    Args:
+        surrogate: On the device where it computes.
+        learning_rate: Adam's.
+        batch_size: Largest batch; halved when memory runs out.
+        compute: Where and how to compute.
+    """
+
+    def __init__(self, surrogate: Surrogate, *, learning_rate: float, batch_size: BatchSize, compute: Compute) -> None:
+        self.surrogate, self.batch_size, self.compute = surrogate, batch_size, compute
+        trainable = [parameter for parameter in surrogate.module.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(trainable, lr=learning_rate)
+
+    def train(self, batches: Iterable[Batch], view: View) -> Tensor:
+        """Take one step on each batch as the view shows it; return the mean loss, on the device."""
+
+        def step(part: Batch) -> Tensor:
+            # A single sample has no statistics of its own for batch normalisation.
+            self.surrogate.module.train(len(part) > 1)
+            with self.compute.autocast():
+                seen = view(part)
+                loss = self.surrogate.loss(seen.images, seen.targets)
+            descend(self.optimizer, loss)
+            return loss.detach()
+
+        losses = [loss for batch in batches for _, loss in self.batch_size.run(step, batch)]
+        self.surrogate.module.eval()
+        return torch.stack(losses).mean()
+
+    def take_turn(
+        self, plan: SurrogatePlan, read: Callable[[Sequence[int]], Iterator[Batch]], view: View, *, length: int, random: torch.Generator
+    ) -> None:
+        """EM's turn: some steps on batches drawn from all samples (Algorithm 1).
+
+        Args:
+            plan: How many steps.
+            read: Gives batches of the samples with these indices.
+            view: What the surrogate sees of them.
+            length: Number of samples.
+            random: Source of the order.
+        """
+        wanted = plan.surrogate_steps * self.batch_size.value
+        order: list[int] = []
+        while len(order) < wanted:
+            order += torch.randperm(length, generator=random).tolist()
+        if wanted:
+            self.train(read(order[:wanted]), view)
+
+    def accuracy(self, batches: Iterable[Batch], view: View) -> float | None:
+        """Accuracy in eval mode, the mean over the tasks in which an answer can be right; None if there is no such task."""
+        self.surrogate.module.eval()
+        tasks = self.surrogate.tasks
+        totals: dict[str, Tensor] = {}
+
+        @torch.no_grad()
+        def measure(part: Batch) -> dict[str, Tensor]:
+            with self.compute.autocast():
+                seen = view(part)
+                outputs = self.surrogate(seen.images)
+            found = {name: task.hits(outputs[name], seen.targets[name]) for name, task in tasks.items()}
+            return {name: torch.stack(each) for name, each in found.items() if each is not None}
+
+        for batch in batches:
+            for _, found in self.batch_size.run(measure, batch):
+                for name, hits in found.items():
+                    totals[name] = totals.get(name, 0) + hits
+        pairs = [total.tolist() for total in totals.values()]
+        shares = [hits / labels for hits, labels in pairs if labels]
+        return sum(shares) / len(shares) if shares else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later call goes on from."""
+        return {"surrogate": self.surrogate.module.state_dict(), "surrogate_optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, among other things."""
+        self.surrogate.module.load_state_dict(state["surrogate"])
+        self.optimizer.load_state_dict(state["surrogate_optimizer"])

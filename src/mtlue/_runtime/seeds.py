@@ -1,0 +1,85 @@
+"""Random numbers of a run: every part of it draws from a stream of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import torch
+
+
+class Stream(IntEnum):
+    """What random numbers are drawn for. A new part of a run gets a new number; a number that is in use stays."""
+
+    GENERATOR = 0
+    SURROGATE = 1
+    ACCURACY_SAMPLE = 2
+    PROBE = 3
+    PRETRAINING = 4
+    MODELS = 5
+    FRACTION = 6
+    PIXEL_SEARCH = 7
+    VICTIM = 8
+    VICTIM_EPOCH = 9
+    MODEL_WEIGHTS = 10
+    NOISE = 11
+    PATTERNS = 12
+    REHEARSAL = 13
+    PIXEL_SURROGATE = 14
+    DEFENSE = 15
+
+
+def derived_seed(seed: int, *path: int) -> int:
+    """A seed for one part of a run, unlike that of any other part (splitmix64)."""
+    state = seed & 0xFFFFFFFFFFFFFFFF
+    for step in path:
+        state = (state + 0x9E3779B97F4A7C15 * (step + 1)) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+class RandomState:
+    """State of the global random numbers of Python, of torch, and of a device: it can be put back.
+
+    Args:
+        device: Whose random numbers are kept beside those of the processor.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._python = random.getstate()
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._mps = torch.mps.get_rng_state() if device.type == "mps" else None
+
+    def restore(self) -> None:
+        """Put the state back."""
+        random.setstate(self._python)
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)
+        if self._mps is not None:
+            torch.mps.set_rng_state(self._mps)
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """While this context lasts, what draws from the global random numbers draws those of the seed.
+
+    Dropout, initial weights and the transforms of torchvision know no other source. The caller's state is put back.
+    """
+    before = RandomState(device)
+    try:
+        random.seed(seed)
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), device)
+        if device.type == "mps":
+            torch.mps.set_rng_state(torch.Generator("mps").manual_seed(seed).get_state())
+        yield
+    finally:
+        before.restore()
