@@ -278,6 +278,10 @@ class Age(mtlue.Task):
         return torch.where(target < 0, -1, (target // 10).long().clamp_max(9))
 
 
+def test_maps_are_the_tasks_without_a_table_of_embeddings() -> None:
+    assert [task.is_map for task in (*ALL_TASKS, Age())] == [False, True, True, True, False]
+
+
 def test_a_users_own_kind_of_task_works_throughout(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tasks = {"age": Age(), "gender": 2}

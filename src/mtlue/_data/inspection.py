@@ -115,13 +115,13 @@ class _Samples(Dataset[_Sample]):
                 problems.append(Problem.of_label(error, label, name))
                 classes.append(None)
                 continue
-            if task.num_embeddings:
+            if not task.is_map:
                 classes.append(int(task.embedding_index(target)[0]))
-            else:
-                classes.append(-1 if bool(task.missing(target)[0]) else None)
-                if image is not None and target.shape[-2:] != image.shape[-2:]:
-                    sizes = f"{tuple(target.shape[-2:])} pixels, the image has {tuple(image.shape[-2:])}"
-                    problems.append(Problem(f"task {name!r}: label map of {sizes}"))
+                continue
+            classes.append(-1 if bool(task.missing(target)[0]) else None)
+            if image is not None and target.shape[-2:] != image.shape[-2:]:
+                sizes = f"{tuple(target.shape[-2:])} pixels, the image has {tuple(image.shape[-2:])}"
+                problems.append(Problem(f"task {name!r}: label map of {sizes}"))
         return tuple(classes)
 
 

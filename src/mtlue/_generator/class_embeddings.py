@@ -41,7 +41,7 @@ class ClassEmbeddingBank(nn.Module):
         if channels < 1 or len(size) != 2 or min(size) < 1:
             raise ValueError(f"channels, size: expected positive numbers, got {channels} and {size}")
         self._all_tasks: dict[str, Task] = resolve_tasks(tasks)
-        self.tasks: dict[str, Task] = {name: task for name, task in self._all_tasks.items() if task.num_embeddings > 0}
+        self.tasks: dict[str, Task] = {name: task for name, task in self._all_tasks.items() if not task.is_map}
         self.channels = channels
         self.size = tuple(size)
         # A list, not a ParameterDict: a task may have any name, also one that is an attribute of a module.

@@ -16,8 +16,8 @@ class Task(ABC):
     of your own. A subclass chooses one of two ways into the generator:
 
     * ``num_embeddings > 0``: the label selects one of that many learned embeddings (see `embedding_index`);
-    * ``num_embeddings == 0``: the label is a map of ``label_channels`` channels that an embedder reads (see
-      `label_map`).
+    * ``num_embeddings == 0``, which makes `is_map` true: the label is a map of ``label_channels`` channels that an
+      embedder reads (see `label_map`).
 
     Where a method below takes a ``target``, it is a batch of what `read_target` returns.
 
@@ -68,6 +68,11 @@ class Task(ABC):
         return 0
 
     @property
+    def is_map(self) -> bool:
+        """Whether the labels are maps, with a place for each pixel, instead of labels of the whole image."""
+        return self.num_embeddings == 0
+
+    @property
     def label_channels(self) -> int:
         """Channels of `label_map`; 0 when the task has learned embeddings."""
         return 0
@@ -111,7 +116,7 @@ class Task(ABC):
         """Row of the task's embedding table for each sample, shape (B,); -1 where the label is missing.
 
         Raises:
-            NotImplementedError: the labels are maps (``num_embeddings == 0``).
+            NotImplementedError: the labels are maps.
         """
         raise NotImplementedError(f"{type(self).__name__} has no table of embeddings")
 
@@ -119,7 +124,7 @@ class Task(ABC):
         """Float map of shape (B, label_channels, H, W) for the embedder; zero where there is no label.
 
         Raises:
-            NotImplementedError: the labels are classes (``num_embeddings > 0``).
+            NotImplementedError: the labels are of whole images.
         """
         raise NotImplementedError(f"{type(self).__name__} has no label map")
 

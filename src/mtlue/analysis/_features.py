@@ -104,4 +104,4 @@ def _pooled(answer: Tensor) -> Tensor:
 
 
 def _class_labels(tasks: Mapping[str, Task], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: task.embedding_index(targets[name]).cpu() for name, task in tasks.items() if task.num_embeddings}
+    return {name: task.embedding_index(targets[name]).cpu() for name, task in tasks.items() if not task.is_map}

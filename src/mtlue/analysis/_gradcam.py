@@ -112,7 +112,7 @@ def _check_images(images: Tensor) -> None:
 def _classes_of(tasks: dict[str, Task], name: str) -> int:
     if name not in tasks:
         raise ValueError(f"task: unknown {name!r}; the tasks are {list(tasks)}")
-    if not tasks[name].num_embeddings:
+    if tasks[name].is_map:
         raise ValueError(f"task: expected a classification of whole images, {name!r} is {tasks[name]!r}")
     return tasks[name].num_embeddings
 

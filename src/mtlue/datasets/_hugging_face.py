@@ -90,7 +90,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         for name, task in wanted.items():
             if name not in features or name == image:
                 raise ValueError(f"tasks: there is no column of labels {name!r}; the data set has {list(features)}")
-            if task is not None and not task.num_embeddings:
+            if task is not None and task.is_map:
                 self.tasks[name] = task
                 continue
             column = _read_column(library, plain, name, task)

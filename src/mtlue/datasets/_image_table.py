@@ -109,7 +109,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self.classes: dict[str, list[str]] = {}
         self._labels: dict[str, Tensor] = {}
         for name, task in wanted.items():
-            if task is not None and not task.num_embeddings:
+            if task is not None and task.is_map:
                 self.tasks[name] = task
                 faults += missing_maps(self.root, name, self._paths)
                 continue

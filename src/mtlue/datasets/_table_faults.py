@@ -41,7 +41,7 @@ def check_columns(
         )
     labels = [name for name in table.columns if name != image_column]
     for name, task in wanted.items():
-        if name not in labels and (task is None or task.num_embeddings):
+        if name not in labels and (task is None or not task.is_map):
             raise ValueError(f"tasks: {table.path} has no column of labels {name!r}; it has {labels}")
     unknown = [name for name in classes if name not in labels]
     if unknown:

@@ -100,7 +100,7 @@ class _Labels:
 
     def _read(self, label: object, task: Task) -> Any:
         target = read_single(label, task)
-        if not task.num_embeddings:
+        if task.is_map:
             return target.squeeze(0).numpy()
         index = int(task.embedding_index(target))
         return None if index < 0 else index
@@ -119,7 +119,7 @@ def _task_features(library: Any, protected: ProtectedDataset[Any]) -> dict[str, 
     names = class_names(protected._dataset, protected.tasks)
     features = {}
     for name, task in protected.tasks.items():
-        if not task.num_embeddings:
+        if task.is_map:
             target = read_single(split_by_task(protected._dataset[0][1], protected.tasks, what="targets")[name], task)
             feature = library.Value(str(target.dtype).removeprefix("torch."))
             for _ in range(target.ndim - 1):

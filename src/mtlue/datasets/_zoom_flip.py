@@ -93,7 +93,7 @@ class RandomZoomFlip(JointTransform):
         moved = {}
         for name, target in targets.items():
             task = self.tasks[name]
-            if task.num_embeddings:
+            if not task.is_map:
                 moved[name] = target
                 continue
             values = task.resize_target(window(target), size)
@@ -114,7 +114,7 @@ class RandomZoomFlip(JointTransform):
 
 
 def _fits(task: Task, target: Tensor, images: Tensor) -> bool:
-    if task.num_embeddings:
+    if not task.is_map:
         return target.shape == images.shape[:1]
     axes = 3 if isinstance(task, Segmentation) else 4
     return target.ndim == axes and len(target) == len(images) and target.shape[-2:] == images.shape[-2:]

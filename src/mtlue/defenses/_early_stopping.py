@@ -109,15 +109,15 @@ def mean_skill(victim: Surrogate, clean: CleanSet) -> float:
         for images, read in clean.ordered(victim, device):
             answers = victim(images)
             for name, task in victim.tasks.items():
-                if task.num_embeddings:
-                    outputs[name].append(answers[name].float())
-                    targets[name].append(read[name])
-                else:
+                if task.is_map:
                     # All outputs of a set of maps would be too much to hold. Bounded, or one batch of flat images, which leave
                     # next to nothing to explain, would outweigh all others.
                     sums[name] += len(images) * max(task.skill(answers[name].float(), read[name]), -1.0)
+                else:
+                    outputs[name].append(answers[name].float())
+                    targets[name].append(read[name])
     skills = [
-        task.skill(torch.cat(outputs[name]), torch.cat(targets[name])) if task.num_embeddings else sums[name] / len(clean)
+        sums[name] / len(clean) if task.is_map else task.skill(torch.cat(outputs[name]), torch.cat(targets[name]))
         for name, task in victim.tasks.items()
     ]
     return sum(skills) / len(skills)

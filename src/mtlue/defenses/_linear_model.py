@@ -22,7 +22,7 @@ def fit_linear_model(
     Long fits are not better ones: weights that fit to the end turn into the directions in which images vary the least, and
     more of the pattern stays in what is orthogonal to them.
     """
-    tasks = {name: task for name, task in samples.tasks.items() if task.num_embeddings}
+    tasks = {name: task for name, task in samples.tasks.items() if not task.is_map}
     widths = [task.output_channels for task in tasks.values()]
     weights = torch.zeros(sum(widths), pixels, device=device, requires_grad=True)
     # The more pixels add up in an output, the further it moves with a step: so it moves equally far whatever the size.

@@ -72,7 +72,7 @@ class OrthogonalProjection(Defense):
         Raises:
             ValueError: the labels of all tasks are maps.
         """
-        if not any(task.num_embeddings for task in tasks.values()):
+        if all(task.is_map for task in tasks.values()):
             raise ValueError(
                 f"defense: OrthogonalProjection fits labels of the whole image, and the labels of {list(tasks)} are all maps"
             )

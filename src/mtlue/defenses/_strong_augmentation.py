@@ -51,7 +51,7 @@ class StrongAugmentation(Defense):
         Raises:
             ValueError: the labels of a task are maps.
         """
-        maps = [name for name, task in tasks.items() if not task.num_embeddings]
+        maps = [name for name, task in tasks.items() if task.is_map]
         if maps:
             raise ValueError(
                 f"defense: StrongAugmentation moves pixels, and the labels of {maps} are maps that would stay where they are; "

@@ -45,7 +45,7 @@ class UEraser(Defense):
 
     def _candidate(self, victim: Surrogate, images: Tensor) -> Tensor:
         changed = self.augment(images.detach())
-        movable = all(task.num_embeddings for task in victim.tasks.values()) and images.shape[1] in {1, 3} and len(images)
+        movable = not any(task.is_map for task in victim.tasks.values()) and images.shape[1] in {1, 3} and len(images)
         return trivial_augment(changed) if movable else changed
 
     def worst(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:

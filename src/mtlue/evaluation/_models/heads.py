@@ -52,7 +52,7 @@ class MapHead(nn.Module):
 
 def tasks_with_maps(tasks: Mapping[str, Task]) -> list[str]:
     """Names of the tasks whose labels are maps."""
-    return [name for name, task in tasks.items() if task.num_embeddings == 0]
+    return [name for name, task in tasks.items() if task.is_map]
 
 
 def check_features_suffice(tasks: Mapping[str, Task], backbone: str) -> None:
@@ -81,8 +81,6 @@ def make_heads(tasks: Mapping[str, Task], given: tuple[int, ...], size: tuple[in
     """
     coarse = any(side < whole for side, whole in zip(given[1:], size, strict=False))
     return nn.ModuleList([
-        nn.Linear(given[0], task.output_channels)
-        if task.num_embeddings
-        else MapHead(given[0], task.output_channels, coarse=coarse)
+        MapHead(given[0], task.output_channels, coarse=coarse) if task.is_map else nn.Linear(given[0], task.output_channels)
         for task in tasks.values()
     ])
