@@ -78,11 +78,6 @@ class Task(ABC):
         return 0
 
     @property
-    def is_map(self) -> bool:
-        """Whether the labels are maps, which move and are resized with their image."""
-        return self.num_embeddings == 0
-
-    @property
     @abstractmethod
     def output_channels(self) -> int:
         """Channels (or logits) that a model needs in order to answer this task."""

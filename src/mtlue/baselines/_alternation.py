@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
-
-from mtlue._data import augmented
-from mtlue._data.batches import Batch
+from mtlue._data import Batch, augmented
 from mtlue._fit.checkpoint import Checkpoint
-from mtlue._fit.surrogate_steps import surrogate_accuracy, train_surrogate
-from mtlue._runtime.device import derived_seed, random_numbers
-from mtlue._tasks import CheckedTargets
-from mtlue.baselines._pixel_search import PixelSearch
+from mtlue._fit.surrogate_training import SurrogateTraining
+from mtlue._losses import frozen, restore_state, state_of
+from mtlue._runtime.seeds import Stream
+from mtlue.baselines._pixel_search import Pixels, PixelSearch
 from mtlue.baselines._pixel_store import PixelStore
-
-_SURROGATE = 8
 
 logger = logging.getLogger("mtlue.baselines")
 
@@ -34,8 +27,12 @@ class Alternation:
 
     def __init__(self, search: PixelSearch, store: PixelStore, kept: Checkpoint) -> None:
         self.search, self.store, self.kept = search, store, kept
-        trainable = [parameter for parameter in search.surrogate.module.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(trainable, lr=search.plan.learning_rate)
+        self.learner = SurrogateTraining(
+            search.surrogate,
+            learning_rate=search.plan.learning_rate,
+            batch_size=search.batch_size,
+            compute=search.compute,
+        )
 
     def run(self) -> None:
         """Alternate until the last round, or until the surrogate has learned the perturbations."""
@@ -47,7 +44,7 @@ class Alternation:
             at_end = self._run_round(current, start)
         while not at_end:
             current += 1
-            with random_numbers(derived_seed(self.search.plan.seed, _SURROGATE, current), self.search.plan.device):
+            with self.search.compute.random_numbers(Stream.PIXEL_SURROGATE, current):
                 self._train_surrogate(current)
             self._keep(current)
             at_end = self._run_round(current, 0)
@@ -56,56 +53,37 @@ class Alternation:
         """Step on all perturbations from sample ``start`` on; return whether this was the last round."""
         search, length = self.search, len(self.search.samples)
         search.figures["round"] = round + 1
-        with _without_gradient(search.surrogate.module):
-            for images, targets in search.batches(range(start, length)):
-                before = self.store.read(range(start, start + len(images)))
-                delta = search.descend(images, targets, before, steps=search.plan.steps, round=round, first=start)
+        with frozen(search.surrogate.module):
+            for batch in search.batches(range(start, length)):
+                pixels = Pixels(batch, self.store.read(range(start, start + len(batch))), start)
+                delta = search.descend(pixels, steps=search.plan.steps, round=round)
                 self.store.write(delta, round=round, start=start)
-                start += len(images)
-        if round + 1 == search.plan.rounds:
-            logger.info("pgd: round %d of %d", round + 1, search.plan.rounds)
-            return True
-        accuracy = surrogate_accuracy(
-            search.surrogate,
-            self._perturbed(range(length)),
-            lambda images, targets: (images, targets),
-            batch_size=search.batch_size,
-            precision=search.plan.precision,
-        )
+                start += len(batch)
+        accuracy = None
+        if round + 1 < search.plan.rounds:
+            accuracy = self.learner.accuracy(self._perturbed(range(length)), lambda batch: batch)
+        told = "" if accuracy is None else f", surrogate_accuracy {accuracy:.4g}"
+        logger.info("pgd: round %d of %d%s", round + 1, search.plan.rounds, told)
         if accuracy is None:
-            logger.info("pgd: round %d of %d", round + 1, search.plan.rounds)
-            return False
-        logger.info("pgd: round %d of %d, surrogate_accuracy %.4g", round + 1, search.plan.rounds, accuracy)
+            return round + 1 == search.plan.rounds
         search.figures["surrogate_accuracy"] = accuracy
         return accuracy >= search.plan.stop_accuracy
 
     def _train_surrogate(self, round: int) -> None:
-        plan, length = self.search.plan, len(self.search.samples)
-        random = torch.Generator().manual_seed(derived_seed(plan.seed, _SURROGATE, round))
-        wanted = plan.surrogate_steps * self.search.batch_size.value
-        order: list[int] = []
-        while len(order) < wanted:
-            order += torch.randperm(length, generator=random).tolist()
-        if wanted:
-            train_surrogate(
-                self.search.surrogate,
-                self.optimizer,
-                self._perturbed(order[:wanted]),
-                self._view,
-                batch_size=self.search.batch_size,
-                precision=plan.precision,
-            )
+        search = self.search
+        random = search.compute.generator(Stream.PIXEL_SURROGATE, round)
+        self.learner.take_turn(search.plan, self._perturbed, self._view, length=len(search.samples), random=random)
 
-    def _view(self, images: Tensor, targets: CheckedTargets) -> Batch:
-        return augmented(self.search.plan.augment, images, targets, self.search.surrogate.tasks)
+    def _view(self, batch: Batch) -> Batch:
+        return augmented(self.search.plan.augment, batch, self.search.surrogate.tasks)
 
     def _perturbed(self, order: Sequence[int]) -> Iterator[Batch]:
         """Batches with the perturbations that are stored now."""
         position = 0
-        for images, targets in self.search.batches(order):
-            delta = self.store.read(order[position : position + len(images)])
-            position += len(images)
-            yield (images + delta.to(images.device)).clamp(0.0, 1.0), targets
+        for batch in self.search.batches(order):
+            delta = self.store.read(order[position : position + len(batch)])
+            position += len(batch)
+            yield Batch((batch.images + delta.to(batch.images.device)).clamp(0.0, 1.0), batch.targets)
 
     def _before(self, round: int, start: int) -> tuple[int, int]:
         """Steps before a sample of a round, and the images in them."""
@@ -120,28 +98,11 @@ class Alternation:
             # Also the state before the first turn: the call that takes this one up may bring another.
             self._keep(-1)
             return -1
-        self.search.surrogate.module.load_state_dict(state["surrogate"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state)
+        restore_state(self.search.loss, state)
         self.search.batch_size.value = state["batch_size"]
         return int(state["round"])
 
     def _keep(self, round: int) -> None:
-        self.kept.save({
-            "round": round,
-            "surrogate": self.search.surrogate.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "batch_size": self.search.batch_size.value,
-        })
-
-
-@contextmanager
-def _without_gradient(module: nn.Module) -> Iterator[None]:
-    """Let no parameter take a gradient meanwhile: steps on pixels need none."""
-    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
+        state = {**self.learner.state_dict(), **state_of(self.search.loss)}
+        self.kept.save({**state, "round": round, "batch_size": self.search.batch_size.value})

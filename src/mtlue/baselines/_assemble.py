@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from mtlue._data import Inspection, Samples, images_digest, labels_digest, to_bytes
+from mtlue._data import Inspection, Samples, run_settings, to_bytes
 from mtlue._protect import ProtectedDataset
 from mtlue._protect.collecting import collect_images
 from mtlue._protect.rounding import largest_level
@@ -45,16 +45,11 @@ def assemble(
         ValueError: the folder was left by a call with other settings.
     """
     if folders is not None:
-        data = {
-            "samples": inspection.length,
-            "images": images_digest(samples.dataset),
-            "labels": labels_digest(samples.dataset, samples.tasks),
-        }
-        folders.check_settings({**settings, **data})
+        folders.check_settings(run_settings(samples, settings))
     images = collect_images(
         lambda start, batch_size: _changed(samples, change, epsilon, start, batch_size),
         samples,
-        shape=(inspection.channels, *inspection.typical_size) if inspection.uniform else None,
+        shape=inspection.image_shape if inspection.uniform else None,
         epsilon=epsilon,
         batch_size=_BATCH,
         folders=folders,

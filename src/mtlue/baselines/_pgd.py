@@ -9,16 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_epsilon, check_number
-from mtlue._data import Inspection, Samples, Transform, checked_transform, inspect_dataset
-from mtlue._fit.fit import check_counts
+from mtlue._data import Inspection, Samples, Transform, inspect_dataset
 from mtlue._fit.surrogate_check import check_loss, check_parameters
 from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import check_single_process, choose_device, choose_precision
-from mtlue._runtime.progress import ProgressOption, check_progress
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.progress import ProgressOption
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._pgd_stages import search_images
 from mtlue.baselines._pixel_search import SearchPlan
@@ -30,13 +28,13 @@ def pgd(
     tasks: Tasks,
     surrogate: nn.Module | Surrogate,
     loss: BaseUELoss,
-    epsilon: float = 8 / 255,
-    steps: int = 250,
-    step_size: float = 0.064 / 255,
-    rounds: int = 1,
-    surrogate_steps: int = 10,
-    learning_rate: float = 1e-3,
-    stop_accuracy: float = 0.99,
+    epsilon: float = SearchPlan.epsilon,
+    steps: int = SearchPlan.steps,
+    step_size: float = SearchPlan.step_size,
+    rounds: int = SearchPlan.rounds,
+    surrogate_steps: int = SearchPlan.surrogate_steps,
+    learning_rate: float = SearchPlan.learning_rate,
+    stop_accuracy: float = SearchPlan.stop_accuracy,
     augment: Transform | None = None,
     path: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
@@ -110,29 +108,31 @@ def pgd(
         raise ValueError(f"surrogate: its tasks {surrogate.tasks} are not those of this call, {resolved}")
     wrapped = surrogate if isinstance(surrogate, Surrogate) else Surrogate(surrogate, resolved)
     check_parameters(wrapped, loss)
-    check_progress(progress)
-    check_single_process()
-    check_counts(epochs=1, batch_size=batch_size, num_workers=num_workers, seed=seed)
     plan = SearchPlan(
-        epsilon=check_epsilon(epsilon),
-        step_size=check_number("step_size", step_size, above=0.0),
-        steps=check_count("steps", steps, minimum=1),
-        rounds=check_count("rounds", rounds, minimum=1),
-        surrogate_steps=check_count("surrogate_steps", surrogate_steps, minimum=0),
-        learning_rate=check_number("learning_rate", learning_rate, above=0.0),
-        stop_accuracy=check_number("stop_accuracy", stop_accuracy, above=0.0),
-        augment=checked_transform(augment),
-        device=(chosen := choose_device(device, wrapped.module)),
-        precision=choose_precision(precision, chosen),
+        epsilon=epsilon,
+        step_size=step_size,
+        steps=steps,
+        rounds=rounds,
+        batch_size=batch_size,
+        surrogate_steps=surrogate_steps,
+        learning_rate=learning_rate,
+        stop_accuracy=stop_accuracy,
+        augment=augment,
+    )
+    compute = Compute.checked(
+        device=device,
+        module=wrapped.module,
+        precision=precision,
         num_workers=num_workers,
         seed=seed,
+        progress=progress,
     )
     check_levels(epsilon)
     folders = WorkFolder.claim(path)
     inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
     _check_uniform(inspection)
-    images = search_images(Samples(dataset, resolved), inspection, wrapped, loss, plan, batch_size, folders, progress)
-    return ProtectedDataset[Tensor](images, dataset, tasks=resolved, epsilon=plan.epsilon)
+    images = search_images(Samples(dataset, resolved), inspection.image_shape, wrapped, loss, plan, compute, folders)
+    return ProtectedDataset[Tensor](images, dataset, tasks=resolved, epsilon=epsilon)
 
 
 def _check_uniform(inspection: Inspection) -> None:

@@ -2,75 +2,85 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mtlue._data import Inspection, Samples, ordered_batches, to_bytes
+from mtlue._data import Batch, Samples, run_settings, to_bytes
 from mtlue._fit.checkpoint import Checkpoint
+from mtlue._fit.optimization import probed_batch_size
 from mtlue._fit.surrogate_check import check_answers, check_gradient
-from mtlue._losses import BaseUELoss, Surrogate, borrowed
+from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of, restore_state, state_of
 from mtlue._protect.collecting import collect_images
 from mtlue._protect.rounding import add_in_levels
 from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import derived_seed, random_numbers
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.identity import described
-from mtlue._runtime.memory import BatchSize, training_batch_size
-from mtlue._runtime.progress import Progress, ProgressOption
+from mtlue._runtime.memory import BatchSize
+from mtlue._runtime.progress import Progress
+from mtlue._tasks import tasks_to_config
 from mtlue.baselines._alternation import Alternation
-from mtlue.baselines._pgd_settings import search_settings
-from mtlue.baselines._pixel_search import PixelSearch, SearchPlan
+from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan
 from mtlue.baselines._pixel_store import PixelStore
 
-_PROBE = 9
-_STATE = "surrogate.pt"
+_STATE, _LOSS = "surrogate.pt", "loss.pt"
 
 logger = logging.getLogger("mtlue.baselines")
 
 
 def search_images(
     samples: Samples,
-    inspection: Inspection,
+    shape: tuple[int, int, int],
     surrogate: Surrogate,
     loss: BaseUELoss,
     plan: SearchPlan,
-    batch_size: int | None,
+    compute: Compute,
     folders: WorkFolder | None,
-    progress: ProgressOption,
 ) -> Images:
     """The protected images, in memory or in the finished folder.
+
+    Args:
+        samples: The data set.
+        shape: Shape (C, H, W) of all its images.
+        surrogate: What the search is made against.
+        loss: What it minimises.
+        plan: Its settings.
+        compute: Where and how to compute.
+        folders: Where to stream to; None keeps the images in memory.
 
     Raises:
         TypeError: the surrogate's answers are not made of tensors.
         ValueError: they do not fit the tasks, or the folder was left by a call with other arguments.
     """
-    shape = (inspection.channels, *inspection.typical_size)
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        first = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed))[:256].tolist()
-        looked_at = ordered_batches(samples, first, batch_size=64, size=None, device=plan.device, num_workers=0)
-        # A list: the check reads its batches without gradients, and the data set is not to be read so.
-        check_answers(surrogate, loss, looked_at, plan.device)
+        check_answers(surrogate, loss, samples, compute)
         if folders is not None:
             # After the checks: a call that they refuse leaves nothing that would refuse the next one.
-            check_gradient(surrogate, loss, samples, size=None, augment=plan.augment, device=plan.device, seed=plan.seed)
-            folders.check_settings(search_settings(samples.dataset, inspection, surrogate, loss, plan, batch_size))
-        with borrowed(surrogate.module, device=plan.device, trainable=loss.trains_surrogate):
-            if batch_size is None:
-                batch_size = _fitting_batch_size(surrogate, loss, samples, plan)
+            check_gradient(surrogate, loss, samples, plan.augment, compute)
+            own = {"loss": described(loss), "tasks": json.dumps(tasks_to_config(samples.tasks))}
+            folders.check_settings(
+                run_settings(samples, {**networks_of(loss, surrogate), **plan.settings(), **compute.settings(), **own})
+            )
+        with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
+            batch_size = plan.batch_size or _fitting_batch_size(surrogate, loss, samples, plan, compute)
             logger.info(
                 "pgd: %d samples, %s, %d rounds of %d steps, batches of %d samples, on %s in %s",
-                len(samples), described(loss), plan.rounds, plan.steps, batch_size, plan.device, plan.precision,
+                len(samples), described(loss), plan.rounds, plan.steps, batch_size, compute.device, compute.precision,
             )  # fmt: skip
             steps = plan.rounds * plan.steps
             total, seen = steps * -(-len(samples) // batch_size), steps * len(samples)
-            with Progress(progress, stage="pgd", total=total, images=seen) as shown:
-                search = PixelSearch(surrogate, loss, samples, plan, BatchSize(batch_size), shown)
-                if not loss.trains_surrogate:
-                    return _collect(search, shape, folders, lambda start: _frozen(search, start))
+            with Progress(compute.progress, stage="pgd", total=total, images=seen) as shown:
+                search = PixelSearch(surrogate, loss, samples, plan, compute, BatchSize(batch_size), shown)
                 work = None if folders is None else folders.work
+                if not loss.trains_surrogate:
+                    kept = Checkpoint(None if work is None or not state_of(loss) else work / _LOSS, {})
+                    return _collect(search, shape, folders, lambda start: _frozen(search, start, kept))
                 state = None if work is None else work / _STATE
                 fresh = state is None or not state.exists()
                 store = PixelStore(len(samples), shape, epsilon=plan.epsilon, folder=work, fresh=fresh)
@@ -78,23 +88,29 @@ def search_images(
                 return _collect(search, shape, folders, lambda start: _stored(search, store, start))
 
 
-def _frozen(search: PixelSearch, start: int) -> Iterator[Tensor]:
+def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Tensor]:
     """Protected batches from sample ``start`` on, each finished before the next is begun."""
     plan, size = search.plan, search.batch_size.value
     steps = plan.rounds * plan.steps
     search.progress.skip(-(-start // size) * steps, start * steps)
-    for images, targets in search.batches(range(start, len(search.samples))):
-        delta = search.descend(images, targets, None, steps=steps, round=0, first=start)
-        start += len(images)
-        yield add_in_levels(to_bytes(images.cpu()), delta, plan.epsilon)
+    # A loss' own state before the last two batches: one of them is that of the last batch that is safely on disk.
+    states: dict[int, Any] = (kept.load() or {}).get("before", {})
+    if start in states:
+        restore_state(search.loss, states[start])
+    for batch in search.batches(range(start, len(search.samples))):
+        states = {start: copy.deepcopy(state_of(search.loss))}
+        delta = search.descend(Pixels(batch, torch.zeros_like(batch.images), start), steps=steps, round=0)
+        start += len(batch)
+        kept.save({"before": {**states, start: state_of(search.loss)}})
+        yield add_in_levels(to_bytes(batch.images.cpu()), delta, plan.epsilon)
 
 
 def _stored(search: PixelSearch, store: PixelStore, start: int) -> Iterator[Tensor]:
     """Protected batches from sample ``start`` on, with perturbations that are finished."""
-    for images, _ in search.batches(range(start, len(search.samples))):
-        delta = store.read(range(start, start + len(images)))
-        start += len(images)
-        yield add_in_levels(to_bytes(images.cpu()), delta, search.plan.epsilon)
+    for batch in search.batches(range(start, len(search.samples))):
+        delta = store.read(range(start, start + len(batch)))
+        start += len(batch)
+        yield add_in_levels(to_bytes(batch.images.cpu()), delta, search.plan.epsilon)
 
 
 def _collect(
@@ -126,15 +142,12 @@ def _collect(
     )
 
 
-def _fitting_batch_size(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, plan: SearchPlan) -> int:
-    """Batch size from the memory that a step takes for each sample."""
+def _fitting_batch_size(
+    surrogate: Surrogate, loss: BaseUELoss, samples: Samples, plan: SearchPlan, compute: Compute
+) -> int:
+    probe = PixelSearch(surrogate, loss, samples, plan, compute, BatchSize(1), Progress(False, stage="", total=0))
 
-    def step_of(count: int) -> Callable[[], object]:
-        order = [index % len(samples) for index in range(count)]
-        batches = ordered_batches(samples, order, batch_size=count, size=None, device=plan.device, num_workers=0)
-        images, targets = next(iter(batches))
-        probe = PixelSearch(surrogate, loss, samples, plan, BatchSize(count), Progress(False, stage="", total=0))
-        return lambda: probe.loss_value(images.clone().requires_grad_(True), targets)
+    def step(batch: Batch) -> Tensor:
+        return probe.loss_value(Batch(batch.images.clone().requires_grad_(True), batch.targets), batch.images)
 
-    with random_numbers(derived_seed(plan.seed, _PROBE), plan.device):
-        return training_batch_size(step_of, plan.device, length=len(samples))
+    return probed_batch_size(step, samples, compute, loss=loss)

@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mtlue._data import Samples, Transform, augmented, ordered_batches
-from mtlue._data.batches import Batch
-from mtlue._fit.surrogate_steps import part_of
-from mtlue._losses import BaseUELoss, Surrogate
-from mtlue._losses.base import image_gradient, loss_value
-from mtlue._runtime.device import autocast, derived_seed, random_numbers
+from mtlue._checks import check_count, check_epsilon, check_number
+from mtlue._data import Batch, Samples, ordered_batches
+from mtlue._fit.optimization import perturbed_loss
+from mtlue._fit.plan import SurrogatePlan
+from mtlue._losses import BaseUELoss, Surrogate, image_gradient
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
 from mtlue._runtime.progress import Progress
-from mtlue._tasks import CheckedTargets
+from mtlue._runtime.seeds import Stream
 
-_SEARCH = 7
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan(SurrogatePlan):
+    """The settings of a search; `mtlue.baselines.pgd` explains them."""
+
+    epsilon: float = 8 / 255
+    step_size: float = 0.064 / 255
+    steps: int = 250
+    rounds: int = 1
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_epsilon(self.epsilon)
+        check_number("step_size", self.step_size, above=0.0)
+        check_count("steps", self.steps, minimum=1)
+        check_count("rounds", self.rounds, minimum=1)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size, minimum=1)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class SearchPlan:
-    """The settings of a search; `mtlue.baselines.pgd` explains them."""
+class Pixels:
+    """Some clean samples and the perturbations that a search starts from; a slice is some of them.
 
-    epsilon: float
-    step_size: float
-    steps: int
-    rounds: int
-    surrogate_steps: int
-    learning_rate: float
-    stop_accuracy: float
-    augment: Transform | None
-    device: torch.device
-    precision: torch.dtype
-    num_workers: int
-    seed: int
+    Attributes:
+        clean: The samples.
+        start: Perturbations (B, C, H, W), on any device.
+        first: Position of the first sample in the data set.
+    """
+
+    clean: Batch
+    start: Tensor
+    first: int
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.clean)
+
+    def __getitem__(self, part: slice) -> Pixels:
+        """Some of the samples."""
+        return Pixels(self.clean[part], self.start[part], self.first + (part.start or 0))
 
 
 class PixelSearch:
     """Looks for the perturbation of each sample that minimises a loss (equations 1 and 2, projected gradient descent).
 
     Args:
-        surrogate: On the device of the plan, in eval mode, taking no gradient while a search goes on.
+        surrogate: On its device, in eval mode, taking no gradient while a search goes on.
         loss: What is minimised.
         samples: The data set, with images of one size.
         plan: The settings.
+        compute: Where and how to compute.
         batch_size: Largest batch; halved when memory runs out.
         progress: Counts the steps on each batch.
     """
@@ -57,55 +82,40 @@ class PixelSearch:
         loss: BaseUELoss,
         samples: Samples,
         plan: SearchPlan,
+        compute: Compute,
         batch_size: BatchSize,
         progress: Progress,
     ) -> None:
         self.surrogate, self.loss, self.samples = surrogate, loss, samples
-        self.plan, self.batch_size, self.progress = plan, batch_size, progress
+        self.plan, self.compute, self.batch_size, self.progress = plan, compute, batch_size, progress
         #: What is shown beside the loss of each step.
         self.figures: dict[str, float] = {}
 
     def batches(self, order: Sequence[int]) -> Iterator[Batch]:
         """Clean images and targets of some samples."""
-        return ordered_batches(
-            self.samples,
-            order,
-            batch_size=self.batch_size.value,
-            size=None,
-            device=self.plan.device,
-            num_workers=self.plan.num_workers,
-        )
+        return ordered_batches(self.samples, order, batch_size=self.batch_size.value, compute=self.compute)
 
-    def descend(
-        self, images: Tensor, targets: CheckedTargets, start: Tensor | None, *, steps: int, round: int, first: int
-    ) -> Tensor:
-        """The perturbations of a batch after so many steps, on the CPU.
+    def descend(self, pixels: Pixels, *, steps: int, round: int) -> Tensor:
+        """The perturbations of some samples after so many steps, on the CPU.
 
         Args:
-            images: Clean images (B, C, H, W) in [0, 1].
-            targets: Their labels.
-            start: Perturbations to start from; zero if None.
+            pixels: The samples, and where to start. Their position decides, with the
             steps: Number of steps.
-            round: Current round, and
-            first: position of the first sample: they decide the random numbers of augmentation and loss, so that these do
-                not depend on where an interrupted call was taken up.
+            round: current round, the random numbers of augmentation and loss: these must not depend on where an interrupted
+                call was taken up.
 
         Raises:
             RuntimeError: the loss or its gradient is no longer finite.
         """
-        done: list[Tensor] = []
 
-        def search(part: slice) -> Tensor:
-            labels = part_of(targets, part)
-            begin = torch.zeros_like(images[part]) if start is None else start[part].to(images.device)
-            with random_numbers(derived_seed(self.plan.seed, _SEARCH, round, first + part.start), self.plan.device):
-                return self._descend(images[part], labels, begin, steps).cpu()
+        def search(part: Pixels) -> Tensor:
+            with self.compute.random_numbers(Stream.PIXEL_SEARCH, round, part.first):
+                return self._descend(part.clean, part.start.to(part.clean.images.device), steps).cpu()
 
-        self.batch_size.run(len(images), search, lambda _, delta: done.append(delta))
-        return torch.cat(done)
+        return torch.cat([delta for _, delta in self.batch_size.run(search, pixels)])
 
-    def _descend(self, images: Tensor, targets: CheckedTargets, delta: Tensor, steps: int) -> Tensor:
-        plan = self.plan
+    def _descend(self, batch: Batch, delta: Tensor, steps: int) -> Tensor:
+        plan, images = self.plan, batch.images
         # What is outside [0, 1] could never be saved, and behind a clamp it would take no gradient that brings it back. Within
         # these bounds images + delta lies in [0, 1] to the last bit: no clamp is needed, whose gradient at 0 and 1 is none.
         low, high = (-images).clamp_min(-plan.epsilon), (1 - images).clamp_max(plan.epsilon)
@@ -113,28 +123,22 @@ class PixelSearch:
         finite = torch.tensor(True, device=images.device)
         for _ in range(steps):
             delta.requires_grad_(True)
-            value = self.loss_value(images + delta, targets)
+            value = self.loss_value(Batch(images + delta, batch.targets), images)
             gradient = image_gradient(value, delta)
             # The sign of what is not a number is 0, and would not show.
             finite &= value.isfinite() & gradient.isfinite().all()
             delta = (delta.detach() - plan.step_size * gradient.sign()).clamp(low, high)
-            self.progress.step(len(images), _figures(self.figures, value.detach()))
+            self.progress.step(len(images), {**self.figures, "loss": value.detach()})
         # Once a batch: a look at a value on a GPU waits for it.
         if not finite.item():
             raise RuntimeError("pgd: the loss or its gradient at the images is not finite; does the surrogate answer with NaN?")
         return delta
 
-    def loss_value(self, perturbed: Tensor, targets: CheckedTargets) -> Tensor:
+    def loss_value(self, perturbed: Batch, clean: Tensor) -> Tensor:
         """The loss of perturbed images as the surrogate is to see them, a scalar.
 
         Raises:
             TypeError: the loss is no scalar tensor.
         """
-        plan = self.plan
-        with autocast(plan.device, plan.precision):
-            seen, labels = augmented(plan.augment, perturbed, targets, self.surrogate.tasks)
-            return loss_value(self.loss, self.surrogate, seen, labels)
-
-
-def _figures(others: dict[str, float], value: Tensor) -> Callable[[], dict[str, float]]:
-    return lambda: {**others, "loss": value.item()}
+        with self.compute.autocast():
+            return perturbed_loss(self.loss, self.surrogate, perturbed, clean, self.plan.augment)

@@ -17,12 +17,11 @@ from mtlue._protect import ProtectedDataset
 from mtlue._protect.protected_dataset import check_unprotected
 from mtlue._protect.rounding import largest_level
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import check_single_process, derived_seed
+from mtlue._runtime.device import check_single_process
+from mtlue._runtime.seeds import Stream, derived_seed
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
-
-_NOISE = 11
 
 
 def random_noise(
@@ -82,5 +81,5 @@ def random_noise(
 
 def _signs(shape: torch.Size, seed: int, index: int) -> Tensor:
     """+1 or -1 for each pixel of a sample, int16."""
-    random = torch.Generator().manual_seed(derived_seed(seed, _NOISE, index))
+    random = torch.Generator().manual_seed(derived_seed(seed, Stream.NOISE, index))
     return 2 * torch.randint(2, shape, generator=random, dtype=torch.int16) - 1

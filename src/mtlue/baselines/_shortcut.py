@@ -15,7 +15,8 @@ from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
 from mtlue._protect import ProtectedDataset
 from mtlue._protect.protected_dataset import check_unprotected
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import check_single_process, derived_seed
+from mtlue._runtime.device import check_single_process
+from mtlue._runtime.seeds import Stream, derived_seed
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, Tasks, resolve_tasks, split_by_task
 from mtlue.baselines._assemble import assemble
@@ -23,7 +24,6 @@ from mtlue.baselines._fused_patterns import FusedPatterns
 from mtlue.baselines._fusion import Draw, Fusion
 from mtlue.baselines._patterns import Patterns, unit_norm
 
-_PATTERNS = 12
 _BUDGET_SIDE = 32
 
 
@@ -89,7 +89,8 @@ def shortcut(
     folders = WorkFolder.claim(path)
     inspection = inspect_dataset(dataset, resolved)
     shape = _image_shape(inspection)
-    draws = [_draw(patterns, task.num_embeddings, derived_seed(seed, _PATTERNS, k)) for k, task in enumerate(resolved.values())]
+    seeds = [derived_seed(seed, Stream.PATTERNS, k) for k in range(len(resolved))]
+    draws = [_draw(patterns, task.num_embeddings, each) for task, each in zip(resolved.values(), seeds, strict=True)]
     parts = _check_parts(fusion(draws, shape), resolved, shape)
     fused = FusedPatterns(parts, budget * shape[1] / _BUDGET_SIDE * shape[2] / _BUDGET_SIDE)
     if not fused.epsilon:
@@ -108,9 +109,9 @@ def _check_classes(tasks: Mapping[str, Task]) -> None:
     Raises:
         ValueError: there is such a task.
     """
-    maps = ", ".join(f"{name!r}: {task!r}" for name, task in tasks.items() if not task.num_embeddings)
+    maps = ", ".join(f"{name!r}: {task!r}" for name, task in tasks.items() if task.is_map)
     if maps:
-        others = [name for name, task in tasks.items() if task.num_embeddings]
+        others = [name for name, task in tasks.items() if not task.is_map]
         advice = f"give {others} alone" if others else "use baselines.pgd or mtlue.protect"
         raise ValueError(f"tasks: patterns belong to classes of images, expected classification tasks, got {maps}; {advice}")
 
@@ -122,7 +123,7 @@ def _image_shape(inspection: Inspection) -> tuple[int, int, int]:
             f"dataset: expected images of one size, for which patterns are made, got {len(inspection.sizes)} sizes ({sizes}"
             f"{', ...' if len(inspection.sizes) > 4 else ''}); resize them in the data set"
         )
-    return (inspection.channels, *inspection.typical_size)
+    return inspection.image_shape
 
 
 def _draw(patterns: Patterns, num_classes: int, seed: int) -> Draw:
