@@ -1,5 +1,6 @@
 """A user's data set: reading it, checking it, batching it."""
 
+from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Collate, Samples, ordered_batches, shuffled_batches
 from mtlue._data.fingerprint import images_digest, labels_digest
 from mtlue._data.images import read_image, to_bytes, to_unit_floats
@@ -21,6 +22,8 @@ __all__ = [
     "item_problem",
     "labels_digest",
     "ordered_batches",
+    "random_crop",
+    "random_crop_and_flip",
     "read_image",
     "shuffled_batches",
     "to_bytes",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import Inspection, Samples
+from mtlue._data import Inspection, Samples, random_crop
 from mtlue._fit.fit import check_models, moved, train_generator
 from mtlue._fit.history import History
 from mtlue._fit.schedule import paper_schedule
@@ -17,8 +17,9 @@ from mtlue._fit.surrogate_check import check_gradient
 from mtlue._fit.training import Plan
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
+from mtlue._models import build_model
 from mtlue._protect.collecting import collect_images
-from mtlue._protect.default_surrogate import ResNet18Surrogate, pretrain, random_shift
+from mtlue._protect.default_surrogate import pretrain
 from mtlue._protect.generation import protected_images
 from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
@@ -66,11 +67,15 @@ def train_models(
     with random_numbers(derived_seed(call.seed, _MODELS), torch.device("cpu")):
         if generator is None:
             generator = UEGenerator(samples.tasks, call.image_shape, epsilon=epsilon)
-        elected = ResNet18Surrogate(samples.tasks, inspection.channels) if surrogate is None else surrogate
+    elected = surrogate
+    if elected is None:
+        # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.
+        own_seed = derived_seed(call.seed, _MODELS)
+        elected = build_model("resnet18", samples.tasks, image_shape=call.image_shape, seed=own_seed)
     wrapped = check_models(generator, elected, loss)
     # A label map would have to move with its image.
     movable = all(task.num_embeddings for task in samples.tasks.values())
-    augment = random_shift if movable else None
+    augment = random_crop if movable else None
     pretrained = surrogate is None and not loss.trains_surrogate
     if pretrained:
         size = None if inspection.uniform else (generator.image_shape[1], generator.image_shape[2])

@@ -11,17 +11,24 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size, check_number
-from mtlue._data import Inspection, Samples, Transform, check_map_style, checked_transform, inspect_dataset
+from mtlue._data import (
+    Inspection,
+    Samples,
+    Transform,
+    check_map_style,
+    checked_transform,
+    inspect_dataset,
+    random_crop_and_flip,
+)
 from mtlue._fit.fit import check_counts
 from mtlue._fit.module_memory import module_batch_size
 from mtlue._fit.schedule import Schedule, paper_schedule
 from mtlue._losses import Surrogate
+from mtlue._models import build_model
 from mtlue._runtime.device import choose_device, choose_precision, derived_seed, random_numbers
 from mtlue._runtime.progress import ProgressOption, check_progress
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.defenses._defense import Defense, as_defense
-from mtlue.evaluation._models import build_model
-from mtlue.evaluation._transforms import random_crop_and_flip
 from mtlue.evaluation._victim_training import INITIAL, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
 
