@@ -1,13 +1,14 @@
 """A user's data set: reading it, checking it, batching it."""
 
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
-from mtlue._data.batches import Collate, Samples, ordered_batches, shuffled_batches
+from mtlue._data.batches import Batch, Collate, Samples, ordered_batches, shuffled_batches
 from mtlue._data.fingerprint import images_digest, labels_digest
-from mtlue._data.images import read_image, to_bytes, to_unit_floats
+from mtlue._data.images import image_problem, read_image, to_bytes, to_unit_floats
 from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset, item_problem
 from mtlue._data.joint_transform import JointTransform, Transform, apply_transform, augmented, checked_transform
 
 __all__ = [
+    "Batch",
     "Collate",
     "Inspection",
     "JointTransform",
@@ -17,6 +18,7 @@ __all__ = [
     "augmented",
     "check_map_style",
     "checked_transform",
+    "image_problem",
     "images_digest",
     "inspect_dataset",
     "item_problem",

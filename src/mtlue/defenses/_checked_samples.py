@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._data import Samples, check_map_style
-from mtlue._data.images import image_problem
+from mtlue._data import Samples, check_map_style, image_problem
 from mtlue._tasks import Task
 
 

@@ -9,8 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
-from mtlue._data import ordered_batches, shuffled_batches
-from mtlue._data.batches import Batch
+from mtlue._data import Batch, ordered_batches, shuffled_batches
 from mtlue._losses import Surrogate
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.defenses._checked_samples import CheckedSamples, check_samples

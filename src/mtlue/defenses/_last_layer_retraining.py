@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
-from mtlue._data.batches import Batch
+from mtlue._data import Batch
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime.device import choose_device
 from mtlue._tasks import Tasks

@@ -19,7 +19,7 @@ from mtlue._runtime.progress import Progress, ProgressOption, check_progress
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, Tasks
 from mtlue.baselines import random_noise
-from mtlue.defenses._defense import Defense, as_defense
+from mtlue.defenses import Defense, as_defense
 from mtlue.evaluation._audit_arguments import check_seeds, inspect_set, names_of, tasks_alone, tasks_of
 from mtlue.evaluation._best_epoch import best_epoch
 from mtlue.evaluation._chance import measure_chance

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_count, check_task_names
 from mtlue._data import Inspection, inspect_dataset
 from mtlue._tasks import Task, Tasks, resolve_tasks
-from mtlue.defenses._defense import Defense
+from mtlue.defenses import Defense
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

@@ -7,12 +7,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import JointTransform, Samples, apply_transform, ordered_batches
-from mtlue._data.batches import Batch
+from mtlue._data import Batch, JointTransform, Samples, apply_transform, ordered_batches
 from mtlue._losses import Surrogate
 from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._tasks import read_targets
-from mtlue.defenses._defense import Defense
+from mtlue.defenses import Defense
 
 _REHEARSAL = 12
 _LOOK = 4

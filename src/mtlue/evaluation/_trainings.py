@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mtlue._tasks import Task
-from mtlue.defenses._defense import Defense
+from mtlue.defenses import Defense
 from mtlue.evaluation._measurement import CLEAN, MULTI, NOISE, PROTECTED, SINGLE
 from mtlue.evaluation._metrics import headline
 

@@ -28,7 +28,7 @@ from mtlue._models import build_model
 from mtlue._runtime.device import choose_device, choose_precision, derived_seed, random_numbers
 from mtlue._runtime.progress import ProgressOption, check_progress
 from mtlue._tasks import Task, Tasks, resolve_tasks
-from mtlue.defenses._defense import Defense, as_defense
+from mtlue.defenses import Defense, as_defense
 from mtlue.evaluation._victim_training import INITIAL, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
 

@@ -17,7 +17,7 @@ from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._tasks import CheckedTargets
-from mtlue.defenses._defense import Defense
+from mtlue.defenses import Defense
 from mtlue.evaluation._weighting import Weighting
 
 logger = logging.getLogger("mtlue.evaluation")
