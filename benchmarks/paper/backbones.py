@@ -10,9 +10,7 @@ from torchvision.models import DenseNet, VisionTransformer
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
-from mtlue.evaluation._models.dilation import dilate
-from mtlue.evaluation._models.resnet_stages import ResNetStages
-from mtlue.evaluation._models.unet import UNet
+from mtlue._models import ResNetStages, UNet, dilate
 
 
 class NarrowResNet(nn.Module):

@@ -139,7 +139,7 @@ def test_protect_shifts_images_only_where_no_label_is_a_map(
         shifted.append(len(images))
         return images
 
-    monkeypatch.setattr("mtlue._protect.stages.random_shift", shift)
+    monkeypatch.setattr("mtlue._protect.stages.random_crop", shift)
     generator = make_generator(tasks, (3, 16, 16))
     mtlue.protect(
         scenes, tasks=tasks, surrogate=SceneNet(), loss=mtlue.EM(), generator=generator, epochs=1, batch_size=6, progress=False

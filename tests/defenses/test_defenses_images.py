@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
-from mtlue.defenses import Defense, Preprocessing, bit_depth, grayscale, jpeg
-from mtlue.defenses._defense import as_defense
+from mtlue.defenses import Defense, Preprocessing, as_defense, bit_depth, grayscale, jpeg
 from multi_fashion import MultiFashion
 
 FUNCTIONS = [jpeg, grayscale, bit_depth]

@@ -9,8 +9,7 @@ from torch import Tensor
 import mtlue
 from mtlue._tasks import resolve_tasks
 from mtlue.defenses import StrongAugmentation
-from mtlue.defenses._blur import gaussian_blur
-from mtlue.defenses._cutout import cutout
+from mtlue.defenses._strong_augmentation import cutout, gaussian_blur
 from multi_fashion import MultiFashion
 
 

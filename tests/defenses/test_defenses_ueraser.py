@@ -9,8 +9,7 @@ from torch import Tensor, nn
 import mtlue
 from literal import random_targets
 from mtlue.defenses import UEraser
-from mtlue.defenses._plasma import plasma, smooth_field
-from mtlue.defenses._sample_losses import sample_losses
+from mtlue.defenses._ueraser import plasma, sample_losses, smooth_field
 
 DENSE = {"age": mtlue.Classification(5), "parts": mtlue.Segmentation(4), "depth": mtlue.Depth(), "up": mtlue.SurfaceNormals()}
 

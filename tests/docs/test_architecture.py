@@ -24,6 +24,7 @@ LAYERS = [
     {"_generator"},
     {"_regularizers", "_losses"},
     {"_data"},
+    {"_models"},
     {"_fit"},
     {"_protect"},
 ]

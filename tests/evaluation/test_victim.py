@@ -305,7 +305,7 @@ def test_images_of_different_sizes_want_a_size() -> None:
         ({"epochs": 0}, ValueError, "epochs: expected at least 1, got 0"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate: expected a number > 0"),
         ({"progress": 3}, TypeError, "progress"),
-        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 4))}, ValueError, "surrogate output"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 4))}, ValueError, "model output"),
     ],
 )
 def test_wrong_arguments_are_named(wrong: dict[str, Any], error: type[Exception], message: str) -> None:

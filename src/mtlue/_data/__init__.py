@@ -1,10 +1,18 @@
 """A user's data set: reading it, checking it, batching it."""
 
+from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
 from mtlue._data.fingerprint import labels_digest, run_settings
-from mtlue._data.images import read_image, resize, to_bytes, to_unit_floats
+from mtlue._data.images import image_problem, read_image, resize, to_bytes, to_unit_floats
 from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset, item_problem
-from mtlue._data.joint_transform import JointTransform, Transform, apply_transform, augmented, augmented_alike, checked_transform
+from mtlue._data.joint_transform import (
+    JointTransform,
+    Transform,
+    apply_transform,
+    augmented,
+    augmented_alike,
+    checked_transform,
+)
 
 __all__ = [
     "Batch",
@@ -17,10 +25,13 @@ __all__ = [
     "augmented_alike",
     "check_map_style",
     "checked_transform",
+    "image_problem",
     "inspect_dataset",
     "item_problem",
     "labels_digest",
     "ordered_batches",
+    "random_crop",
+    "random_crop_and_flip",
     "read_image",
     "resize",
     "run_settings",

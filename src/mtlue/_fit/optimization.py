@@ -16,9 +16,7 @@ from mtlue._runtime.memory import training_batch_size
 from mtlue._runtime.seeds import Stream
 
 
-def descend(
-    optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[Any], object] = torch.autograd.backward
-) -> None:
+def descend(optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[Any], object] = torch.autograd.backward) -> None:
     """Take one step against the gradient of a loss: the one place where weights change.
 
     Args:

@@ -30,7 +30,9 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
     size = BatchSize(batch_size)
     training = SurrogateTraining(surrogate, learning_rate=plan.learning_rate, batch_size=size, compute=compute)
     epochs, length, done = plan.epochs, len(samples), 0
-    settings = {} if checkpoint is None else run_settings(samples, {"stage": "surrogate", **plan.settings(), **compute.settings()})
+    settings = (
+        {} if checkpoint is None else run_settings(samples, {"stage": "surrogate", **plan.settings(), **compute.settings()})
+    )
     kept = Checkpoint(checkpoint, settings)
     state = kept.load()
     if state is None:

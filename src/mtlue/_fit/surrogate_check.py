@@ -20,7 +20,6 @@ from mtlue._losses import (
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize, out_of_memory
 from mtlue._runtime.seeds import random_numbers
-from mtlue._runtime.seeds import random_numbers
 from mtlue._runtime.warn import warn
 from mtlue._tasks import CheckedTargets
 
@@ -60,9 +59,7 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
         raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
 
 
-def check_answers(
-    surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0
-) -> None:
+def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0) -> None:
     """Show a few clean images to the surrogate: do its answers fit the tasks, and is it trained?
 
     Args:
@@ -107,7 +104,9 @@ def check_answers(
         warn(f"surrogate: no better than chance on the clean data, {why}")
 
 
-def check_gradient(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, augment: Transform | None, compute: Compute) -> None:
+def check_gradient(
+    surrogate: Surrogate, loss: BaseUELoss, samples: Samples, augment: Transform | None, compute: Compute
+) -> None:
     """Take the loss of two clean images as a step would, and its gradient at them, where the first step is far away.
 
     Raises:

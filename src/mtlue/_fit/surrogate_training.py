@@ -14,10 +14,11 @@ from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import Surrogate
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
-from mtlue._runtime.seeds import Stream
 
 #: Turns a batch into what the surrogate is to see; augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]
+#: Gives batches of the samples with some indices.
+Read = Callable[[Sequence[int]], Iterator[Batch]]
 
 
 class SurrogateTraining:
@@ -52,7 +53,13 @@ class SurrogateTraining:
         return torch.stack(losses).mean()
 
     def take_turn(
-        self, plan: SurrogatePlan, read: Callable[[Sequence[int]], Iterator[Batch]], view: View, *, length: int, random: torch.Generator
+        self,
+        plan: SurrogatePlan,
+        read: Callable[[Sequence[int]], Iterator[Batch]],
+        view: View,
+        *,
+        length: int,
+        random: torch.Generator,
     ) -> None:
         """EM's turn: some steps on batches drawn from all samples (Algorithm 1).
 

@@ -20,6 +20,7 @@ class Surrogate:
     Args:
         module: The model, on the device and in the mode in which it is to be used.
         tasks: Tasks by name; an integer n means ``Classification(n)``.
+        argument: What messages call it.
 
     Raises:
         TypeError: ``module`` is no ``nn.Module``, or ``tasks`` no mapping of names to tasks.
@@ -32,15 +33,16 @@ class Surrogate:
         {'smiling': (5, 2), 'young': (5, 2)}
     """
 
-    def __init__(self, module: nn.Module, tasks: Tasks) -> None:
+    def __init__(self, module: nn.Module, tasks: Tasks, *, argument: str = "surrogate") -> None:
         if not isinstance(module, nn.Module):
             got = type(module).__name__
             if isinstance(module, type):
                 got = f"the class {module.__name__}; are its brackets missing?"
             elif isinstance(module, str):
                 got += f'; mtlue.evaluation.build_model("{module}", tasks, image_shape=(C, H, W)) makes one of that name'
-            raise TypeError(f"surrogate: expected a torch.nn.Module, got {got}")
+            raise TypeError(f"{argument}: expected a torch.nn.Module, got {got}")
         self.module = module
+        self._argument = argument
         self.tasks: dict[str, Task] = resolve_tasks(tasks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
@@ -54,7 +56,7 @@ class Surrogate:
 
     def read(self, answer: object) -> dict[str, Tensor]:
         """An answer of the module, in any of its forms, as outputs by task. Raises what calling the surrogate raises."""
-        return read_outputs(answer, self.tasks)
+        return read_outputs(answer, self.tasks, what=f"{self._argument} output")
 
     def losses(self, images: Tensor, targets: object) -> dict[str, Tensor]:
         """Loss of each task at its true labels, a scalar by task."""
@@ -75,7 +77,7 @@ class Surrogate:
 
     def with_module(self, module: nn.Module) -> Surrogate:
         """The same tasks on another module."""
-        return Surrogate(module, self.tasks)
+        return Surrogate(module, self.tasks, argument=self._argument)
 
     def __repr__(self) -> str:
         """Kind of module, and tasks."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_fraction, check_protected_tasks
-from mtlue._data import Samples, check_map_style, inspect_dataset, run_settings
+from mtlue._data import Samples, check_map_style, inspect_dataset, random_crop, run_settings
 from mtlue._data.inference import infer_tasks
 from mtlue._fit.checkpoint import OtherRunError
 from mtlue._fit.fit import check_channels
@@ -20,7 +20,6 @@ from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_check import check_loss
 from mtlue._generator import UEGenerator
 from mtlue._losses import TAP, BaseUELoss, Surrogate
-from mtlue._protect.default_surrogate import random_shift
 from mtlue._protect.generation import Generation
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
@@ -154,7 +153,7 @@ def protect(
     history = None
     if generator is None or untrained:
         if not samples.has_maps:  # a label map would have to move with its image
-            plan = replace(plan, augment=random_shift)
+            plan = replace(plan, augment=random_crop)
         try:
             models = Models(chosen_loss, surrogate, generator, epsilon)
             generator, history = train_models(models, samples, inspection, plan, compute, folders)

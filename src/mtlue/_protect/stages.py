@@ -16,8 +16,8 @@ from mtlue._fit.pretraining import pretrain
 from mtlue._fit.surrogate_check import check_gradient
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
+from mtlue._models import build_model
 from mtlue._protect.collecting import collect_images
-from mtlue._protect.default_surrogate import ResNet18Surrogate
 from mtlue._protect.generation import Generation, generation_batch_size
 from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
@@ -64,7 +64,13 @@ def train_models(
     with random_numbers(compute.seed_of(Stream.MODELS), torch.device("cpu")):
         if generator is None:
             generator = UEGenerator(samples.tasks, inspection.image_shape, epsilon=models.epsilon)
-        elected = ResNet18Surrogate(samples.tasks, inspection.channels) if surrogate is None else surrogate
+    elected = surrogate
+    if elected is None:
+        # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.
+        own_seed = compute.seed_of(Stream.MODELS)
+        # A ResNet with heads for maps takes eleven times as long.
+        backbone = "unet" if samples.has_maps else "resnet18"
+        elected = build_model(backbone, samples.tasks, image_shape=inspection.image_shape, seed=own_seed)
     wrapped = check_models(generator, elected, loss)
     pretrained = surrogate is None and not loss.trains_surrogate
     if pretrained:
@@ -97,7 +103,9 @@ def write_images(
         folders: Where to stream to, or None.
     """
     generator, selected, compute = generation.generator, generation.selected, generation.compute
-    logger.info("protect: perturbing %d of %d images, on %s in %s", selected.sum(), len(selected), compute.device, compute.precision)
+    logger.info(
+        "protect: perturbing %d of %d images, on %s in %s", selected.sum(), len(selected), compute.device, compute.precision
+    )
     return collect_images(
         generation.batches,
         generation.samples,

@@ -58,9 +58,9 @@ class Compute:
         chosen = choose_device(device, module)
         return cls(chosen, choose_precision(precision, chosen), num_workers, seed, progress)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self, *, cache: bool = True) -> torch.autocast:
         """A context that computes in the precision; open one for each step."""
-        return autocast(self.device, self.precision)
+        return autocast(self.device, self.precision, cache=cache)
 
     def seed_of(self, stream: Stream, *path: int) -> int:
         """The seed of one part of the call."""

@@ -57,12 +57,12 @@ def _has_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+def autocast(device: torch.device, precision: torch.dtype, *, cache: bool = True) -> torch.autocast:
     """A context that computes in the precision.
 
     Open one for each step: within one context, the weights' copies in bfloat16 are kept and would outlive an update.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16, cache_enabled=cache)
 
 
 def check_single_process() -> None:

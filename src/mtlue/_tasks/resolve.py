@@ -139,7 +139,7 @@ def read_single(label: object, task: Task) -> Tensor:
     return batch
 
 
-def read_outputs(outputs: object, tasks: Mapping[str, Task]) -> dict[str, Tensor]:
+def read_outputs(outputs: object, tasks: Mapping[str, Task], *, what: str = "surrogate output") -> dict[str, Tensor]:
     """A model's answer in any form as tensors by task, each in the form that its task expects.
 
     A tensor alone is the answer of a single task, or holds one binary logit a task, shape (B, K).
@@ -150,17 +150,17 @@ def read_outputs(outputs: object, tasks: Mapping[str, Task]) -> dict[str, Tensor
     """
     if isinstance(outputs, Tensor) and len(tasks) > 1 and outputs.ndim != 2:
         raise ValueError(
-            f"surrogate output: expected one tensor (B, {len(tasks)}) of binary logits, or a dict, tuple or list with an "
+            f"{what}: expected one tensor (B, {len(tasks)}) of binary logits, or a dict, tuple or list with an "
             f"output for each of {_quoted(list(tasks))}, got a tensor of shape {tuple(outputs.shape)}"
         )
     read = {}
-    for name, output in split_by_task(outputs, tasks, what="surrogate output").items():
+    for name, output in split_by_task(outputs, tasks, what=what).items():
         if not isinstance(output, Tensor):
-            raise TypeError(f"surrogate output of task {name!r}: expected a tensor, got {type(output).__name__}")
+            raise TypeError(f"{what} of task {name!r}: expected a tensor, got {type(output).__name__}")
         try:
             read[name] = tasks[name].read_output(output)
         except ValueError as error:
-            raise ValueError(f"surrogate output of task {name!r}: {error}") from None
+            raise ValueError(f"{what} of task {name!r}: {error}") from None
     return read
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count
-from mtlue._data import Samples, check_map_style, ordered_batches, read_image
+from mtlue._data import Batch, Samples, check_map_style, ordered_batches, read_image
 from mtlue._data.inference import infer_tasks
 from mtlue._losses import borrowed
-from mtlue._runtime.device import choose_device
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.analysis._layers import check_layer, only_answer, recorded
@@ -65,28 +65,21 @@ def collect_features(
     check_map_style(dataset)
     batch_size = check_count("batch_size", batch_size, minimum=1)
     resolved = infer_tasks(dataset, num_workers=num_workers) if tasks is None else resolve_tasks(tasks)
-    target_device = choose_device(device, model)
-    batches = ordered_batches(
-        Samples(dataset, resolved),
-        range(len(cast("Sized", dataset))),
-        batch_size=batch_size,
-        size=_size_of_first(dataset),
-        device=target_device,
-        num_workers=num_workers,
-    )
+    compute = Compute.checked(device=device, module=model, precision=torch.float32, num_workers=num_workers)
+    samples = Samples(dataset, resolved, size=_size_of_first(dataset))
     sizes = BatchSize(batch_size)
     features: list[Tensor] = []
     labels: list[dict[str, Tensor]] = []
-    with borrowed(model, device=target_device, trainable=False), torch.no_grad():
-        for images, targets in batches:
 
-            def look(part: slice, images: Tensor = images) -> None:
-                with recorded(layer) as answers:
-                    model(images[part])
-                features.append(_pooled(only_answer(answers)).float().cpu())
+    def look(part: Batch) -> Tensor:
+        with recorded(layer) as answers:
+            model(part.images)
+        return _pooled(only_answer(answers)).float().cpu()
 
-            sizes.run(len(images), look)
-            labels.append(_class_labels(resolved, targets))
+    with borrowed(model, device=compute.device, trainable=False), torch.no_grad():
+        for batch in ordered_batches(samples, range(len(samples)), batch_size=batch_size, compute=compute):
+            features += [found for _, found in sizes.run(look, batch)]
+            labels.append(_class_labels(resolved, batch.targets))
     return torch.cat(features), {name: torch.cat([each[name] for each in labels]) for name in labels[0]}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
-from mtlue._data.images import image_problem, to_unit_floats
+from mtlue._data import image_problem, to_unit_floats
 from mtlue._runtime.extras import require
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlue._data.images import image_problem
+from mtlue._data import image_problem
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime.device import choose_device
 from mtlue._runtime.extras import require

@@ -142,9 +142,7 @@ def _collect(
     )
 
 
-def _fitting_batch_size(
-    surrogate: Surrogate, loss: BaseUELoss, samples: Samples, plan: SearchPlan, compute: Compute
-) -> int:
+def _fitting_batch_size(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, plan: SearchPlan, compute: Compute) -> int:
     probe = PixelSearch(surrogate, loss, samples, plan, compute, BatchSize(1), Progress(False, stage="", total=0))
 
     def step(batch: Batch) -> Tensor:

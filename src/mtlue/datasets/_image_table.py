@@ -20,8 +20,7 @@ from mtlue.datasets._channels import check_channels, read_channels
 from mtlue.datasets._class_column import check_names, read_classes
 from mtlue.datasets._files import check_root
 from mtlue.datasets._images import resize_image
-from mtlue.datasets._label_table import read_table
-from mtlue.datasets._names_file import read_names
+from mtlue.datasets._label_table import read_names, read_table
 from mtlue.datasets._requested_tasks import requested_tasks
 from mtlue.datasets._table_faults import check_columns, find_image_column, image_faults, listed, missing_maps
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from mtlue._data import read_image, to_unit_floats
-from mtlue._data import resize
+from mtlue._data import read_image, resize, to_unit_floats
 
 
 def load_image(path: str, *, mode: str, source: str) -> Tensor:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mtlue._data import JointTransform
-from mtlue._data import resize
+from mtlue._data import JointTransform, resize
 from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task, Tasks, read_targets, resolve_tasks
 
 _ZOOMS = (1.0, 1.2, 1.5)

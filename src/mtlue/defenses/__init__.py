@@ -8,6 +8,9 @@ what moves pixels would leave them behind: `StrongAugmentation` refuses such tas
 from mtlue.defenses._adversarial_training import AdversarialTraining
 from mtlue.defenses._bit_depth import bit_depth
 from mtlue.defenses._defense import Defense, Preprocessing
+
+# For mtlue.evaluation; no public name.
+from mtlue.defenses._defense import as_defense as as_defense
 from mtlue.defenses._early_stopping import EarlyStopping
 from mtlue.defenses._grayscale import grayscale
 from mtlue.defenses._jpeg import jpeg

@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._data import Samples, check_map_style
-from mtlue._data.images import image_problem
+from mtlue._data import Samples, check_map_style, image_problem
 from mtlue._tasks import Task
 
 
@@ -26,8 +25,8 @@ class CheckedSamples(Samples):
     def __init__(
         self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, size: tuple[int, int] | None, argument: str
     ) -> None:
-        super().__init__(dataset, tasks)
-        self.size, self.argument = size, argument
+        super().__init__(dataset, tasks, size=size)
+        self.argument = argument
         self._shape: tuple[int, ...] | None = None
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:

@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
-from mtlue._data import ordered_batches, shuffled_batches
-from mtlue._data.batches import Batch
+from mtlue._data import Batch, ordered_batches, shuffled_batches
 from mtlue._losses import Surrogate
+from mtlue._runtime.compute import Compute
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.defenses._checked_samples import CheckedSamples, check_samples
 
@@ -59,14 +59,8 @@ class CleanSet:
         Raises:
             ValueError: the model has a task that the data set has not, or an image cannot be used.
         """
-        return ordered_batches(
-            self._samples(victim),
-            range(len(self)),
-            batch_size=self.batch_size,
-            size=self.image_size,
-            device=device,
-            num_workers=0,
-        )
+        samples = self._samples(victim)
+        return ordered_batches(samples, range(len(self)), batch_size=self.batch_size, compute=Compute(device))
 
     def shuffled(self, victim: Surrogate, device: torch.device, *, seed: int) -> Iterator[Batch]:
         """Batches of images in [0, 1], (B, C, H, W), and targets, in an order that the seed decides.
@@ -74,9 +68,7 @@ class CleanSet:
         Raises:
             ValueError: the model has a task that the data set has not, or an image cannot be used.
         """
-        return shuffled_batches(
-            self._samples(victim), batch_size=self.batch_size, seed=seed, size=self.image_size, device=device, num_workers=0
-        )
+        return shuffled_batches(self._samples(victim), batch_size=self.batch_size, compute=Compute(device), seed=seed)
 
     def _samples(self, victim: Surrogate) -> CheckedSamples:
         tasks = victim.tasks if self.tasks is None else self.tasks

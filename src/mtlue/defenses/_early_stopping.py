@@ -106,13 +106,13 @@ def mean_skill(victim: Surrogate, clean: CleanSet) -> float:
     targets: dict[str, list[Tensor]] = {name: [] for name in victim.tasks}
     sums = dict.fromkeys(victim.tasks, 0.0)
     with borrowed(victim.module, device=device, trainable=False), torch.no_grad():
-        for images, read in clean.ordered(victim, device):
-            answers = victim(images)
+        for batch in clean.ordered(victim, device):
+            answers, read = victim(batch.images), batch.targets
             for name, task in victim.tasks.items():
                 if task.is_map:
                     # All outputs of a set of maps would be too much to hold. Bounded, or one batch of flat images, which leave
                     # next to nothing to explain, would outweigh all others.
-                    sums[name] += len(images) * max(task.skill(answers[name].float(), read[name]), -1.0)
+                    sums[name] += len(batch) * max(task.skill(answers[name].float(), read[name]), -1.0)
                 else:
                     outputs[name].append(answers[name].float())
                     targets[name].append(read[name])

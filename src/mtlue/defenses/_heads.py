@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from mtlue._data import Batch
 from mtlue._losses import Surrogate
 
 Heads = Callable[[nn.Module], Iterable[nn.Parameter]]
@@ -27,7 +28,7 @@ def chosen_heads(heads: Heads, module: nn.Module) -> list[nn.Parameter]:
     return found
 
 
-def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> list[nn.Parameter]:
+def find_heads(victim: Surrogate, batch: Batch) -> list[nn.Parameter]:
     """The heads of a model that nobody named.
 
     They are the last layers of what the module's attribute ``heads`` holds if it has one: a head for maps may be a decoder of
@@ -37,8 +38,7 @@ def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) ->
 
     Args:
         victim: The model. Its parameters are left with ``requires_grad``.
-        images: A batch (B, C, H, W); its first images are looked at.
-        targets: Its labels by task.
+        batch: Some samples, of which the first are looked at.
 
     Raises:
         ValueError: there is none of these.
@@ -50,7 +50,7 @@ def find_heads(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) ->
         known = isinstance(named, nn.ModuleList | nn.ModuleDict | nn.Sequential)
         return _of_last_layers(named) if known else list(named.parameters())
     if len(victim.tasks) > 1:
-        exclusive = _of_one_task(victim, images[:2], {name: target[:2] for name, target in targets.items()})
+        exclusive = _of_one_task(victim, batch[:2])
         if exclusive:
             return exclusive
     last = _of_last_layer(module)
@@ -73,12 +73,12 @@ def _of_last_layer(module: nn.Module) -> list[nn.Parameter]:
     return list(layers[-1].parameters()) if layers else []
 
 
-def _of_one_task(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> list[nn.Parameter]:
+def _of_one_task(victim: Surrogate, batch: Batch) -> list[nn.Parameter]:
     parameters = list(victim.module.parameters())
     for parameter in parameters:
         parameter.requires_grad_()
     users = [0] * len(parameters)
-    for loss in victim.losses(images, targets).values():
+    for loss in victim.losses(batch.images, batch.targets).values():
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         users = [count + (gradient is not None) for count, gradient in zip(users, gradients, strict=True)]
     return [parameter for parameter, count in zip(parameters, users, strict=True) if count == 1]

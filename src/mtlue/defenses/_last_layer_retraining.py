@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
-from mtlue._data.batches import Batch
+from mtlue._data import Batch
+from mtlue._fit.optimization import descend
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime.device import choose_device
 from mtlue._tasks import Tasks
@@ -82,7 +83,7 @@ class LastLayerRetraining(Defense):
         device = choose_device(None, victim.module)
         with borrowed(victim.module, device=device, trainable=True), torch.enable_grad():
             if self.heads is None:
-                heads = find_heads(victim, *next(self.clean.ordered(victim, device)))
+                heads = find_heads(victim, next(self.clean.ordered(victim, device)))
             else:
                 heads = chosen_heads(self.heads, victim.module)
             # What this changes is put back with the mode.
@@ -90,10 +91,8 @@ class LastLayerRetraining(Defense):
             for parameter in heads:
                 parameter.requires_grad_()
             optimizer = torch.optim.Adam(heads, lr=self.learning_rate)
-            for images, targets in islice(self._endless(victim, device), self.steps):
-                optimizer.zero_grad()
-                victim.loss(images, targets).backward()
-                optimizer.step()
+            for batch in islice(self._endless(victim, device), self.steps):
+                descend(optimizer, victim.loss(batch.images, batch.targets))
 
     def _endless(self, victim: Surrogate, device: torch.device) -> Iterator[Batch]:
         while True:

@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
+from mtlue._data import shuffled_batches
+from mtlue._fit.optimization import descend
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.device import choose_device
+from mtlue._runtime.seeds import Stream
 from mtlue._tasks import Task
 from mtlue.defenses._checked_samples import CheckedSamples, check_samples
 from mtlue.defenses._defense import Defense
-from mtlue.defenses._linear_model import fit_linear_model
 
 
 class OrthogonalProjection(Defense):
@@ -93,8 +96,7 @@ class OrthogonalProjection(Defense):
             pixels=math.prod(self._shape),
             epochs=self.epochs,
             batch_size=self.batch_size,
-            device=choose_device(self.device, None),
-            seed=seed,
+            compute=Compute(choose_device(self.device, None), seed=seed),
         )
         # Not QR: rows may depend on one another, as those of a softmax do, which sum to zero, and QR would fill the basis up
         # with directions that mean nothing. Rounding leaves less than this share of the largest value where there is none.
@@ -123,3 +125,34 @@ class OrthogonalProjection(Defense):
     def __repr__(self) -> str:
         """The call that makes it."""
         return f"OrthogonalProjection(epochs={self.epochs}, batch_size={self.batch_size})"
+
+
+def fit_linear_model(samples: CheckedSamples, *, pixels: int, epochs: int, batch_size: int, compute: Compute) -> Tensor:
+    """Weights (outputs, C * H * W) of a linear model without bias, for the tasks whose labels are of the whole image.
+
+    With the tasks' own losses, for classes this is logistic regression. The data set is read once an epoch, a batch at a
+    time, in an order that the seed decides. The weights start at zero and are fitted by gradient descent with momentum,
+    whose learning rate falls linearly to zero.
+
+    Long fits are not better ones: weights that fit to the end turn into the directions in which images vary the least, and
+    more of the pattern stays in what is orthogonal to them.
+    """
+    tasks = {name: task for name, task in samples.tasks.items() if not task.is_map}
+    widths = [task.output_channels for task in tasks.values()]
+    weights = torch.zeros(sum(widths), pixels, device=compute.device, requires_grad=True)
+    # The more pixels add up in an output, the further it moves with a step: so it moves equally far whatever the size.
+    optimizer = torch.optim.SGD([weights], lr=30.0 / pixels, momentum=0.9)
+    steps = epochs * -(-len(samples) // batch_size)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+    with torch.enable_grad():
+        for epoch in range(epochs):
+            seed = compute.seed_of(Stream.DEFENSE, epoch)
+            for batch in shuffled_batches(samples, batch_size=batch_size, compute=compute, seed=seed):
+                outputs = (batch.images.flatten(1) @ weights.T).split(widths, dim=1)
+                losses = [
+                    task.loss(task.read_output(output), batch.targets[name])
+                    for (name, task), output in zip(tasks.items(), outputs, strict=True)
+                ]
+                descend(optimizer, torch.stack(losses).sum())
+                schedule.step()
+    return weights.detach()

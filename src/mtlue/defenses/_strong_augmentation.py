@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms import v2
 
 from mtlue._checks import check_fraction, check_number
+from mtlue._data import to_bytes, to_unit_floats
 from mtlue._tasks import Task
-from mtlue.defenses._blur import gaussian_blur
 from mtlue.defenses._check_images import check_images
-from mtlue.defenses._cutout import cutout
 from mtlue.defenses._defense import Defense
-from mtlue.defenses._trivial_augment import trivial_augment
+
+_OPERATION = v2.TrivialAugmentWide()
 
 
 class StrongAugmentation(Defense):
@@ -75,3 +78,52 @@ class StrongAugmentation(Defense):
     def __repr__(self) -> str:
         """The call that makes it."""
         return f"StrongAugmentation(blur={self.blur:g}, cutout={self.cutout:g})"
+
+
+def trivial_augment(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] of one channel or three, each after one operation of random strength.
+
+    TrivialAugment (Müller and Hutter, 2021): some of the operations move pixels.
+    """
+    # One at a time: an operation is drawn for all the images that are given together.
+    return to_unit_floats(torch.stack([_OPERATION(image) for image in to_bytes(images.clamp(0.0, 1.0))]))
+
+
+def gaussian_blur(images: Tensor, sigmas: Tensor) -> Tensor:
+    """Each image of (B, C, H, W) blurred with its own standard deviation, in pixels, of ``sigmas`` (B,).
+
+    The border is repeated outwards; a standard deviation of 0 leaves the image as it is.
+    """
+    batch, channels, height, width = images.shape
+    reach = math.ceil(3.0 * float(sigmas.max()))
+    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    # The bound keeps 0 / 0 away; so narrow a bell is one at its centre and zero at all other pixels.
+    weights = torch.exp(-0.5 * (offsets / sigmas.to(images).clamp_min(1e-2).unsqueeze(1)) ** 2)
+    kernels = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    # Each channel of each image is a group of one convolution, first down the columns, then along the rows.
+    planes = images.reshape(1, batch * channels, height, width)
+    for shape, padding in (
+        ((-1, 1, 2 * reach + 1, 1), (0, 0, reach, reach)),
+        ((-1, 1, 1, 2 * reach + 1), (reach, reach, 0, 0)),
+    ):
+        padded = F.pad(planes, padding, mode="replicate")
+        planes = F.conv2d(padded, kernels.reshape(shape), groups=batch * channels)
+    return planes.reshape(images.shape)
+
+
+def cutout(images: Tensor, *, share: float) -> Tensor:
+    """Images (B, C, H, W) in which a square is hidden under the image's mean colour (DeVries and Taylor, 2017).
+
+    The side is a share of the image's shorter side; the centre is anywhere in the image, so that a part of the square may
+    lie outside it.
+    """
+    batch, _, height, width = images.shape
+    half = share * min(height, width) / 2
+    inside = []
+    for side in (height, width):
+        centres = side * torch.rand(batch, 1, device=images.device)
+        pixels = torch.arange(side, device=images.device) + 0.5
+        inside.append((pixels - centres).abs() < half)
+    rows, columns = inside
+    hidden = rows[:, None, :, None] & columns[:, None, None, :]
+    return torch.where(hidden, images.mean(dim=(2, 3), keepdim=True), images)

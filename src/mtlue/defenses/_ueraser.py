@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._checks import check_count
 from mtlue._losses import Surrogate, borrowed
-from mtlue._tasks import read_targets
+from mtlue._tasks import Task, read_targets
 from mtlue.defenses._defense import Defense
-from mtlue.defenses._plasma import plasma
-from mtlue.defenses._sample_losses import sample_losses
-from mtlue.defenses._trivial_augment import trivial_augment
+from mtlue.defenses._strong_augmentation import trivial_augment
 
 
 class UEraser(Defense):
@@ -72,3 +71,66 @@ class UEraser(Defense):
     def __repr__(self) -> str:
         """The call that makes it."""
         return f"UEraser(count={self.count})"
+
+
+def plasma(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] with brightness, contrast and channels changed at random; no pixel moves.
+
+    A simple equivalent of the augmentations of Qin et al. (2023), each of them in every second image at random: a smooth
+    random field is added, at a strength drawn uniformly from [0, 1]; the distance from mid-grey is multiplied by another
+    field, of values from 0 to 4; the channels change places.
+    """
+    batch, channels = images.shape[:2]
+    strength = torch.rand(batch, 1, 1, 1, device=images.device)
+    brighter = (images + strength * (2.0 * smooth_field(images) - 1.0)).clamp(0.0, 1.0)
+    brighter = torch.where(_every_second(images), brighter, images)
+    stretched = (0.5 + 4.0 * smooth_field(images) * (brighter - 0.5)).clamp(0.0, 1.0)
+    stretched = torch.where(_every_second(images), stretched, brighter)
+    order = torch.rand(batch, channels, device=images.device).argsort(dim=1)
+    order = torch.where(_every_second(images)[:, 0, 0], order, torch.arange(channels, device=images.device))
+    return stretched.gather(1, order[:, :, None, None].expand_as(stretched))
+
+
+def _every_second(images: Tensor) -> Tensor:
+    return torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+
+
+def smooth_field(images: Tensor) -> Tensor:
+    """A random field for each image, (B, 1, H, W), that reaches from 0 to 1.
+
+    It is a sum of noise on ever finer grids. Each grid counts less than the coarser one by the field's roughness, which is
+    drawn uniformly between 0.1 and 0.7, as in the plasma fractals of the paper.
+    """
+    batch, _, height, width = images.shape
+    low, high = 0.1, 0.7
+    roughness = low + (high - low) * torch.rand(batch, 1, 1, 1, device=images.device)
+    field = torch.zeros(batch, 1, height, width, device=images.device)
+    weight, cells = torch.ones_like(roughness), 2
+    while True:
+        grid = torch.rand(batch, 1, min(cells, height), min(cells, width), device=images.device)
+        field = field + weight * F.interpolate(grid, size=(height, width), mode="bilinear", align_corners=True)
+        if cells >= max(height, width):
+            break
+        weight, cells = weight * roughness, 2 * cells
+    floor = field.amin(dim=(2, 3), keepdim=True)
+    return (field - floor) / (field.amax(dim=(2, 3), keepdim=True) - floor).clamp_min(1e-12)
+
+
+def sample_losses(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+    """The tasks' summed loss of each image (B, C, H, W) as if it were alone in the batch, shape (B,)."""
+    outputs, read = victim(images), read_targets(targets, victim.tasks).to(images.device)
+    total = torch.zeros(len(images), device=images.device)
+    for name, task in victim.tasks.items():
+        total = total + _of_task(task, outputs[name].float(), read[name])
+    return total
+
+
+def _of_task(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    def alone(output: Tensor, target: Tensor) -> Tensor:
+        return task.loss(output.unsqueeze(0), target.unsqueeze(0))
+
+    try:
+        return torch.func.vmap(alone)(outputs, targets)
+    except RuntimeError:
+        # The loss of a user's own task may choose pixels or branch on values, which vmap cannot follow.
+        return torch.stack([alone(output, target) for output, target in zip(outputs, targets, strict=True)])

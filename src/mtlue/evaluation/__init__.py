@@ -3,16 +3,16 @@
 Needs the extra ``evaluation``: ``pip install "mtlue[evaluation]"``.
 """
 
+from mtlue._data import random_crop, random_crop_and_flip
 from mtlue._fit.schedule import paper_schedule
+from mtlue._models import build_model
 from mtlue.evaluation._audit import audit
 from mtlue.evaluation._evaluate import evaluate
 from mtlue.evaluation._measurement import Measurement
 from mtlue.evaluation._metrics import residual_learnability
-from mtlue.evaluation._models import build_model
 from mtlue.evaluation._report import Report
 from mtlue.evaluation._rows import Row
 from mtlue.evaluation._select_tasks import SelectedTasks
-from mtlue.evaluation._transforms import random_crop, random_crop_and_flip
 from mtlue.evaluation._victim import dense_paper_schedule, train_victim
 from mtlue.evaluation._weighting import RLW, UW, AlignedMTL, FairGrad, Uniform, Weighting
 

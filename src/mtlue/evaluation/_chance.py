@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mtlue._data import Samples, ordered_batches
+from mtlue._runtime.compute import Compute
 from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task
 from mtlue.evaluation._metrics import headline, metrics_for
 
@@ -22,9 +21,7 @@ _BATCH = 16
 _DROPPED_BITS, _BINS = 12, 2**20
 
 
-def measure_chance(
-    dataset: Dataset[Any], tasks: Mapping[str, Task], *, image_size: tuple[int, int] | None, num_workers: int
-) -> dict[str, float]:
+def measure_chance(samples: Samples, compute: Compute) -> dict[str, float]:
     """The headline metric of each task that has one, for the best constant answer on a data set.
 
     For classification it is one over the number of classes, whatever the set. Elsewhere the set is read twice: for the
@@ -32,22 +29,17 @@ def measure_chance(
     median of all readings (to 1/2048 of it, since they are counted in bins), of surface normals the mean direction: the best by
     the cosine, which is their loss, and near the best by the angle, which is their metric.
     """
+    tasks = samples.tasks
     chance = {name: 1.0 / task.num_classes for name, task in tasks.items() if isinstance(task, Classification)}
     constants = {name: found for name, task in tasks.items() if (found := _constant_of(task)) is not None}
     if not constants:
         return chance
 
+    here = Compute(torch.device("cpu"), num_workers=compute.num_workers)
+
     def targets() -> Iterator[dict[str, Tensor]]:
-        samples = Samples(dataset, tasks)
-        for _, read in ordered_batches(
-            samples,
-            range(len(samples)),
-            batch_size=_BATCH,
-            size=image_size,
-            device=torch.device("cpu"),
-            num_workers=num_workers,
-        ):
-            yield read
+        for batch in ordered_batches(samples, range(len(samples)), batch_size=_BATCH, compute=here):
+            yield batch.targets
 
     for read in targets():
         for name, constant in constants.items():

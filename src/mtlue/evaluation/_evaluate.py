@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
-from mtlue._data import Samples, check_map_style, ordered_batches
-from mtlue._data.images import image_problem
-from mtlue._fit.surrogate_steps import part_of
+from mtlue._data import Batch, Samples, check_map_style, image_problem, ordered_batches
 from mtlue._losses import Surrogate, borrowed
-from mtlue._runtime.device import autocast, choose_device, choose_precision
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
-from mtlue._tasks import CheckedTargets, Tasks, resolve_tasks
+from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.evaluation._metrics import metrics_for
+
+# Samples at a time; the answers of maps are as large as the images.
+_AT_ONCE, _MAPS_AT_ONCE = 256, 32
 
 
 def evaluate(
@@ -73,45 +73,45 @@ def evaluate(
         >>> evaluation.evaluate(always_one, torch.utils.data.TensorDataset(images, labels), tasks={"face": 2})
         {'face': {'accuracy': 0.75, 'balanced_accuracy': 0.5, 'auroc': 0.5}}
     """
-    victim = model if isinstance(model, Surrogate) else Surrogate(model, tasks)
-    if victim.tasks != resolve_tasks(tasks):
-        raise ValueError(f"model: its tasks {victim.tasks} are not those of this call, {tasks}")
+    resolved = resolve_tasks(tasks)
+    victim = model if isinstance(model, Surrogate) else Surrogate(model, resolved, argument="model")
+    if victim.tasks != resolved:
+        raise ValueError(f"model: its tasks {victim.tasks} are not those of this call, {resolved}")
     check_map_style(dataset)
+    if batch_size is not None:
+        check_count("batch_size", batch_size, minimum=1)
+    samples = Samples(dataset, resolved, size=check_image_size(image_size))
+    compute = Compute.checked(device=device, module=victim.module, precision=precision, num_workers=num_workers)
+    return measure(victim, samples, compute, batch_size=batch_size)
+
+
+def measure(
+    victim: Surrogate, samples: Samples, compute: Compute, *, batch_size: int | None = None
+) -> dict[str, dict[str, float]]:
+    """`evaluate` on arguments that are already checked.
+
+    Raises:
+        ValueError: an image is out of [0, 1], or the model answers maps of another size than the labels'.
+    """
     if batch_size is None:
-        batch_size = 256 if all(task.num_embeddings for task in victim.tasks.values()) else 32
-    check_count("batch_size", batch_size, minimum=1)
-    check_count("num_workers", num_workers, minimum=0)
-    size_of_images = check_image_size(image_size)
-    where = choose_device(device, victim.module)
-    chosen = choose_precision(precision, where)
-    samples = Samples(dataset, victim.tasks)
+        batch_size = _MAPS_AT_ONCE if samples.has_maps else _AT_ONCE
     metrics = {name: metrics_for(task) for name, task in victim.tasks.items()}
     size = BatchSize(batch_size)
-    batches = ordered_batches(
-        samples,
-        range(len(cast("Sized", dataset))),
-        batch_size=batch_size,
-        size=size_of_images,
-        device=where,
-        num_workers=num_workers,
-    )
-    with borrowed(victim.module, device=where, trainable=False):
-        for images, targets in batches:
-            problem = image_problem(images)
+
+    @torch.no_grad()
+    def answer(part: Batch) -> dict[str, Tensor]:
+        with compute.autocast():
+            return victim(part.images)
+
+    with borrowed(victim.module, device=compute.device, trainable=False):
+        for batch in ordered_batches(samples, range(len(samples)), batch_size=batch_size, compute=compute):
+            problem = image_problem(batch.images)
             if problem is not None:
                 raise ValueError(f"dataset: {problem}")
-
-            def answer(part: slice, images: Tensor = images) -> dict[str, Tensor]:
-                with torch.no_grad(), autocast(where, chosen):
-                    return victim(images[part])
-
-            def count(part: slice, outputs: dict[str, Tensor], targets: CheckedTargets = targets) -> None:
-                for name, target in part_of(targets, part).items():
+            for part, outputs in size.run(answer, batch):
+                for name, target in part.targets.items():
                     try:
                         metrics[name].update(outputs[name], target)
                     except ValueError as error:
                         raise ValueError(f"model: task {name!r}: {error}") from None
-
-            # Apart, and once for each sample: an answer for which there was no memory is asked for again.
-            size.run(len(images), answer, count)
     return {name: each.compute() for name, each in metrics.items()}

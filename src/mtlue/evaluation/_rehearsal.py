@@ -7,18 +7,16 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import JointTransform, Samples, apply_transform, ordered_batches
-from mtlue._data.batches import Batch
+from mtlue._data import JointTransform, Samples, apply_transform
 from mtlue._losses import Surrogate
-from mtlue._runtime.device import derived_seed, random_numbers
+from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 from mtlue._tasks import read_targets
-from mtlue.defenses._defense import Defense
+from mtlue.defenses import Defense
 
-_REHEARSAL = 12
 _LOOK = 4
 
 
-def rehearse(defense: Defense, module: nn.Module, samples: Samples, *, image_size: tuple[int, int] | None) -> None:
+def rehearse(defense: Defense, module: nn.Module, samples: Samples) -> None:
     """Let a defence work on a few images, on copies of itself and of the model.
 
     Raises:
@@ -29,15 +27,16 @@ def rehearse(defense: Defense, module: nn.Module, samples: Samples, *, image_siz
     rehearsing = copy.copy(defense)
     victim = Surrogate(copy.deepcopy(module).train(), samples.tasks)
     device = next(module.parameters()).device
-    images, targets = _a_few(samples, image_size, device)
-    with random_numbers(derived_seed(0, _REHEARSAL), device):
+    few = samples.read(range(min(_LOOK, len(samples))), device)
+    images = few.images
+    with random_numbers(derived_seed(0, Stream.REHEARSAL), device):
         # One that has to see the whole set first cannot be tried on a few.
         if type(rehearsing).prepare is Defense.prepare:
             with torch.no_grad():
                 changed = rehearsing.images(images)
             _check_images(defense, changed, images)
         if len(images) > 1:
-            losses = rehearsing.losses(victim, images, targets)
+            losses = rehearsing.losses(victim, images, few.targets)
             if not isinstance(losses, dict) or set(losses) != set(samples.tasks):
                 got = list(losses) if isinstance(losses, dict) else type(losses).__name__
                 raise ValueError(
@@ -45,7 +44,7 @@ def rehearse(defense: Defense, module: nn.Module, samples: Samples, *, image_siz
                 )
 
 
-def rehearse_transform(transform: JointTransform, samples: Samples, *, image_size: tuple[int, int] | None) -> None:
+def rehearse_transform(transform: JointTransform, samples: Samples) -> None:
     """Let a joint transform move a few samples, which may be labelled with some of the tasks that it knows only.
 
     Raises:
@@ -53,18 +52,13 @@ def rehearse_transform(transform: JointTransform, samples: Samples, *, image_siz
         TypeError: it gives back something else than images and targets.
     """
     device = torch.device("cpu")
-    images, targets = _a_few(samples, image_size, device)
+    few = samples.read(range(min(_LOOK, len(samples))), device)
     try:
-        with random_numbers(derived_seed(0, _REHEARSAL), device):
-            _, moved = apply_transform(transform, images, targets)
+        with random_numbers(derived_seed(0, Stream.REHEARSAL), device):
+            _, moved = apply_transform(transform, few.images, few.targets)
         read_targets(moved, samples.tasks)
     except (TypeError, ValueError) as error:
         raise type(error)(f"transform: for victims of the tasks {list(samples.tasks)}: {error}") from None
-
-
-def _a_few(samples: Samples, image_size: tuple[int, int] | None, device: torch.device) -> Batch:
-    count = min(_LOOK, len(samples))
-    return next(iter(ordered_batches(samples, range(count), batch_size=count, size=image_size, device=device, num_workers=0)))
 
 
 def _check_images(defense: Defense, changed: object, images: Tensor) -> None:

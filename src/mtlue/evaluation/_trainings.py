@@ -1,49 +1,119 @@
-"""Which victims an audit trains."""
+"""The victims of an audit: which there are, and what each of them learns."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from mtlue._losses import Surrogate
+from mtlue._runtime.compute import Compute
 from mtlue._tasks import Task
-from mtlue.defenses._defense import Defense
-from mtlue.evaluation._measurement import CLEAN, MULTI, NOISE, PROTECTED, SINGLE
+from mtlue.evaluation._audited import Audited
+from mtlue.evaluation._best_epoch import best_epoch
+from mtlue.evaluation._evaluate import measure
+from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, NOISE, PROTECTED, SINGLE, Measurement
 from mtlue.evaluation._metrics import headline
+from mtlue.evaluation._victim import train_on
+from mtlue.evaluation._victim_training import VictimPlan
+from mtlue.evaluation._weighting import Uniform
 
 
 @dataclass(frozen=True)
 class Training:
-    """One victim that an audit trains."""
+    """One victim that an audit trains.
+
+    Attributes:
+        data: What it is trained on.
+        victim: Which kind of victim it is.
+        names: The tasks that it learns.
+        defense: Name of its defence.
+        seed: Seed of the training.
+    """
 
     data: str
+    victim: str
     names: tuple[str, ...]
-    defense: Defense | None
+    defense: str
     seed: int
 
-    def victim(self, tasks: Collection[str]) -> str:
-        """Which kind of victim it is, where these are all tasks."""
-        return MULTI if len(self.names) == len(tasks) else SINGLE
-
-    def description(self, tasks: Collection[str]) -> str:
+    def __str__(self) -> str:
         """What a bar and log lines call it."""
-        alone = "" if self.victim(tasks) == MULTI else f" of {self.names[0]}"
-        defense = "" if self.defense is None else f" against {self.defense.name}"
-        return f"{self.victim(tasks)}{alone} on {self.data}{defense}, seed {self.seed}"
+        alone = "" if self.victim == MULTI else f" of {self.names[0]}"
+        defense = "" if self.defense == NO_DEFENSE else f" against {self.defense}"
+        return f"{self.victim}{alone} on {self.data}{defense}, seed {self.seed}"
 
 
 def plan_trainings(
-    tasks: Collection[str], alone: Sequence[str], defenses: Sequence[Defense], seeds: Sequence[int]
+    tasks: Collection[str], alone: Sequence[str], defenses: Iterable[str], seeds: Sequence[int]
 ) -> list[Training]:
     """All victims of an audit: on each set, for all tasks and for those that have one of their own, and with each defence."""
-    plan = []
+    trainings = []
+    every = (MULTI, tuple(tasks))
     for seed in seeds:
-        for names in (tuple(tasks), *((name,) for name in alone)):
-            plan += [Training(data, names, None, seed) for data in (CLEAN, NOISE, PROTECTED)]
-        plan += [Training(data, tuple(tasks), defense, seed) for defense in defenses for data in (CLEAN, PROTECTED)]
-    return plan
+        for victim, names in (every, *((SINGLE, (name,)) for name in alone)):
+            trainings += [Training(data, victim, names, NO_DEFENSE, seed) for data in (CLEAN, NOISE, PROTECTED)]
+        trainings += [Training(data, *every, defense, seed) for defense in defenses for data in (CLEAN, PROTECTED)]
+    return trainings
 
 
-def reached(found: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task]) -> str:
+def run_training(
+    training: Training,
+    dataset: Dataset[Any],
+    audited: Audited,
+    plan: VictimPlan,
+    compute: Compute,
+    chance: Mapping[str, float],
+) -> list[Measurement]:
+    """Train a victim, and measure it on the test set after every epoch.
+
+    Args:
+        training: Which victim.
+        dataset: What it is trained on.
+        audited: The sets.
+        plan: How it is trained, with its defence.
+        compute: Where and how to compute, with its seed.
+        chance: The headline metric of each task for the best answer that ignores the image.
+    """
+    samples, test = audited.samples(dataset, training.names), audited.samples(audited.test, training.names)
+    # What is enough to train on is little to measure with, unless the answers are maps.
+    at_once = plan.batch_size if test.has_maps else None
+    if training.victim == SINGLE:
+        answering = plan.model if not isinstance(plan.model, nn.Module) else _Answering(plan.model, audited.tasks)
+        plan = replace(plan, model=answering, weighting=Uniform())
+    found: list[dict[str, dict[str, float]]] = []
+
+    def look(_: int, module: nn.Module) -> None:
+        found.append(measure(Surrogate(module, test.tasks, argument="model"), test, compute, batch_size=at_once))
+
+    victim = train_on(samples, audited.image_shape, plan, replace(compute, progress=False), look)
+    # A defence may have changed the model after its last epoch.
+    best = best_epoch(found, test.tasks, chance)
+    look(plan.epochs, victim)
+    return [
+        Measurement(
+            training.data, training.victim, training.defense, name, training.seed, found[-1][name], found[best][name], best + 1
+        )
+        for name in test.tasks
+    ]
+
+
+def reached(found: Sequence[Measurement], tasks: Mapping[str, Task]) -> str:
     """The headline metric of each task that has one, on one line."""
-    counted = {name: each for name, task in tasks.items() if (each := headline(task)) is not None}
-    return ", ".join(f"{name} {each.name} {found[name][each.metric]:.4g}" for name, each in counted.items())
+    counted = [(each, headline(tasks[each.task])) for each in found]
+    return ", ".join(f"{each.task} {metric.name} {each.last[metric.metric]:.4g}" for each, metric in counted if metric)
+
+
+class _Answering(nn.Module):
+    """A model for several tasks that answers by name, so that some of its answers can be left out."""
+
+    def __init__(self, module: nn.Module, tasks: Mapping[str, Task]) -> None:
+        super().__init__()
+        self.module = module
+        self._tasks = tasks
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return Surrogate(self.module, self._tasks)(images)

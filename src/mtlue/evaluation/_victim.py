@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_image_size, check_number
-from mtlue._data import Inspection, Samples, Transform, check_map_style, checked_transform, inspect_dataset
-from mtlue._fit.fit import check_counts
-from mtlue._fit.module_memory import module_batch_size
-from mtlue._fit.schedule import Schedule, paper_schedule
+from mtlue._data import Inspection, Samples, Transform, check_map_style, inspect_dataset
+from mtlue._fit.optimization import module_batch_size
+from mtlue._fit.schedule import Schedule
 from mtlue._losses import Surrogate
-from mtlue._runtime.device import choose_device, choose_precision, derived_seed, random_numbers
-from mtlue._runtime.progress import ProgressOption, check_progress
+from mtlue._models import build_model
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.progress import ProgressOption
+from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 from mtlue._tasks import Task, Tasks, resolve_tasks
-from mtlue.defenses._defense import Defense, as_defense
-from mtlue.evaluation._models import build_model
-from mtlue.evaluation._transforms import random_crop_and_flip
-from mtlue.evaluation._victim_training import INITIAL, VictimTraining
+from mtlue.defenses import Defense, as_defense
+from mtlue.evaluation._victim_training import Model, VictimPlan, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
-
-#: A module, the name of a backbone, or what makes a module for given tasks.
-Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
 
 
 def dense_paper_schedule(done: float) -> float:
@@ -61,10 +56,10 @@ def train_victim(
     weighting: Weighting | None = None,
     defense: Defense | Callable[[Tensor], Tensor] | None = None,
     transform: Transform | None = None,
-    epochs: int = 60,
+    epochs: int = VictimPlan.epochs,
     batch_size: int | None = None,
-    learning_rate: float = 1e-3,
-    schedule: Schedule = paper_schedule,
+    learning_rate: float = VictimPlan.learning_rate,
+    schedule: Schedule = VictimPlan.schedule,
     image_size: tuple[int, int] | None = None,
     after_epoch: Callable[[int, nn.Module], object] | None = None,
     device: torch.device | str | None = None,
@@ -118,55 +113,64 @@ def train_victim(
         (False, False)
     """
     check_map_style(dataset)
-    check_progress(progress)
-    check_counts(epochs=epochs, batch_size=batch_size, num_workers=num_workers, seed=seed)
-    check_number("learning_rate", learning_rate, above=0.0)
-    checked_transform(transform, argument="transform")
-    for name, value in (("schedule", schedule), ("after_epoch", after_epoch)):
-        if not callable(value) and (value is not None or name == "schedule"):
-            raise TypeError(f"{name}: expected a callable, got {value!r}")
-    resolved = resolve_tasks(tasks)
-    size = check_image_size(image_size)
-    chosen_defense = as_defense(defense)
-    chosen_defense.check_tasks(resolved)
-    chosen_weighting = Uniform() if weighting is None else weighting
-    if not isinstance(chosen_weighting, Weighting):
-        raise TypeError(f"weighting: expected one such as evaluation.UW(), got {weighting!r}")
-    inspection = inspect_dataset(dataset, resolved, num_workers=num_workers, reread=False)
-    check_one_size(inspection, size)
-    samples = Samples(dataset, resolved)
-    module = make_model(model, resolved, image_shape=(inspection.channels, *(size or inspection.typical_size)), seed=seed)
-    if next(module.parameters(), None) is None:
-        raise ValueError("model: expected a model with parameters, got a module that has none")
-    where = choose_device(device, module if isinstance(model, nn.Module) else None)
-    chosen_precision = choose_precision(precision, where)
-    victim = Surrogate(module.to(where), resolved)
-    if transform is None and all(task.num_embeddings for task in resolved.values()):
-        transform = random_crop_and_flip
-    if batch_size is None:
-        batch_size = module_batch_size(module, samples, size, where, chosen_precision)
-    training = VictimTraining(
-        victim,
-        samples,
-        defense=chosen_defense,
-        weighting=chosen_weighting,
+    if after_epoch is not None and not callable(after_epoch):
+        raise TypeError(f"after_epoch: expected a callable, got {after_epoch!r}")
+    plan = VictimPlan(
+        model=model,
+        weighting=Uniform() if weighting is None else weighting,
+        defense=as_defense(defense),
         transform=transform,
-        schedule=schedule,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        image_size=size,
-        device=where,
-        precision=chosen_precision,
+        schedule=schedule,
+        image_size=image_size,
+    )
+    resolved = resolve_tasks(tasks)
+    plan.defense.check_tasks(resolved)
+    compute = Compute.checked(
+        device=device,
+        module=model if isinstance(model, nn.Module) else None,
+        precision=precision,
         num_workers=num_workers,
         seed=seed,
+        progress=progress,
     )
-    training.run(after_epoch, progress)
+    inspection = inspect_dataset(dataset, resolved, num_workers=num_workers, reread=False)
+    samples = Samples(dataset, resolved, size=plan.image_size)
+    return train_on(samples, seen_shape(inspection, plan.image_size), plan, compute, after_epoch)
+
+
+def train_on(
+    samples: Samples,
+    image_shape: tuple[int, int, int],
+    plan: VictimPlan,
+    compute: Compute,
+    after_epoch: Callable[[int, nn.Module], object] | None = None,
+) -> nn.Module:
+    """`train_victim` on a data set that is already checked.
+
+    Args:
+        samples: The data set.
+        image_shape: Shape (C, H, W) of the images that the model sees.
+        plan: The settings.
+        compute: Where and how to compute.
+        after_epoch: As in `train_victim`.
+
+    Raises:
+        ValueError: the model has no parameters.
+    """
+    module = make_model(plan.model, samples.tasks, image_shape=image_shape, seed=compute.seed)
+    if next(module.parameters(), None) is None:
+        raise ValueError("model: expected a model with parameters, got a module that has none")
+    victim = Surrogate(module.to(compute.device), samples.tasks, argument="model")
+    batch_size = plan.batch_size or module_batch_size(module, samples, compute)
+    VictimTraining(victim, samples, plan, compute, batch_size).run(after_epoch)
     return module.eval()
 
 
-def check_one_size(inspection: Inspection, image_size: tuple[int, int] | None) -> None:
-    """Check that all images have one size, or are brought to one.
+def seen_shape(inspection: Inspection, image_size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """Shape (C, H, W) of the images that a model sees: all have one size, or are brought to one.
 
     Raises:
         ValueError: neither.
@@ -174,9 +178,10 @@ def check_one_size(inspection: Inspection, image_size: tuple[int, int] | None) -
     if not inspection.uniform and image_size is None:
         sizes = len(inspection.sizes)
         raise ValueError(f"image_size: expected one, such as image_size=(64, 64): the images have {sizes} sizes")
+    return (inspection.channels, *(image_size or inspection.typical_size))
 
 
-def make_model(model: Model | None, tasks: dict[str, Task], *, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
+def make_model(model: Model | None, tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
     """A module of one's own from what a caller may give as a model.
 
     Raises:
@@ -189,9 +194,9 @@ def make_model(model: Model | None, tasks: dict[str, Task], *, image_shape: tupl
         return build_model(model or "resnet18", tasks, image_shape=image_shape, seed=seed)
     if not callable(model):
         raise TypeError(f"model: expected a module, the name of a backbone or a function of tasks, got {model!r}")
-    with random_numbers(derived_seed(seed, INITIAL), torch.device("cpu")):
+    with random_numbers(derived_seed(seed, Stream.VICTIM), torch.device("cpu")):
         try:
-            made = model(tasks)
+            made = model(dict(tasks))
         except Exception as error:
             if not isinstance(model, type):
                 raise

@@ -5,24 +5,70 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import Samples, Transform, augmented, shuffled_batches
-from mtlue._fit.schedule import Schedule
-from mtlue._fit.surrogate_steps import part_of
+from mtlue._checks import check_count, check_image_size, check_number
+from mtlue._data import Batch, Samples, Transform, augmented, checked_transform, random_crop_and_flip, shuffled_batches
+from mtlue._fit.optimization import descend
+from mtlue._fit.schedule import Schedule, paper_schedule
 from mtlue._losses import Surrogate
-from mtlue._runtime.device import derived_seed, random_numbers
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
-from mtlue._runtime.progress import Progress, ProgressOption
-from mtlue._tasks import CheckedTargets
-from mtlue.defenses._defense import Defense
-from mtlue.evaluation._weighting import Weighting
+from mtlue._runtime.progress import Progress
+from mtlue._runtime.seeds import Stream
+from mtlue._tasks import Task
+from mtlue.defenses import Defense
+from mtlue.evaluation._weighting import Uniform, Weighting
+
+#: A module, the name of a backbone, or what makes a module for given tasks.
+Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
 
 logger = logging.getLogger("mtlue.evaluation")
 
-INITIAL, _EPOCH = 8, 9
+
+@dataclass(frozen=True, kw_only=True)
+class VictimPlan:
+    """How a victim is trained; `mtlue.evaluation.train_victim` explains the settings.
+
+    Raises:
+        TypeError: one has the wrong type.
+        ValueError: one is out of range.
+    """
+
+    model: Model | None = None
+    weighting: Weighting = field(default_factory=Uniform)
+    defense: Defense = field(default_factory=Defense)
+    transform: Transform | None = None
+    epochs: int = 60
+    batch_size: int | None = None
+    learning_rate: float = 1e-3
+    schedule: Schedule = paper_schedule
+    image_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            TypeError: one has the wrong type.
+        """
+        check_count("epochs", self.epochs, minimum=1)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size, minimum=1)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        checked_transform(self.transform, argument="transform")
+        if not callable(self.schedule):
+            raise TypeError(f"schedule: expected a callable, got {self.schedule!r}")
+        if not isinstance(self.weighting, Weighting):
+            raise TypeError(f"weighting: expected one such as evaluation.UW(), got {self.weighting!r}")
+        object.__setattr__(self, "image_size", check_image_size(self.image_size))
+
+    def transform_for(self, samples: Samples) -> Transform | None:
+        """The augmentation of a data set: by default a random crop and flip, unless label maps would have to move along."""
+        return random_crop_and_flip if self.transform is None and not samples.has_maps else self.transform
 
 
 class VictimTraining:
@@ -31,72 +77,44 @@ class VictimTraining:
     Args:
         victim: Trained in place.
         samples: The data set.
-        defense: What it does against a protection.
-        weighting: How the losses of the tasks become one step.
-        transform: Augmentation of batches, of images alone or with their targets, or None.
-        schedule: Of the learning rate.
-        epochs: Passes over the data.
+        plan: The settings.
+        compute: Where and how to compute.
         batch_size: Largest batch; halved when memory runs out.
-        learning_rate: Adam's.
-        image_size: Size to bring images to, or None where all have one size.
-        device: Where the victim is.
-        precision: float32 or bfloat16.
-        num_workers: Processes that read the data set.
-        seed: Decides order, augmentation and what the defence draws.
     """
 
-    def __init__(
-        self,
-        victim: Surrogate,
-        samples: Samples,
-        *,
-        defense: Defense,
-        weighting: Weighting,
-        transform: Transform | None,
-        schedule: Schedule,
-        epochs: int,
-        batch_size: int,
-        learning_rate: float,
-        image_size: tuple[int, int] | None,
-        device: torch.device,
-        precision: torch.dtype,
-        num_workers: int,
-        seed: int,
-    ) -> None:
-        self.victim, self.samples, self.defense, self.weighting = victim, samples, defense, weighting
-        self.transform, self.schedule, self.epochs, self.learning_rate = transform, schedule, epochs, learning_rate
-        self.image_size, self.precision, self.num_workers, self.seed = image_size, precision, num_workers, seed
+    def __init__(self, victim: Surrogate, samples: Samples, plan: VictimPlan, compute: Compute, batch_size: int) -> None:
+        self.victim, self.samples, self.plan, self.compute = victim, samples, plan, compute
+        self.transform = plan.transform_for(samples)
         self.batch_size = BatchSize(batch_size)
-        self.device = device
-        weighting.prepare(len(victim.tasks), self.device)
-        self.optimizer = torch.optim.Adam([*victim.module.parameters(), *weighting.parameters()], lr=learning_rate)
+        plan.weighting.prepare(len(victim.tasks), compute.device)
+        self.optimizer = torch.optim.Adam([*victim.module.parameters(), *plan.weighting.parameters()], lr=plan.learning_rate)
 
-    def run(self, after_epoch: Callable[[int, nn.Module], object] | None, progress: ProgressOption) -> None:
+    def run(self, after_epoch: Callable[[int, nn.Module], object] | None) -> None:
         """Train until the last epoch, with each hook of the defence at its moment."""
-        module, length = self.victim.module, len(self.samples)
+        module, plan, compute, length = self.victim.module, self.plan, self.compute, len(self.samples)
+        defense = plan.defense
         logger.info(
             "victim: %d samples, %d tasks, %s%s, %d epochs, batches of %d samples, on %s in %s",
-            length, len(self.victim.tasks), self.weighting, "" if type(self.defense) is Defense else f", {self.defense}",
-            self.epochs, self.batch_size.value, self.device, self.precision,
+            length, len(self.victim.tasks), plan.weighting, "" if type(defense) is Defense else f", {defense}",
+            plan.epochs, self.batch_size.value, compute.device, compute.precision,
         )  # fmt: skip
-        with random_numbers(derived_seed(self.seed, INITIAL), self.device):
-            self.defense.prepare(self.samples.dataset, self.victim.tasks, seed=self.seed)
-        with Progress(progress, stage="victim", total=self.epochs, images=self.epochs * length) as shown:
-            for epoch in range(self.epochs):
-                with random_numbers(derived_seed(self.seed, _EPOCH, epoch), self.device):
+        with compute.random_numbers(Stream.VICTIM):
+            defense.prepare(self.samples.dataset, self.victim.tasks, seed=compute.seed)
+        with Progress(compute.progress, stage="victim", total=plan.epochs, images=plan.epochs * length) as shown:
+            for epoch in range(plan.epochs):
+                with compute.random_numbers(Stream.VICTIM_EPOCH, epoch):
                     loss = self._run_epoch(epoch)
                     module.eval()
-                    self.defense.after_epoch(self.victim, epoch)
+                    defense.after_epoch(self.victim, epoch)
                 module.eval()
                 if after_epoch is not None:
                     after_epoch(epoch, module)
-                figures = {"epoch": epoch + 1, "victim_loss": loss}
-                shown.step(length, lambda figures=figures: figures)  # type: ignore[misc]  # mypy types no default of a lambda
+                shown.step(length, {"epoch": epoch + 1, "victim_loss": loss})
                 # Not for all to hear: an audit trains many victims, and would tell little else.
-                logger.debug("victim: epoch %d of %d: loss %.4g", epoch + 1, self.epochs, loss)
+                logger.debug("victim: epoch %d of %d: loss %.4g", epoch + 1, plan.epochs, loss)
         module.eval()
-        with random_numbers(derived_seed(self.seed, INITIAL, 1), self.device):
-            self.defense.finish(self.victim)
+        with compute.random_numbers(Stream.VICTIM, 1):
+            defense.finish(self.victim)
 
     def _run_epoch(self, epoch: int) -> float:
         """One pass over the data; returns the mean loss.
@@ -104,48 +122,34 @@ class VictimTraining:
         Raises:
             RuntimeError: the loss is no longer finite.
         """
+        plan, compute = self.plan, self.compute
         if hasattr(self.victim.module, "set_epoch"):
-            self.victim.module.set_epoch(epoch, self.epochs)  # type: ignore[operator]  # some architectures have it
-        batches = shuffled_batches(
-            self.samples,
-            batch_size=self.batch_size.value,
-            seed=derived_seed(self.seed, _EPOCH, epoch),
-            size=self.image_size,
-            device=self.device,
-            num_workers=self.num_workers,
-        )
+            self.victim.module.set_epoch(epoch, plan.epochs)  # type: ignore[operator]  # some architectures have it
+        seed = compute.seed_of(Stream.VICTIM_EPOCH, epoch)
         losses: list[Tensor] = []
         seen = 0
-        for images, targets in batches:
-            done = (epoch + seen / len(self.samples)) / self.epochs
+        for batch in shuffled_batches(self.samples, batch_size=self.batch_size.value, compute=compute, seed=seed):
+            done = (epoch + seen / len(self.samples)) / plan.epochs
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * self.schedule(done)
-
-            def step(part: slice, images: Tensor = images, targets: CheckedTargets = targets) -> Tensor:
-                return self._step(images[part], part_of(targets, part))
-
-            self.batch_size.run(len(images), step, lambda _, loss: losses.append(loss))
-            seen += len(images)
+                group["lr"] = plan.learning_rate * plan.schedule(done)
+            losses += [loss for _, loss in self.batch_size.run(self._step, batch)]
+            seen += len(batch)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             # What has diverged answers one class for everything, which would pass for protection.
             raise RuntimeError(f"the victim's loss is {mean} after epoch {epoch + 1}: lower the learning rate")
         return mean
 
-    def _step(self, images: Tensor, targets: CheckedTargets) -> Tensor:
+    def _step(self, batch: Batch) -> Tensor:
         """One step of the optimiser; returns the mean loss over the tasks."""
-        module = self.victim.module
+        module, plan = self.victim.module, self.plan
         # A single sample has no statistics of its own for batch normalisation.
-        module.train(len(images) > 1)
+        module.train(len(batch) > 1)
         with torch.no_grad():
-            images, targets = augmented(
-                self.transform, self.defense.images(images), targets, self.victim.tasks, argument="transform"
-            )
-        bfloat16 = self.precision == torch.bfloat16
+            defended = Batch(plan.defense.images(batch.images), batch.targets)
+            seen = augmented(self.transform, defended, self.victim.tasks, argument="transform")
         # Without the cache: a defence may first run the model without gradients, whose copies of the weights carry none.
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bfloat16, cache_enabled=False):
-            losses = self.defense.losses(self.victim, images, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.weighting.backward(losses, module)
-        self.optimizer.step()
+        with self.compute.autocast(cache=False):
+            losses = plan.defense.losses(self.victim, seen.images, seen.targets)
+        descend(self.optimizer, losses, lambda each: plan.weighting.backward(each, module))
         return torch.stack([loss.detach() for loss in losses.values()]).mean()

@@ -1,4 +1,4 @@
-"""Victims' models: every backbone, every architecture."""
+"""Multi-task models: every backbone, every architecture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from mtlue.evaluation._models import build_model
-from mtlue.evaluation._models.backbones import patch_size
+from mtlue._models.backbones import patch_size
+from mtlue.evaluation import build_model
 
 ARCHITECTURES = ["hard-sharing", "cross-stitch", "mtan", "ltb"]
 COLUMNS = ["cross-stitch", "ltb"]

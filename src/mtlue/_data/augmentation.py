@@ -1,11 +1,10 @@
-"""The augmentation that victims are trained with."""
+"""The paper's augmentation of images that have no label maps (appendix A.2)."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-
-from mtlue._protect.default_surrogate import random_shift
 
 
 def random_crop(images: Tensor) -> Tensor:
@@ -27,7 +26,14 @@ def random_crop(images: Tensor) -> Tensor:
         >>> training = {"transform": evaluation.random_crop, "epochs": 1, "progress": False}
         >>> victim = evaluation.train_victim(dataset, tasks={"digit": 10}, model=net, **training)
     """
-    return random_shift(images)
+    count, channels, height, width = images.shape
+    up, left = height // 8, width // 8
+    padded = F.pad(images, (left, left, up, up))
+    rows = torch.arange(height) + torch.randint(2 * up + 1, (count, 1))
+    columns = torch.arange(width) + torch.randint(2 * left + 1, (count, 1))
+    rows, columns = rows.to(images.device), columns.to(images.device)
+    rows = rows.reshape(count, 1, height, 1).expand(count, channels, height, padded.shape[-1])
+    return padded.gather(2, rows).gather(3, columns.reshape(count, 1, 1, width).expand(count, channels, height, width))
 
 
 def random_crop_and_flip(images: Tensor) -> Tensor:
@@ -51,5 +57,5 @@ def random_crop_and_flip(images: Tensor) -> Tensor:
         >>> history = mtlue.fit(generator, dataset, net, **settings)
     """
     mirrored = (torch.rand(len(images), device="cpu") < 0.5).to(images.device)
-    moved = random_shift(images)
+    moved = random_crop(images)
     return torch.where(mirrored.reshape(-1, 1, 1, 1), moved.flip(-1), moved)

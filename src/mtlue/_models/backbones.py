@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from mtlue.evaluation._models.resnet_stages import ResNetStages
-from mtlue.evaluation._models.unet import UNet
+from mtlue._models.resnet_stages import ResNetStages
+from mtlue._models.unet import UNet
 
 #: Those that give features (B, F), not feature maps.
 WITHOUT_MAPS = frozenset({"vit_b_16"})

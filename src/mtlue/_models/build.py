@@ -10,19 +10,16 @@ import torch
 from torch import nn
 
 from mtlue._checks import check_count
-from mtlue._runtime.device import derived_seed, random_numbers
+from mtlue._models.backbones import WITHOUT_MAPS, make_backbone
+from mtlue._models.cross_stitch import CrossStitch
+from mtlue._models.features import device_of
+from mtlue._models.heads import check_features_suffice, tasks_with_maps
+from mtlue._models.ltb import LTB
+from mtlue._models.model import HardSharing
+from mtlue._models.mtan import MTAN
+from mtlue._models.resnet_stages import ResNetStages, dilate
+from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 from mtlue._tasks import Task, Tasks, resolve_tasks
-from mtlue.evaluation._models.backbones import WITHOUT_MAPS, make_backbone
-from mtlue.evaluation._models.cross_stitch import CrossStitch
-from mtlue.evaluation._models.dilation import dilate
-from mtlue.evaluation._models.features import device_of
-from mtlue.evaluation._models.heads import check_features_suffice, tasks_with_maps
-from mtlue.evaluation._models.ltb import LTB
-from mtlue.evaluation._models.model import HardSharing
-from mtlue.evaluation._models.mtan import MTAN
-from mtlue.evaluation._models.resnet_stages import ResNetStages
-
-_WEIGHTS = 10
 
 _Shape: TypeAlias = tuple[int, int, int]
 #: Makes a backbone at each call.
@@ -37,7 +34,7 @@ def build_model(
     architecture: str = "hard-sharing",
     seed: int = 0,
 ) -> nn.Module:
-    """Make a multi-task model, as victims are.
+    """Make a multi-task model, such as victims and the surrogate of `mtlue.protect` are by default.
 
     The model answers with a dictionary by task: logits (B, C_k) for classes of whole images, maps (B, C_k, H, W) in the size of
     the images where labels are maps (`mtlue.Segmentation`, `mtlue.Depth`, `mtlue.SurfaceNormals`). It has a method
@@ -102,7 +99,7 @@ def build_model(
             dilate(made)
         return made
 
-    with random_numbers(derived_seed(seed, _WEIGHTS), torch.device("cpu")):
+    with random_numbers(derived_seed(seed, Stream.MODEL_WEIGHTS), torch.device("cpu")):
         model = _ARCHITECTURES[architecture](make, resolved, shape)
     if isinstance(backbone, nn.Module):
         model.to(device_of(backbone))

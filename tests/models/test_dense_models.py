@@ -1,4 +1,4 @@
-"""Victims that answer with maps: heads, dilated networks, the U-Net."""
+"""Models that answer with maps: heads, dilated networks, the U-Net."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 import mtlue
 from mtlue import evaluation
+from mtlue._models import ResNetStages, UNet, dilate
+from mtlue._models.heads import MapHead
 from mtlue.evaluation import build_model
-from mtlue.evaluation._models.dilation import dilate
-from mtlue.evaluation._models.heads import MapHead
-from mtlue.evaluation._models.resnet_stages import ResNetStages
-from mtlue.evaluation._models.unet import UNet
 
 ARCHITECTURES = ["hard-sharing", "cross-stitch", "mtan", "ltb"]
 TASKS: dict[str, Any] = {

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtlue._losses import borrowed
+from mtlue._models.features import device_of
+from mtlue._models.model import TaskFeaturesModel
+from mtlue._models.resnet_stages import ResNetStages
 from mtlue._tasks import Task
-from mtlue.evaluation._models.features import device_of
-from mtlue.evaluation._models.model import TaskFeaturesModel
-from mtlue.evaluation._models.resnet_stages import ResNetStages
 
 
 class MTAN(TaskFeaturesModel):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from mtlue._models.features import feature_shape, pooled
+from mtlue._models.heads import MapHead, check_features_suffice, make_heads
 from mtlue._tasks import Task
-from mtlue.evaluation._models.features import feature_shape, pooled
-from mtlue.evaluation._models.heads import MapHead, check_features_suffice, make_heads
 
 
 class MultiTaskModel(nn.Module):

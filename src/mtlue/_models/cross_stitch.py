@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from mtlue._models.columns import Columns
+from mtlue._models.resnet_stages import STAGES, ResNetStages
 from mtlue._tasks import Task
-from mtlue.evaluation._models.columns import Columns
-from mtlue.evaluation._models.resnet_stages import STAGES, ResNetStages
 
 _OWN_SHARE = 0.9
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtlue._models.columns import Columns
+from mtlue._models.resnet_stages import STAGES, ResNetStages
 from mtlue._tasks import Task
-from mtlue.evaluation._models.columns import Columns
-from mtlue.evaluation._models.resnet_stages import STAGES, ResNetStages
 
 _HOT, _COLD = 5.0, 0.5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mtlue._losses.surrogate import borrowed
+from mtlue._losses import borrowed
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mtlue._models.model import TaskFeaturesModel
+from mtlue._models.resnet_stages import STAGES, ResNetStages
 from mtlue._tasks import Task
-from mtlue.evaluation._models.model import TaskFeaturesModel
-from mtlue.evaluation._models.resnet_stages import STAGES, ResNetStages
 
 
 class Columns(TaskFeaturesModel):

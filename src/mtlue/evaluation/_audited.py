@@ -1,0 +1,190 @@
+"""What an audit is about: three sets, their tasks and how victims see them, checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtlue._checks import check_count, check_epsilon, check_task_names
+from mtlue._data import Inspection, JointTransform, Samples, check_map_style, inspect_dataset
+from mtlue._protect import ProtectedDataset
+from mtlue._tasks import Task, Tasks, resolve_tasks
+from mtlue.baselines import random_noise
+from mtlue.defenses import Defense, as_defense
+from mtlue.evaluation._noise_budget import noise_budget
+from mtlue.evaluation._rehearsal import rehearse, rehearse_transform
+from mtlue.evaluation._select_tasks import SelectedTasks
+from mtlue.evaluation._victim import make_model, seen_shape
+from mtlue.evaluation._victim_training import VictimPlan
+
+_DEFAULT_EPSILON = 8 / 255
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The sets of an audit, which have been read once and are not looked at again.
+
+    Attributes:
+        protected: The protected set.
+        clean: The same samples without protection.
+        test: Clean samples that no victim is trained on.
+        tasks: All tasks.
+        epsilon: The budget of the protection.
+        noise_epsilon: That of the control.
+        image_shape: Shape (C, H, W) of the images that victims see.
+        image_size: Height and width that images are brought to; None where they have one size.
+    """
+
+    protected: Dataset[Any]
+    clean: Dataset[Any]
+    test: Dataset[Any]
+    tasks: Mapping[str, Task]
+    epsilon: float
+    noise_epsilon: float
+    image_shape: tuple[int, int, int]
+    image_size: tuple[int, int] | None
+
+    @classmethod
+    def checked(
+        cls,
+        protected: Dataset[Any],
+        clean: Dataset[Any],
+        test: Dataset[Any],
+        *,
+        tasks: Tasks | None,
+        image_size: tuple[int, int] | None,
+        num_workers: int,
+    ) -> Audited:
+        """The sets that a caller gave.
+
+        Raises:
+            TypeError: a set has no length, or cannot be indexed.
+            ValueError: one has samples that cannot be used, they do not belong together, or the tasks cannot be found.
+        """
+        for each in (protected, clean, test):
+            check_map_style(each)
+        if isinstance(clean, ProtectedDataset):
+            raise ValueError(
+                "clean: expected samples without protection, got a protected set; the order is protected, clean, test"
+            )
+        if len(protected) != len(clean):  # type: ignore[arg-type]  # both have a length, this was checked
+            raise ValueError(f"clean: expected the {len(protected)} samples of the protected set, got {len(clean)}")  # type: ignore[arg-type]
+        resolved = _tasks_of(protected, tasks)
+        inspection = _inspect("clean", clean, resolved, num_workers)
+        held_out = _inspect("test", test, resolved, num_workers)
+        # What is trained on may augment its images.
+        _inspect("protected", protected, resolved, num_workers, reread=False)
+        if held_out.channels != inspection.channels:
+            raise ValueError(
+                f"test: expected images of {inspection.channels} channels as in the clean set, got {held_out.channels}"
+            )
+        seen_shape(held_out, image_size)
+        shape = seen_shape(inspection, image_size)
+        epsilon = check_epsilon(getattr(protected, "epsilon", _DEFAULT_EPSILON))
+        noise = noise_budget(protected, clean, epsilon)
+        return cls(protected, clean, test, resolved, epsilon, noise, shape, image_size)
+
+    def samples(self, dataset: Dataset[Any], names: Collection[str]) -> Samples:
+        """Samples of one of the sets with the labels of some tasks, as a victim sees them."""
+        selected = SelectedTasks(dataset, self.tasks, names)
+        return Samples(selected, selected.tasks, size=self.image_size)
+
+    def noise(self, seed: int) -> Dataset[Any]:
+        """The control: the clean set with random noise."""
+        return random_noise(self.clean, tasks=self.tasks, epsilon=self.noise_epsilon, seed=seed)
+
+    def rehearse(self, plan: VictimPlan, defenses: Iterable[Defense], alone: Sequence[str]) -> None:
+        """Let defences and augmentation work on a few images.
+
+        Raises:
+            TypeError: one gives back something else than it should.
+            ValueError: one cannot be used on these sets or tasks.
+        """
+        for defense in defenses:
+            defense.check_tasks(self.tasks)
+            module = make_model(plan.model, dict(self.tasks), image_shape=self.image_shape, seed=0)
+            rehearse(defense, module, Samples(self.protected, self.tasks, size=self.image_size))
+        if isinstance(plan.transform, JointTransform):
+            for names in (tuple(self.tasks), *((name,) for name in alone)):
+                rehearse_transform(plan.transform, self.samples(self.protected, names))
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Check the seeds of an audit.
+
+    Raises:
+        TypeError: one is no integer.
+        ValueError: there is none, one is negative, or one is there twice.
+    """
+    if not seeds:
+        raise ValueError("seeds: expected at least one, got none")
+    for seed in seeds:
+        check_count("seeds", seed, minimum=0)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds: expected each once, got {list(seeds)}")
+
+
+def named_defenses(defenses: Sequence[Defense | Callable[[Tensor], Tensor]]) -> dict[str, Defense]:
+    """The defences by what tables call them: by name, and those of one name by the calls that make them.
+
+    Raises:
+        TypeError: they are no list of defences.
+        ValueError: two cannot be told apart.
+    """
+    if isinstance(defenses, str) or not isinstance(defenses, Sequence):
+        raise TypeError(f"defenses: expected a list of defences, got {defenses!r}")
+    made = [as_defense(each) for each in defenses]
+    short = [each.name for each in made]
+    names = [repr(each) if short.count(name) > 1 else name for each, name in zip(made, short, strict=True)]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"defenses: expected each once and with a name of its own, got {names}; functions need different names"
+        )
+    return dict(zip(names, made, strict=True))
+
+
+def tasks_alone(single_task: Collection[str] | None, tasks: Mapping[str, Task]) -> list[str]:
+    """Names of the tasks that have single-task victims.
+
+    Raises:
+        TypeError: it is no collection of names.
+        ValueError: a name is no task's.
+    """
+    if single_task is not None and (isinstance(single_task, str) or not isinstance(single_task, Collection)):
+        got = repr(single_task) if isinstance(single_task, str) else type(single_task).__name__
+        raise TypeError(f"single_task: expected names of tasks ([] for none), got {got}")
+    names = check_task_names("single_task", single_task, tasks) if single_task is None or len(single_task) else []
+    return names if len(tasks) > 1 else []
+
+
+def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
+    """The tasks that are given, else those of the protected set.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = getattr(protected, "tasks", None) if tasks is None else tasks
+    if found is None:
+        raise ValueError(
+            "tasks: the protected set has no attribute of that name, give the tasks by name; what mtlue.protect or a baseline "
+            "returned has it, and the order is protected, clean, test"
+        )
+    return resolve_tasks(found)
+
+
+def _inspect(
+    argument: str, dataset: Dataset[Any], tasks: Mapping[str, Task], num_workers: int, *, reread: bool = True
+) -> Inspection:
+    """Read every sample of a set, and say of which set what is wrong.
+
+    Raises:
+        ValueError: it is empty, or has samples that cannot be used.
+    """
+    try:
+        return inspect_dataset(dataset, tasks, num_workers=num_workers, reread=reread)
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None
