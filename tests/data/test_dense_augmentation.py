@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from mtlue._protect.default_surrogate import pretrain
 from torch import Tensor, nn
 
 import mtlue
 from mtlue._data import Samples
-from mtlue._protect.default_surrogate import pretrain
 from mtlue.baselines import pgd
 from mtlue.datasets import JointTransform, RandomZoomFlip
 from scenes import MIXED, SceneNet, Scenes, make_scenes, stacked, stored_bytes, trained_net

@@ -162,9 +162,7 @@ def test_a_run_without_a_checkpoint_reads_no_sample_to_know_its_data_again(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The package has a function of the module's name.
-    module = sys.modules["mtlue._fit.fit"]
-    monkeypatch.setattr(module, "images_digest", None)
-    monkeypatch.setattr(module, "labels_digest", None)
+    monkeypatch.setattr(sys.modules["mtlue._fit.fit"], "run_settings", None)
     assert len(script.fit("tap", None, epochs=1)[2]) == 1
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 import mtlue
 from mtlue._runtime import device as module
-from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision, derived_seed, random_numbers
+from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision
+from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 
 CPU = torch.device("cpu")
 
@@ -116,6 +117,11 @@ def test_parts_of_a_run_have_seeds_of_their_own() -> None:
     assert len(seeds) == 20 * len(paths)
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derived_seed(3, 1, 2) == derived_seed(3, 1, 2) != derived_seed(3, 2, 1)
+
+
+def test_no_two_parts_share_a_stream_of_random_numbers() -> None:
+    # An enum takes a second name of one number as an alias.
+    assert list(Stream.__members__) == [stream.name for stream in Stream]
 
 
 def test_one_process_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -81,11 +81,11 @@ def test_fit_tells_that_it_ended_early(canvases: Any, net: nn.Module, make_gener
 
 
 def test_running_out_of_memory_is_told(told: Any) -> None:
-    def step(part: slice) -> None:
-        if part.stop - part.start > 2:
+    def step(part: range) -> None:
+        if len(part) > 2:
             raise torch.OutOfMemoryError("full")
 
-    BatchSize(4, quiet=True).run(4, step)
+    list(BatchSize(4, quiet=True).run(step, range(4)))
     assert told("mtlue.memory") == ["out of memory with 4 samples a batch: going on with 2"]
 
 

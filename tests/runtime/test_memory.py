@@ -71,9 +71,9 @@ def test_what_counts_as_out_of_memory(error: BaseException, wanted: bool) -> Non
 
 
 def test_batches_cover_the_samples() -> None:
-    seen: list[slice] = []
-    BatchSize(4).run(10, seen.append)
-    assert seen == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    seen: list[range] = []
+    assert [part for part, _ in BatchSize(4).run(seen.append, range(10))] == seen
+    assert seen == [range(4), range(4, 8), range(8, 10)]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), MemoryError("full"), RuntimeError("out of memory")])
@@ -81,15 +81,15 @@ def test_running_out_of_memory_halves_until_it_fits(error: Exception) -> None:
     done: list[int] = []
     tried: list[int] = []
 
-    def step(part: slice) -> None:
-        tried.append(part.stop - part.start)
-        if part.stop - part.start > 3:
+    def step(part: range) -> None:
+        tried.append(len(part))
+        if len(part) > 3:
             raise error
-        done.extend(range(part.start, part.stop))
+        done.extend(part)
 
     size = BatchSize(16)
     with pytest.warns(UserWarning, match="out of memory with") as caught:
-        size.run(13, step)
+        list(size.run(step, range(13)))
     assert [str(warning.message) for warning in caught] == [
         "out of memory with 13 samples a batch: going on with 6",
         "out of memory with 6 samples a batch: going on with 3",
@@ -102,54 +102,52 @@ def test_running_out_of_memory_halves_until_it_fits(error: Exception) -> None:
 def test_memory_that_runs_out_half_way_repeats_only_what_failed() -> None:
     done: list[int] = []
 
-    def step(part: slice) -> None:
-        if part.start == 4 and part.stop == 8:
+    def step(part: range) -> None:
+        if part == range(4, 8):
             raise torch.OutOfMemoryError("full")
-        done.extend(range(part.start, part.stop))
+        done.extend(part)
 
     size = BatchSize(4)
     with pytest.warns(UserWarning, match="out of memory with 4 samples a batch: going on with 2"):
-        size.run(9, step)
+        list(size.run(step, range(9)))
     assert done == list(range(9))
 
 
 def test_what_a_step_returned_is_counted_once() -> None:
-    counted: list[tuple[slice, int]] = []
-
-    def step(part: slice) -> int:
-        if part.stop - part.start > 2:
+    def step(part: range) -> int:
+        if len(part) > 2:
             raise torch.OutOfMemoryError("full")
         return part.start
 
     with pytest.warns(UserWarning, match="out of memory"):
-        BatchSize(4).run(5, step, lambda part, result: counted.append((part, result)))
-    assert counted == [(slice(0, 2), 0), (slice(2, 4), 2), (slice(4, 5), 4)]
+        counted = list(BatchSize(4).run(step, range(5)))
+    assert counted == [(range(2), 0), (range(2, 4), 2), (range(4, 5), 4)]
 
 
 def test_counting_that_runs_out_of_memory_is_an_error() -> None:
-    steps: list[slice] = []
+    steps: list[range] = []
 
-    def full(part: slice, result: None) -> None:
+    def full(counted: object) -> None:
         raise torch.OutOfMemoryError("full")
 
     with pytest.raises(torch.OutOfMemoryError, match="full"):
-        BatchSize(4).run(8, steps.append, full)
-    assert steps == [slice(0, 4)]
+        list(map(full, BatchSize(4).run(steps.append, range(8))))
+    assert steps == [range(4)]
 
 
 def test_one_sample_that_does_not_fit_is_an_error() -> None:
-    def step(part: slice) -> None:
+    def step(part: range) -> None:
         raise torch.OutOfMemoryError("full")
 
     with pytest.warns(UserWarning, match="going on with 1"), pytest.raises(torch.OutOfMemoryError, match="full"):
-        BatchSize(2).run(2, step)
+        list(BatchSize(2).run(step, range(2)))
 
 
 def test_other_errors_pass_through() -> None:
-    def step(part: slice) -> None:
+    def step(part: range) -> None:
         raise RuntimeError("shapes do not fit")
 
     size = BatchSize(8)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        size.run(8, step)
+        list(size.run(step, range(8)))
     assert size.value == 8

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
-from mtlue._fit.surrogate_steps import surrogate_accuracy
+from mtlue._data import Batch
+from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._protect import generation
+from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
 from mtlue._tasks import CheckedTargets
 from snapshots import equal, snapshot
@@ -108,13 +110,10 @@ def test_no_answer_counts_twice_for_the_accuracy_when_memory_runs_out(
     targets["shoe"][:8] = 1 - targets["shoe"][:8]
 
     def accuracy() -> float | None:
-        return surrogate_accuracy(
-            surrogate,
-            [(images[:16], CheckedTargets({name: target[:16] for name, target in targets.items()}))],
-            lambda images, targets: (images, targets),
-            batch_size=BatchSize(8, quiet=True),
-            precision=torch.float32,
+        training = SurrogateTraining(
+            surrogate, learning_rate=1e-3, batch_size=BatchSize(8, quiet=True), compute=Compute(torch.device("cpu"))
         )
+        return training.accuracy([Batch(images, targets)[:16]], lambda batch: batch)
 
     whole = accuracy()
     calls = itertools.count()

@@ -23,7 +23,7 @@ QUIET: dict[str, Any] = {"batch_size": 16, "precision": torch.float32}
 def run(option: Any, steps: int = 3) -> None:
     with Progress(option, stage="fit", total=steps, images=4 * steps) as shown:
         for step in range(steps):
-            shown.step(4, lambda step=step: {"loss": 0.5 * step})
+            shown.step(4, {"loss": torch.tensor(0.5 * step)})
 
 
 def test_a_callable_gets_the_figures_of_each_step() -> None:
@@ -37,7 +37,7 @@ def test_steps_of_an_earlier_call_count() -> None:
     figures: list[Any] = []
     with Progress(figures.append, stage="fit", total=5) as shown:
         shown.skip(3)
-        shown.step(4, dict)
+        shown.step(4)
     assert figures[0]["step"] == 4
 
 
@@ -45,7 +45,7 @@ def test_steps_that_are_not_made_of_images_have_no_images_per_second(caplog: pyt
     figures: list[Any] = []
     for option in (figures.append, None):
         with caplog.at_level(logging.INFO, logger="mtlue"), Progress(option, stage="audit", total=1) as shown:
-            shown.step(1, dict)
+            shown.step(1)
     assert figures == [{"step": 1, "steps": 1}]
     assert caplog.messages == ["audit: step 1 of 1"]
 
@@ -54,7 +54,7 @@ def test_batches_that_were_halved_take_more_steps_than_were_planned() -> None:
     figures: list[Any] = []
     with Progress(figures.append, stage="fit", total=1, images=8) as shown:
         for _ in range(3):
-            shown.step(2, dict)
+            shown.step(2)
     assert [(each["step"], each["steps"]) for each in figures] == [(1, 1), (2, 2), (3, 3)]
 
 
@@ -62,7 +62,7 @@ def test_the_last_of_halved_batches_is_told(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.INFO, logger="mtlue"), Progress(None, stage="fit", total=2, images=16) as shown:
         shown.skip(1, 8)
         for _ in range(4):
-            shown.step(2, dict)
+            shown.step(2)
     # As many steps as were planned are done after the first of them.
     assert [re.sub(r"\d+ images", "N images", line) for line in caplog.messages] == ["fit: step 5 of 5, N images/s"]
 
@@ -169,7 +169,7 @@ def test_what_an_earlier_call_has_done_does_not_count_for_the_time_left(
         shown._bar._time = lambda: clock[0]
         shown.skip(90, 90)
         clock[0] = 10.0
-        shown.step(10, dict)
+        shown.step(10)
         shown._bar.refresh()
         # Ten images took ten seconds, and ten are left.
         assert "100/110 [00:10<00:10,  1.00 images/s]" in last_bar(capfd.readouterr().err)
@@ -179,13 +179,14 @@ def test_a_bar_waits_for_the_figures_of_few_steps(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module.time, "monotonic", lambda: 1.0)
     asked: list[int] = []
 
-    def figures(step: int) -> dict[str, float]:
-        asked.append(step)
-        return {}
+    class Figures(dict[str, float]):
+        def items(self) -> Any:
+            asked.append(int(self["step"]))
+            return super().items()
 
     with Progress(True, stage="fit", total=5, images=5) as shown:
         for step in range(5):
-            shown.step(1, lambda step=step: figures(step))
+            shown.step(1, Figures(step=step))
     assert asked == [0, 4]
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import mtlue
+from celeba_folder import write_files
 from mtlue import analysis, baselines, datasets, defenses, evaluation
-from test_datasets_celeba import write_files
 
 TASKS = {"age": 9, "gender": 2}
 SAMPLES = [(torch.full((1, 8, 8), 0.5), {"age": index % 9, "gender": index % 2}) for index in range(18)]

@@ -51,7 +51,11 @@ class BaseUELoss(Protocol):
     """
 
     trains_surrogate: bool = False
-    needs_trained_surrogate: bool = False
+
+    def __init_subclass__(cls) -> None:
+        """Give what a loss may leave out its default; as a member of the protocol, every callable would have to have it."""
+        super().__init_subclass__()
+        cls.needs_trained_surrogate = getattr(cls, "needs_trained_surrogate", False)  # type: ignore[attr-defined]
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Loss of a batch, a scalar that a gradient flows through to ``images``.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import torch
 
 
+@unique
 class Stream(IntEnum):
     """What random numbers are drawn for. A new part of a run gets a new number; a number that is in use stays."""
 
