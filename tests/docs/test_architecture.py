@@ -24,7 +24,7 @@ LAYERS = [
     {"_generator"},
     {"_regularizers", "_losses"},
     {"_data"},
-    {"_fit"},
+    {"_fit", "_formats"},
     {"_protect"},
 ]
 LAYER_OF = {package: level for level, layer in enumerate(LAYERS) for package in layer}

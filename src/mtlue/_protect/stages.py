@@ -15,12 +15,12 @@ from mtlue._fit.history import History
 from mtlue._fit.schedule import paper_schedule
 from mtlue._fit.surrogate_check import check_gradient
 from mtlue._fit.training import Plan
+from mtlue._formats import Images
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._protect.collecting import collect_images
 from mtlue._protect.default_surrogate import ResNet18Surrogate, pretrain, random_shift
 from mtlue._protect.generation import protected_images
-from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._runtime.memory import fitting_batch_size

@@ -11,10 +11,10 @@ from torch import Tensor
 from mtlue._data import Inspection, Samples, ordered_batches, to_bytes
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.surrogate_check import check_answers, check_gradient
+from mtlue._formats import Images
 from mtlue._losses import BaseUELoss, Surrogate, borrowed
 from mtlue._protect.collecting import collect_images
 from mtlue._protect.rounding import add_in_levels
-from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.device import derived_seed, random_numbers
 from mtlue._runtime.identity import described
