@@ -17,7 +17,7 @@ from mtlue._formats.images import Images
 from mtlue._tasks import Task, read_single, split_by_task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExportSamples:
     """The samples of a protected set in order, as an `ExportFormat` writes them.
 
@@ -70,7 +70,12 @@ class ExportSamples:
         """Index, image and targets of each sample."""
         for index in range(len(self)):
             labels = split_by_task(self.dataset[index][1], self.tasks, what="targets")
-            yield index, self.images[index], {name: _target(label, self.tasks[name]) for name, label in labels.items()}
+            # A copy of the image: a format that changes it does not change the set.
+            yield index, self.images[index].clone(), {name: _target(label, self.tasks[name]) for name, label in labels.items()}
+
+    def __repr__(self) -> str:
+        """Size and tasks."""
+        return f"ExportSamples({len(self)} samples, tasks={dict(self.tasks)})"
 
 
 def _target(label: object, task: Task) -> Tensor:
@@ -121,3 +126,7 @@ class ExportFormat(ABC):
     @abstractmethod
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The samples of such a folder in their order: image, uint8 (C, H, W), and targets as they were written."""
+
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return f"{type(self).__name__}()"

@@ -72,7 +72,7 @@ class ImageFiles(ExportFormat):
         Raises:
             ValueError: so it is.
         """
-        name, image = type(self).__name__, samples.images[0]
+        name, image = type(self).__name__, samples.images[0].clone()
         if self.channels is not None and samples.channels not in self.channels:
             held = " or ".join(map(str, self.channels))
             raise ValueError(f"format: {name} holds {held} channels, the images have {samples.channels}; use format='npy'")
