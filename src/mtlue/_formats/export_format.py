@@ -25,15 +25,10 @@ class ExportSamples:
     label of the whole image has shape (), and is -1 where it is missing; a label map is as its task reads it. Nothing is in
     memory but the sample that is asked for.
 
-    Args:
+    Attributes:
         images: Images by index, uint8 (C, H, W).
         dataset: Pairs (image, targets), of which the targets are taken.
         tasks: Tasks by name.
-
-    Attributes:
-        images: As given.
-        dataset: As given.
-        tasks: As given.
 
     Example:
         >>> import torch, mtlue

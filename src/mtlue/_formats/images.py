@@ -25,14 +25,10 @@ class Images(Protocol):
 class ImageSink(ABC):
     """Takes protected images in order, batch by batch, and gives them back by index.
 
-    Args:
-        length: Images that there will be.
-        batch_size: Samples a batch.
-
     Attributes:
-        length: As given.
-        batch_size: As given, or that of the interrupted call which is taken up again: another one could round differently.
-        count: Images that are safely kept, those of the interrupted call among them. What makes the images starts there.
+        length: Images that there will be.
+        batch_size: Samples a batch: that of an interrupted call which is taken up again, since another could round differently.
+        count: Images that are safely kept, those of that call among them. What makes the images starts there.
     """
 
     def __init__(self, length: int, batch_size: int) -> None:
