@@ -48,7 +48,7 @@ autosummary_filename_map = {
 # What a class's page shows beside the class itself; "" is all that it defines.
 autosummary_context = {
     "shown_members": {
-        "mtlue.ProtectedDataset": "with_transform, export, load",
+        "mtlue.ProtectedDataset": "with_transform, stored_image, export, load",
         "mtlue.History": "to_rows",
         "mtlue.Task": "",
         "mtlue.UEGenerator": "forward, perturb, save, load",
@@ -61,6 +61,9 @@ autosummary_context = {
         "mtlue.evaluation.Report": "residual_learnability, rows, to_markdown, to_json, from_json, plot",
         "mtlue.evaluation.Weighting": "prepare, parameters, backward",
         "mtlue.defenses.Defense": "check_tasks, prepare, images, losses, after_epoch, finish",
+        "mtlue.datasets.ImageFiles": "encode, decode",
+        "mtlue.datasets.ExportFormat": "check, write, read",
+        "mtlue.datasets.ExportSamples": "channels, classes",
         "mtlue.datasets.JointTransform": "__call__",
         "mtlue.datasets.RandomZoomFlip": "__call__",
     }

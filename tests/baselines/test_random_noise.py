@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._protect.storage import StoreWriter
+from mtlue._formats import StoreWriter
 from mtlue.baselines import _assemble
 from mtlue.baselines._random_noise import random_noise
 

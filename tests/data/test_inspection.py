@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
 
 import mtlue
-from mtlue._data import Collate, inspect_dataset, read_image, to_bytes, to_unit_floats
+from mtlue._data import inspect_dataset, read_image, to_bytes, to_unit_floats
 
 TASKS = {"shoe": mtlue.Classification(2), "front": mtlue.Classification(2)}
 
@@ -112,7 +112,8 @@ def test_collate_resizes_images_and_label_maps() -> None:
     tasks = {"shape": mtlue.Classification(2), "depth": mtlue.Depth()}
     samples = [(torch.full((1, 4, 4), 255, dtype=torch.uint8), {"shape": torch.tensor(1), "depth": torch.full((1, 4, 4), 3.0)})]
     samples.append((torch.zeros(1, 6, 2), {"shape": torch.tensor(0), "depth": torch.full((1, 6, 2), 5.0)}))
-    images, targets = Collate(tasks, (3, 5))(samples)  # type: ignore[arg-type]  # plain dicts stand for checked ones
+    batch = Samples(samples, tasks, size=(3, 5)).collate(samples)  # type: ignore[arg-type]  # a list is a data set
+    images, targets = batch.images, batch.targets
     assert torch.equal(images, torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1).expand(2, 1, 3, 5))
     assert torch.equal(targets["depth"], torch.tensor([3.0, 5.0]).reshape(2, 1, 1, 1).expand(2, 1, 3, 5))
     assert targets["shape"].tolist() == [1, 0]

@@ -25,7 +25,7 @@ LAYERS = [
     {"_regularizers", "_losses"},
     {"_data"},
     {"_models"},
-    {"_fit"},
+    {"_fit", "_formats"},
     {"_protect"},
 ]
 LAYER_OF = {package: level for level, layer in enumerate(LAYERS) for package in layer}

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import mtlue
-from mtlue import evaluation
+from mtlue import baselines, datasets, evaluation
 from people import Net, Samples, random_images
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -126,6 +126,23 @@ def export_twice() -> None:
     safe = protect()
     safe.export("export")
     safe.export("export")
+
+
+def export_of_five_channels() -> None:
+    wide = [(torch.rand(5, 16, 16), label) for label in (0, 1)]
+    baselines.random_noise(wide, tasks={"shoe": 2}).export("wide")
+
+
+class Halved(datasets.ImageFiles):
+    """A format that keeps half of each pixel."""
+
+    suffix = "half"
+
+    def encode(self, image: torch.Tensor) -> bytes:
+        return (image // 2).numpy().tobytes()
+
+    def decode(self, content: bytes) -> torch.Tensor:
+        return 2 * torch.frombuffer(bytearray(content), dtype=torch.uint8).view(3, 16, 16)
 
 
 class Hungry(mtlue.EM):
@@ -256,6 +273,8 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: mtlue.UEGenerator.load("no.pt"),
     lambda: made().save("nowhere/key.pt"),
     lambda: protect().export("jpegs", format="jpeg"),
+    export_of_five_channels,
+    lambda: protect().export("halved", format=Halved()),
     export_twice,
     lambda: audit(clean=protect()),
     lambda: audit(protect(MIXED), MIXED),

@@ -71,6 +71,22 @@ def test_an_image_that_is_changed_by_its_reader_stays_as_stored(canvases: Any, m
         assert torch.equal(safe[3][0], before)
 
 
+def test_a_stored_image_is_a_copy_in_8_bits(canvases: Any, make_safe: Any, tmp_path: Path) -> None:
+    for arguments in ({}, {"path": tmp_path / "store"}):
+        safe = make_safe(canvases, **arguments)
+        view = safe.with_transform(lambda image: image * 0)
+        image = view.stored_image(-1)
+        assert image.dtype == torch.uint8
+        assert torch.equal(image.float() / 255, safe[47][0])
+        image.zero_()
+        assert torch.equal(view.stored_image(47).float() / 255, safe[47][0])
+        assert safe[47][0].any()
+        for index in (48, -49):
+            with pytest.raises(IndexError, match=f"index {index} is out of range for 48 samples"):
+                safe.stored_image(index)
+        assert view.dataset is canvases
+
+
 def test_with_transform_makes_another_view(canvases: Any, make_safe: Any) -> None:
     safe = make_safe(canvases)
     before = safe[5][0].clone()

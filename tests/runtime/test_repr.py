@@ -52,6 +52,18 @@ class Still(datasets.JointTransform):
         return images, targets
 
 
+class Raw(datasets.ImageFiles):
+    """A format that says nothing of itself."""
+
+    suffix = "raw"
+
+    def encode(self, image: Tensor) -> bytes:
+        return image.numpy().tobytes()
+
+    def decode(self, content: bytes) -> Tensor:
+        return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
 class Blank:
     """A function on images that says nothing of itself."""
 
@@ -207,6 +219,13 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (datasets.ImageTable, image_table, ["ImageTable(2 samples, root=", "image_size=None, tasks={gender: "]),
     (datasets.HuggingFace, hugging_face, ["HuggingFace(4 samples, image='image', tasks={'gender': Classification(2)})"]),
     (datasets.JointTransform, lambda _: Still(), ["Still()"]),
+    (datasets.ExportFormat, lambda _: Raw(), ["Raw()"]),
+    (datasets.ImageFiles, lambda _: Raw(), ["Raw()"]),
+    (
+        datasets.ExportSamples,
+        lambda _: datasets.ExportSamples([], SAMPLES, {"gender": mtlue.Classification(2)}),
+        ["ExportSamples(0 samples, tasks={'gender': Classification(2)})"],
+    ),
     (
         datasets.RandomZoomFlip,
         lambda _: datasets.RandomZoomFlip({"depth": mtlue.Depth()}),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
+import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from typing_extensions import TypeVar
 
-from mtlue._data import check_map_style, to_unit_floats
+from mtlue._data import check_map_style, image_bytes, labels_digest, looked_at, to_unit_floats
 from mtlue._fit import History
+from mtlue._formats import ExportFormat, ExportSamples, Images, StoredImages, export
 from mtlue._generator import UEGenerator
-from mtlue._protect.export import export_folder
-from mtlue._protect.identity import check_same_data
-from mtlue._protect.storage import Images, StoredImages
+from mtlue._protect.rounding import largest_level
 from mtlue._tasks import Task, tasks_from_config
 
 Image = TypeVar("Image", default=Tensor)
@@ -31,6 +31,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
     gives it. Targets are read from that data set when asked for; no clean image is kept.
 
     Attributes:
+        dataset: The user's data set, which gives the targets.
         tasks: The tasks by name.
         epsilon: The budget on the scale of [0, 1].
         protected_tasks: Names of the tasks that were made unlearnable; None where nobody says, as for a set that was loaded.
@@ -72,7 +73,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         generator: UEGenerator | None = None,
         history: History | None = None,
     ) -> None:
-        self._images, self._dataset = images, dataset
+        self._images, self.dataset = images, dataset
         self._transform: Callable[[Tensor], Any] | None = None
         self.tasks = dict(tasks)
         self.epsilon = epsilon
@@ -91,17 +92,30 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         Raises:
             IndexError: there is no such sample.
         """
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+        position = self._position(index)
         image: Any = to_unit_floats(self._images[position])
         if self._transform is not None:
             image = self._transform(image)
-        return image, self._dataset[position][1]
+        return image, self.dataset[position][1]
 
     def __iter__(self) -> Iterator[tuple[Image, Any]]:
         """The samples in order."""
         return (self[index] for index in range(len(self)))
+
+    def stored_image(self, index: int) -> Tensor:
+        """The image of one sample as it is stored: uint8, (C, H, W), without a transform.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        # A copy: who changes it does not change the set.
+        return self._images[self._position(index)].clone()
+
+    def _position(self, index: int) -> int:
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+        return position
 
     def with_transform(self, fn: Callable[[Tensor], Other] | None) -> ProtectedDataset[Other]:
         """The same set with a function on each image, such as a victim's augmentation; None takes it away.
@@ -112,7 +126,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         other._transform = fn
         return other
 
-    def export(self, folder: str | os.PathLike[str], *, format: str = "png") -> None:
+    def export(self, folder: str | os.PathLike[str], *, format: str | ExportFormat = "png") -> None:
         """Write each image to a file, and the labels beside them.
 
         ``folder`` gets ``images/000000.png`` and so on, ``labels.csv`` with one row an image and one column a
@@ -124,14 +138,16 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 
         Args:
             folder: A folder that does not exist yet, or is empty.
-            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any. Both are lossless; a lossy one would not keep
-                the perturbation.
+            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any, or a format of your own:
+                `mtlue.datasets.ImageFiles` for other files of images, `mtlue.datasets.ExportFormat` for another layout. All
+                are lossless; a lossy one would not keep the perturbation.
 
         Raises:
+            TypeError: the format is a class, and not an object of it.
             ValueError: the format is unknown, or cannot hold images with that many channels.
             FileExistsError: the folder has something in it.
         """
-        export_folder(self._images, self._dataset, self.tasks, Path(folder), format=format)
+        export(ExportSamples(self._images, self.dataset, self.tasks), Path(folder), format=format)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], dataset: Dataset[Any]) -> ProtectedDataset[Tensor]:
@@ -148,7 +164,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         images = StoredImages(Path(path))
         tasks = tasks_from_config(images.manifest["tasks"])
         check_map_style(dataset)
-        check_same_data(images, dataset, tasks)
+        _check_same_data(images, dataset, tasks)
         return ProtectedDataset[Tensor](images, dataset, tasks=tasks, epsilon=images.manifest["epsilon"])
 
     def __repr__(self) -> str:
@@ -174,3 +190,23 @@ def check_unprotected(dataset: object) -> None:
             check_unprotected(part)
     if isinstance(dataset, ProtectedDataset):
         raise ValueError("dataset: it is protected already, and the budgets would add up; give the clean set")
+
+
+def _check_same_data(images: StoredImages, dataset: Dataset[Any], tasks: Mapping[str, Task]) -> None:
+    """Check that a store was made from this data set: its images lie within epsilon of the clean ones.
+
+    Raises:
+        TypeError: an image or a label of the data set cannot be read.
+        ValueError: the store was made from another data set, or a sample cannot be read.
+    """
+    length = len(cast("Sized", dataset))
+    if len(images) != length:
+        raise ValueError(f"dataset: the store was made from another data set, of {len(images)} samples; this one has {length}")
+    limit = largest_level(images.manifest["epsilon"])
+    for index in looked_at(length):
+        clean, stored = image_bytes(dataset, index), images[index]
+        same_shape = clean.shape == stored.shape
+        if not same_shape or (clean.to(torch.int16) - stored.to(torch.int16)).abs().max() > limit:
+            raise ValueError(f"dataset: the store was made from another data set, image {index} is not the same")
+    if labels_digest(dataset, tasks) != images.manifest["labels"]:
+        raise ValueError("dataset: the store was made from another data set, the labels are not the same")

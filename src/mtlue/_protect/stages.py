@@ -14,12 +14,12 @@ from mtlue._fit.history import History
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.pretraining import pretrain
 from mtlue._fit.surrogate_check import check_gradient
+from mtlue._formats import Images
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._models import build_model
-from mtlue._protect.collecting import collect_images
+from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation, generation_batch_size
-from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.seeds import Stream, random_numbers
@@ -106,14 +106,14 @@ def write_images(
     logger.info(
         "protect: perturbing %d of %d images, on %s in %s", selected.sum(), len(selected), compute.device, compute.precision
     )
-    return collect_images(
-        generation.batches,
+    sink = open_sink(
         generation.samples,
         shape=shape,
         epsilon=generator.epsilon,
         batch_size=batch_size or generation_batch_size(generator, compute.device),
         folders=folders,
     )
+    return sink.fill(generation.batches(sink.count, sink.batch_size))
 
 
 def selected_samples(fraction: float, length: int, compute: Compute) -> Tensor:

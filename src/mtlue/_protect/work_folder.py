@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtlue._protect.storage import SETTINGS, read_json
+from mtlue._formats import SETTINGS, read_json
 from mtlue._runtime.files import write_bytes
 
 

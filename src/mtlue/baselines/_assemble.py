@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtlue._data import Inspection, Samples, run_settings, to_bytes
 from mtlue._protect import ProtectedDataset
-from mtlue._protect.collecting import collect_images
+from mtlue._protect.collecting import open_sink
 from mtlue._protect.rounding import largest_level
 from mtlue._protect.work_folder import WorkFolder
 
@@ -46,14 +46,14 @@ def assemble(
     """
     if folders is not None:
         folders.check_settings(run_settings(samples, settings))
-    images = collect_images(
-        lambda start, batch_size: _changed(samples, change, epsilon, start, batch_size),
+    sink = open_sink(
         samples,
         shape=inspection.image_shape if inspection.uniform else None,
         epsilon=epsilon,
         batch_size=_BATCH,
         folders=folders,
     )
+    images = sink.fill(_changed(samples, change, epsilon, sink.count, sink.batch_size))
     return ProtectedDataset[Tensor](images, samples.dataset, tasks=samples.tasks, epsilon=epsilon)
 
 

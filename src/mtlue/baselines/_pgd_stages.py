@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,10 @@ from mtlue._data import Batch, Samples, run_settings, to_bytes
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.optimization import probed_batch_size
 from mtlue._fit.surrogate_check import check_answers, check_gradient
+from mtlue._formats import Images, ImageSink
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of, restore_state, state_of
-from mtlue._protect.collecting import collect_images
+from mtlue._protect.collecting import open_sink
 from mtlue._protect.rounding import add_in_levels
-from mtlue._protect.storage import Images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.identity import described
@@ -80,15 +81,27 @@ def search_images(
                 work = None if folders is None else folders.work
                 if not loss.trains_surrogate:
                     kept = Checkpoint(None if work is None or not state_of(loss) else work / _LOSS, {})
-                    return _collect(search, shape, folders, lambda start: _frozen(search, start, kept))
+                    sink = _sink(search, shape, folders)
+                    return sink.fill(_frozen(search, sink.count, kept))
                 state = None if work is None else work / _STATE
                 fresh = state is None or not state.exists()
                 store = PixelStore(len(samples), shape, epsilon=plan.epsilon, folder=work, fresh=fresh)
                 Alternation(search, store, Checkpoint(state, {})).run()
-                return _collect(search, shape, folders, lambda start: _stored(search, store, start))
+                sink = _sink(search, shape, folders)
+                # Here, and not with the rest: a kill amid the clean-up must not leave a state without its perturbations.
+                forget = None if state is None else partial(state.unlink, missing_ok=True)
+                return sink.fill(_stored(search, store, sink.count), before_finish=forget)
 
 
-def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Tensor]:
+def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder | None) -> ImageSink:
+    """Where the images go; the search goes on with the batch size of the call that began."""
+    size = search.batch_size.value
+    sink = open_sink(search.samples, shape=shape, epsilon=search.plan.epsilon, batch_size=size, folders=folders)
+    search.batch_size.value = sink.batch_size
+    return sink
+
+
+def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Sequence[Tensor]]:
     """Protected batches from sample ``start`` on, each finished before the next is begun."""
     plan, size = search.plan, search.batch_size.value
     steps = plan.rounds * plan.steps
@@ -102,44 +115,15 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Tenso
         delta = search.descend(Pixels(batch, torch.zeros_like(batch.images), start), steps=steps, round=0)
         start += len(batch)
         kept.save({"before": {**states, start: state_of(search.loss)}})
-        yield add_in_levels(to_bytes(batch.images.cpu()), delta, plan.epsilon)
+        yield add_in_levels(to_bytes(batch.images.cpu()), delta, plan.epsilon).unbind()
 
 
-def _stored(search: PixelSearch, store: PixelStore, start: int) -> Iterator[Tensor]:
+def _stored(search: PixelSearch, store: PixelStore, start: int) -> Iterator[Sequence[Tensor]]:
     """Protected batches from sample ``start`` on, with perturbations that are finished."""
     for batch in search.batches(range(start, len(search.samples))):
         delta = store.read(range(start, start + len(batch)))
         start += len(batch)
-        yield add_in_levels(to_bytes(batch.images.cpu()), delta, search.plan.epsilon)
-
-
-def _collect(
-    search: PixelSearch,
-    shape: tuple[int, int, int],
-    folders: WorkFolder | None,
-    batches: Callable[[int], Iterator[Tensor]],
-) -> Images:
-    """Collect protected batches, uint8, in memory or in the folder."""
-
-    def from_sample(start: int, batch_size: int) -> Iterator[Sequence[Tensor]]:
-        search.batch_size.value = batch_size
-        for batch in batches(start):
-            yield batch.unbind()
-
-    def forget_state() -> None:
-        # Here, and not with the rest: a kill amid the clean-up must not leave a state without its perturbations.
-        if folders is not None:
-            (folders.work / _STATE).unlink(missing_ok=True)
-
-    return collect_images(
-        from_sample,
-        search.samples,
-        shape=shape,
-        epsilon=search.plan.epsilon,
-        batch_size=search.batch_size.value,
-        folders=folders,
-        before_finish=forget_state,
-    )
+        yield add_in_levels(to_bytes(batch.images.cpu()), delta, search.plan.epsilon).unbind()
 
 
 def _fitting_batch_size(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, plan: SearchPlan, compute: Compute) -> int:

@@ -4,9 +4,12 @@ Each is a map-style set of pairs (image, targets): a float image in [0, 1] of sh
 name. Its attribute ``tasks`` goes into `mtlue.UEGenerator` as it is, and `mtlue.protect` finds it by itself. The sets of
 the paper are read from the files as their authors publish them; nothing is downloaded. NumPy files, such as those of NYUv2,
 need ``mtlue[datasets]``; Hugging Face needs ``mtlue[huggingface]``.
+
+`mtlue.datasets.ImageFiles` and `mtlue.datasets.ExportFormat` are for formats of your own that a protected set is written in.
 """
 
 from mtlue._data import JointTransform
+from mtlue._formats import ExportFormat, ExportSamples, ImageFiles
 from mtlue.datasets._celeba import CelebA
 from mtlue.datasets._chestxray14 import ChestXray14
 from mtlue.datasets._hugging_face import HuggingFace
@@ -19,7 +22,10 @@ from mtlue.datasets._zoom_flip import RandomZoomFlip
 __all__ = [
     "CelebA",
     "ChestXray14",
+    "ExportFormat",
+    "ExportSamples",
     "HuggingFace",
+    "ImageFiles",
     "ImageTable",
     "JointTransform",
     "NYUv2",

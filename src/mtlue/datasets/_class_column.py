@@ -59,6 +59,19 @@ def read_numbers(cells: Collection[str], count: int) -> dict[str, int] | None:
     return numbers if len(numbers) == len(cells) and all(-1 <= number < count for number in numbers.values()) else None
 
 
+def fitting_names(
+    told: Mapping[str, list[str]], columns: Mapping[str, Sequence[str]], tasks: Mapping[str, Task | None]
+) -> dict[str, list[str]]:
+    """Of names of classes by column, those of tasks that have so many classes and whose cells are their numbers."""
+    return {
+        name: told[name]
+        for name, task in tasks.items()
+        if name in told
+        and (task is None or task.num_embeddings == len(told[name]))
+        and read_numbers(set(columns.get(name, ())) - {""}, len(told[name])) is not None
+    }
+
+
 def read_classes(
     cells: Sequence[str],
     *,

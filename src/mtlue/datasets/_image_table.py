@@ -14,13 +14,13 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size
 from mtlue._data import to_unit_floats
+from mtlue._formats import NPY, ImageFiles, load_array, map_path, read_class_names
 from mtlue._tasks import Task, Tasks, read_single
-from mtlue.datasets._array_files import load_array, map_path
 from mtlue.datasets._channels import check_channels, read_channels
-from mtlue.datasets._class_column import check_names, read_classes
+from mtlue.datasets._class_column import check_names, fitting_names, read_classes
 from mtlue.datasets._files import check_root
 from mtlue.datasets._images import resize_image
-from mtlue.datasets._label_table import read_names, read_table
+from mtlue.datasets._label_table import read_table
 from mtlue.datasets._requested_tasks import requested_tasks
 from mtlue.datasets._table_faults import check_columns, find_image_column, image_faults, listed, missing_maps
 
@@ -53,6 +53,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             ``classes=train.classes`` and ``tasks=train.tasks``, so that it numbers them as the training set does.
         channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
         image_size: A side, or height and width, to resize the images to; None leaves them as they are.
+        format: A format of your own that reads the images with its suffix. NumPy files, and what Pillow opens, need none.
 
     Attributes:
         tasks: The tasks by name.
@@ -90,10 +91,12 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         classes: Mapping[str, Sequence[str]] | None = None,
         channels: int | None = None,
         image_size: int | tuple[int, int] | None = None,
+        format: ImageFiles | None = None,
     ) -> None:
         self.root = check_root(root, source="expected a folder with images and a table of labels")
         self.image_size = check_image_size(image_size)
         self._channels = check_channels(channels)
+        self._formats = _check_format(format)
         wanted = requested_tasks(tasks)
         names = check_names(classes)
         labels = read_table(self.root / table, self.root)
@@ -103,7 +106,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         check_columns(labels, wanted, names, image_column)
         self._paths = [str(self.root / cell) for cell in labels.columns[image_column]]
         faults = image_faults(labels, image_column, self._paths)
-        told = read_names(labels, wanted)
+        told = fitting_names(read_class_names(labels.path.parent), labels.columns, wanted)
         self.tasks: dict[str, Task] = {}
         self.classes: dict[str, list[str]] = {}
         self._labels: dict[str, Tensor] = {}
@@ -141,7 +144,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             ValueError: it cannot be read.
         """
         path = self._paths[index]
-        image = resize_image(to_unit_floats(_load_image(path, self._channels)), self.image_size)
+        image = resize_image(to_unit_floats(_load_image(path, self._formats, self._channels)), self.image_size)
         return image, {name: self._target(name, task, index) for name, task in self.tasks.items()}
 
     def _target(self, name: str, task: Task, index: int) -> Tensor:
@@ -169,7 +172,18 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return f"{task.num_embeddings} classes" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _load_image(path: str, channels: int | None) -> Tensor:
+def _check_format(format: ImageFiles | None) -> list[ImageFiles]:
+    """The formats of images that Pillow does not open.
+
+    Raises:
+        TypeError: it is no format of such files.
+    """
+    if format is not None and not isinstance(format, ImageFiles):
+        raise TypeError(f"format: expected an object of a mtlue.datasets.ImageFiles or None, got {format!r}")
+    return [NPY()] if format is None else [format, NPY()]
+
+
+def _load_image(path: str, formats: Sequence[ImageFiles], channels: int | None) -> Tensor:
     """An image file as it is stored, or with that many channels.
 
     Raises:
@@ -177,8 +191,9 @@ def _load_image(path: str, channels: int | None) -> Tensor:
         ValueError: it is no image, is cut short, or has more than 8 bits a channel.
     """
     try:
-        if path.endswith(".npy"):
-            return read_channels(load_array(Path(path)), channels)
+        for each in formats:
+            if path.endswith(f".{each.suffix}"):
+                return read_channels(each.decode(Path(path).read_bytes()), channels)
         with Image.open(path) as file:
             return read_channels(file, channels)
     except FileNotFoundError:

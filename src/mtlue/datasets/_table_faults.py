@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mtlue._formats import map_path
 from mtlue._tasks import Task
-from mtlue.datasets._array_files import map_path
 from mtlue.datasets._files import shortened
 from mtlue.datasets._label_table import LabelTable
 

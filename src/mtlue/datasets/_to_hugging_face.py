@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-
+from mtlue._formats import PNG, class_names
 from mtlue._protect import ProtectedDataset
-from mtlue._protect.class_names import class_names
 from mtlue._runtime.extras import require
 from mtlue._tasks import Task, read_single, split_by_task
 from mtlue.datasets._hugging_face import HuggingFace
@@ -60,10 +56,10 @@ def to_hugging_face(
     library = require("datasets", extra="huggingface")
     if not isinstance(protected, ProtectedDataset):
         raise TypeError(f"protected: expected a mtlue.ProtectedDataset, got {type(protected).__name__}")
-    channels = protected._images[0].shape[0]
-    if channels not in (1, 3):
+    channels, png = protected.stored_image(0).shape[0], PNG()
+    if channels not in png.channels:
         raise ValueError(f"protected: PNG holds 1 or 3 channels, the images have {channels}")
-    source = protected._dataset
+    source = protected.dataset
     if isinstance(source, HuggingFace):
         image = source.image
         features = _kept_features(library, source)
@@ -77,7 +73,7 @@ def to_hugging_face(
     def rows() -> Iterator[dict[str, Any]]:
         for index in range(len(protected)):
             others = rest[index] if len(features) > 1 else {}
-            yield {**others, image: {"bytes": _png(protected._images[index]), "path": None}}
+            yield {**others, image: {"bytes": png.encode(protected.stored_image(index)), "path": None}}
 
     return library.Dataset.from_generator(
         rows,
@@ -116,11 +112,11 @@ def _kept_features(library: Any, source: HuggingFace) -> dict[str, Any]:
 
 
 def _task_features(library: Any, protected: ProtectedDataset[Any]) -> dict[str, Any]:
-    names = class_names(protected._dataset, protected.tasks)
+    names = class_names(protected.dataset, protected.tasks)
     features = {}
     for name, task in protected.tasks.items():
         if task.is_map:
-            target = read_single(split_by_task(protected._dataset[0][1], protected.tasks, what="targets")[name], task)
+            target = read_single(split_by_task(protected.dataset[0][1], protected.tasks, what="targets")[name], task)
             feature = library.Value(str(target.dtype).removeprefix("torch."))
             for _ in range(target.ndim - 1):
                 feature = library.List(feature)
@@ -130,9 +126,3 @@ def _task_features(library: Any, protected: ProtectedDataset[Any]) -> dict[str, 
         else:
             features[name] = library.ClassLabel(num_classes=task.num_embeddings)
     return features
-
-
-def _png(image: Tensor) -> bytes:
-    buffer = io.BytesIO()
-    to_pil_image(image).save(buffer, format="PNG")
-    return buffer.getvalue()

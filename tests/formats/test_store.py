@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._protect.storage import MemoryImages, StoredImages, StoreWriter, _manifest_sha256
+from mtlue._formats import MemoryImages, StoredImages, StoreWriter
+from mtlue._formats.store import _manifest_sha256
 
 
 def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
@@ -23,11 +24,13 @@ def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
     return [torch.randint(256, (channels, *size), generator=random, dtype=torch.uint8) for size in sizes]
 
 
+def writer_of(folder: Path, length: int, shape: Any = None, batch_size: int = 2) -> StoreWriter:
+    draft = folder.with_name("draft")
+    return StoreWriter(draft, folder, length=length, shape=shape, batch_size=batch_size, manifest={"epsilon": 8 / 255})
+
+
 def write(folder: Path, images: list[Tensor], shape: Any = None) -> StoredImages:
-    writer = StoreWriter(folder.with_name("draft"), shape)
-    for start in range(0, len(images), 2):
-        writer.append(images[start : start + 2])
-    writer.finish({"epsilon": 8 / 255}, folder)
+    writer_of(folder, len(images), shape).fill(images[start : start + 2] for start in range(0, len(images), 2))
     return StoredImages(folder)
 
 
@@ -36,9 +39,7 @@ def test_what_is_written_is_read(tmp_path: Path, sizes: list[tuple[int, int]]) -
     images = images_of(sizes)
     shape = (3, 4, 6) if len(set(sizes)) == 1 else None
     stored = write(tmp_path / "store", images, shape)
-    memory = MemoryImages(5, shape)
-    memory.append(images[:3])
-    memory.append(images[3:])
+    memory = MemoryImages(5, shape=shape, batch_size=3).fill([images[:3], images[3:]])
     for kept in (stored, memory, pickle.loads(pickle.dumps(stored))):
         assert len(kept) == 5
         assert all(torch.equal(kept[index], image) for index, image in enumerate(images))
@@ -47,20 +48,26 @@ def test_what_is_written_is_read(tmp_path: Path, sizes: list[tuple[int, int]]) -
 
 def test_a_writer_goes_on_after_its_last_note(tmp_path: Path) -> None:
     images = images_of([(4, 6), (3, 9), (5, 5), (2, 2)])
-    first = StoreWriter(tmp_path / "draft", None)
-    first.batch_size = 7
+    first = writer_of(tmp_path / "store", 4, batch_size=7)
     first.append(images[:2])
     first.close()
     for name in ("images.bin", "shapes.bin"):
         with (tmp_path / "draft" / name).open("ab") as file:
             file.write(b"half a batch")
-    second = StoreWriter(tmp_path / "draft", None)
+    second = writer_of(tmp_path / "store", 4)
     assert (second.count, second.batch_size) == (2, 7)
-    second.append(images[2:])
-    second.finish({}, tmp_path / "store")
-    stored = StoredImages(tmp_path / "store")
+    stored = second.fill([images[2:]])
     assert all(torch.equal(stored[index], image) for index, image in enumerate(images))
     assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "shapes.bin", "manifest.json"}
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_too_few_images_are_no_set(tmp_path: Path, memory: bool) -> None:
+    images = images_of([(4, 6)] * 4)
+    sink = MemoryImages(5, shape=(3, 4, 6), batch_size=2) if memory else writer_of(tmp_path / "store", 5, (3, 4, 6))
+    with pytest.raises(RuntimeError, match="4 images were made of 5"):
+        sink.fill([images[:2], images[2:]])
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_large_store_is_not_in_memory(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
-"""Protected images, in memory or in a folder."""
+"""The folder that a call with a path streams protected images to: raw bytes with a manifest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mtlue._formats.image_files import LABELS
+from mtlue._formats.images import ImageSink
 from mtlue._runtime.files import write_bytes
 
 FORMAT = "mtlue protected images 1"
@@ -20,72 +23,39 @@ MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin"
 #: What a call that is taken up again must have been given too.
 SETTINGS = "settings.json"
 
-
-class Images(Protocol):
-    """Images of 8 bits by index."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        """One image, uint8, (C, H, W)."""
-        ...
+logger = logging.getLogger("mtlue.protect")
 
 
-class ImageSink(Protocol):
-    """Takes protected images in order."""
-
-    def append(self, images: Sequence[Tensor]) -> None:
-        """Take the next images, uint8, (C, H, W) each."""
-        ...
-
-
-class MemoryImages:
-    """Images in memory, as bytes: in one tensor when all have one shape."""
-
-    def __init__(self, length: int, shape: tuple[int, int, int] | None) -> None:
-        self._same = torch.empty(length, *shape, dtype=torch.uint8) if shape is not None else None
-        self._each: list[Tensor] = []
-        self._length, self._filled = length, 0
-
-    def append(self, images: Sequence[Tensor]) -> None:
-        """Take the next images."""
-        for image in images:
-            if self._same is None:
-                self._each.append(image.cpu().clone())
-            else:
-                self._same[self._filled] = image
-            self._filled += 1
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return self._length
-
-    def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8, (C, H, W)."""
-        return self._each[index] if self._same is None else self._same[index]
-
-
-class StoreWriter:
+class StoreWriter(ImageSink):
     """Writes images into a folder, one batch after the other, so that a killed process loses one batch.
 
     Args:
         folder: Made if it is not there. If an earlier process has written to it, writing goes on after its last batch.
+        final: The name of the folder once it is finished.
+        length: Images that there will be.
         shape: Shape of all images, or None when they differ.
+        batch_size: Samples a batch, where no earlier process has begun with another.
+        manifest: What the manifest says beside what is said of the files.
 
     Raises:
         ValueError: a file of that process is damaged.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int] | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        final: Path,
+        *,
+        length: int,
+        shape: tuple[int, int, int] | None,
+        batch_size: int,
+        manifest: Mapping[str, Any],
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.shape = folder, shape
+        self.folder, self.final, self.shape, self.manifest = folder, final, shape, manifest
         state = self._noted()
-        #: Images that are safely on disk.
-        self.count: int = state.get("count", 0)
-        #: Batch size of the process that began; another one could round differently.
-        self.batch_size: int | None = state.get("batch_size")
+        super().__init__(length, state.get("batch_size") or batch_size)
+        self.count = state.get("count", 0)
         self._sizes: dict[str, int] = state.get("bytes", {IMAGES: 0, SHAPES: 0})
         self._files = {}
         for name, size in self._sizes.items():
@@ -93,6 +63,10 @@ class StoreWriter:
             # What a killed process wrote after its last note is written again.
             file.truncate(size)
             self._files[name] = file
+        if self.count:
+            logger.info("protect: going on after %d of %d images, in %s", self.count, length, folder)
+        else:
+            logger.info("protect: streaming %d images to %s", length, folder)
 
     def _noted(self) -> dict[str, Any]:
         """What an earlier process noted of its work, nothing before the first note.
@@ -135,7 +109,7 @@ class StoreWriter:
         for file in self._files.values():
             file.close()
 
-    def finish(self, manifest: Mapping[str, Any], path: Path) -> None:
+    def finish(self) -> StoredImages:
         """Write the manifest, and give the folder its final name in one step.
 
         The finished folder holds the protected images and what is needed to read them, and nothing else.
@@ -144,7 +118,7 @@ class StoreWriter:
         names = [IMAGES] if self.shape is not None else [IMAGES, SHAPES]
         content: dict[str, Any] = {
             "format": FORMAT,
-            **manifest,
+            **self.manifest,
             "length": self.count,
             "shape": self.shape,
             "files": {name: {"bytes": self._sizes[name], "sha256": _sha256(self.folder / name)} for name in names},
@@ -155,14 +129,16 @@ class StoreWriter:
         extras = [extra for extra in self.folder.iterdir() if extra.name not in (*names, MANIFEST)]
         for extra in sorted(extras, key=lambda extra: (extra.name != PROGRESS, extra.name == SETTINGS)):
             extra.unlink()
-        os.replace(self.folder, path)
+        os.replace(self.folder, self.final)
+        logger.info("protect: finished %s, %d images", self.final, self.count)
+        return StoredImages(self.final)
 
 
 class StoredImages:
     """Images of a finished folder, mapped into memory and read when asked for.
 
     Args:
-        folder: What `StoreWriter.finish` left.
+        folder: What `StoreWriter` left.
 
     Raises:
         FileNotFoundError: there is no such store.
@@ -172,7 +148,7 @@ class StoredImages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / MANIFEST).is_file():
-            is_export = (folder / "labels.csv").is_file()
+            is_export = (folder / LABELS).is_file()
             hint = "; it looks like an export, which mtlue.datasets.ImageTable opens" if is_export else ""
             raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}{hint}")
         try:

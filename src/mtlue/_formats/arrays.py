@@ -1,0 +1,45 @@
+"""NumPy files, in which an export keeps label maps and images of many channels."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mtlue._runtime.extras import require
+
+
+def encode_array(values: Tensor) -> bytes:
+    """The content of a NumPy file with these values."""
+    buffer = io.BytesIO()
+    require("numpy", extra="datasets").save(buffer, values.contiguous().numpy())
+    return buffer.getvalue()
+
+
+def decode_array(content: bytes) -> Tensor:
+    """The values of a NumPy file; nothing is unpickled.
+
+    Raises:
+        ValueError: it is no NumPy file.
+    """
+    numpy = require("numpy", extra="datasets")
+    try:
+        tensor: Tensor = torch.from_numpy(numpy.load(io.BytesIO(content), allow_pickle=False))
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise ValueError(f"cannot be read as a NumPy file ({error})") from error
+    return tensor
+
+
+def load_array(path: Path) -> Tensor:
+    """A NumPy file as a tensor.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no NumPy file.
+    """
+    try:
+        return decode_array(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,54 @@
+"""Names of classes, for those who read an exported set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from mtlue._tasks import Task
+
+_FILE = "classes.json"
+
+
+def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+    """Names of the classes of each task, in their order, as far as a data set tells them.
+
+    They are read from its attribute ``classes``: a dict by task, as `mtlue.datasets.ImageTable` has it, or, where there is one
+    task, a list, as torchvision's sets have. What does not fit the tasks is left out: it may mean something else.
+    """
+    told = getattr(dataset, "classes", None)
+    if not isinstance(told, Mapping):
+        told = dict.fromkeys(tasks, told) if len(tasks) == 1 else {}
+    found = _lists_of_names(told)
+    return {name: found[name] for name, task in tasks.items() if name in found and len(found[name]) == task.num_embeddings}
+
+
+def write_class_names(names: Mapping[str, list[str]], folder: Path) -> None:
+    """Write them beside a table of labels, if there are any."""
+    if names:
+        (folder / _FILE).write_text(json.dumps(names, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def read_class_names(folder: Path) -> dict[str, list[str]]:
+    """Names of classes by column that lie beside a table of labels.
+
+    What is no list of names is left out: the file may be there for another purpose.
+    """
+    try:
+        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return _lists_of_names(found)
+
+
+def _lists_of_names(entries: object) -> dict[str, list[str]]:
+    """The entries that are lists of different strings."""
+    if not isinstance(entries, Mapping):
+        return {}
+    lists = {key: list(names) for key, names in entries.items() if isinstance(names, list | tuple)}
+    words = {key: names for key, names in lists.items() if all(isinstance(name, str) for name in names)}
+    return {key: names for key, names in words.items() if len(set(names)) == len(names)}

@@ -1,0 +1,127 @@
+"""What a format of files is, and the samples that it writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtlue._formats.class_names import class_names
+from mtlue._formats.images import Images
+from mtlue._tasks import Task, read_single, split_by_task
+
+
+@dataclass(frozen=True, eq=False)
+class ExportSamples:
+    """The samples of a protected set in order, as an `ExportFormat` writes them.
+
+    A loop over it gives triples: the index of the sample, its image as uint8 (C, H, W), and its targets, a tensor by task. A
+    label of the whole image has shape (), and is -1 where it is missing; a label map is as its task reads it. Nothing is in
+    memory but the sample that is asked for.
+
+    Attributes:
+        images: Images by index, uint8 (C, H, W).
+        dataset: Pairs (image, targets), of which the targets are taken.
+        tasks: Tasks by name.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import datasets
+        >>> images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+        >>> samples = datasets.ExportSamples(images, [(None, 1), (None, -1)], {"gender": mtlue.Classification(2)})
+        >>> samples.channels
+        3
+        >>> for index, image, targets in samples:
+        ...     print(index, image.shape, targets)
+        0 torch.Size([3, 8, 8]) {'gender': tensor(1)}
+        1 torch.Size([3, 8, 8]) {'gender': tensor(-1)}
+    """
+
+    images: Images
+    dataset: Dataset[Any]
+    tasks: Mapping[str, Task]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return int(self.images[0].shape[0])
+
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Names of the classes of tasks, in their order, as far as the data set tells them in its attribute ``classes``."""
+        return class_names(self.dataset, self.tasks)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+        """Index, image and targets of each sample."""
+        for index in range(len(self)):
+            labels = split_by_task(self.dataset[index][1], self.tasks, what="targets")
+            # A copy of the image: a format that changes it does not change the set.
+            yield index, self.images[index].clone(), {name: _target(label, self.tasks[name]) for name, label in labels.items()}
+
+    def __repr__(self) -> str:
+        """Size and tasks."""
+        return f"ExportSamples({len(self)} samples, tasks={dict(self.tasks)})"
+
+
+def _target(label: object, task: Task) -> Tensor:
+    target = read_single(label, task)
+    if task.num_embeddings and bool(task.missing(target)):
+        # An export is read by those who do not know the ignore index.
+        target = torch.full_like(target, -1)
+    return target.squeeze(0)
+
+
+class ExportFormat(ABC):
+    """A format of files for `mtlue.ProtectedDataset.export`: what writes samples to a folder, and beside it what reads them.
+
+    Derive from this class for a layout of your own, such as shards; from `mtlue.datasets.ImageFiles` where each image is one
+    file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import torch
+        >>> from mtlue import baselines, datasets
+        >>> class OneFile(datasets.ExportFormat):
+        ...     def write(self, folder, samples):
+        ...         torch.save([(image, targets) for _, image, targets in samples], folder / "samples.pt")
+        ...     def read(self, folder):
+        ...         yield from torch.load(folder / "samples.pt", weights_only=True)
+        >>> protected = baselines.random_noise([(torch.rand(3, 8, 8), label) for label in (0, 1, 1)], tasks={"gender": 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     protected.export(folder, format=OneFile())
+        ...     samples = list(OneFile().read(pathlib.Path(folder)))
+        >>> samples[2][1], bool((samples[2][0] == protected.stored_image(2)).all())
+        ({'gender': tensor(1)}, True)
+    """
+
+    def check(self, samples: ExportSamples) -> None:  # noqa: B027  # some hold everything
+        """Refuse samples that the format cannot hold, before anything is written; by default none.
+
+        Raises:
+            ValueError: says which, and what to do.
+        """
+
+    @abstractmethod
+    def write(self, folder: Path, samples: ExportSamples) -> None:
+        """Write the samples, in their order, to a folder that is empty.
+
+        Name files and shards by the index that comes with each sample, not by a count of your own.
+        """
+
+    @abstractmethod
+    def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The samples of such a folder in their order: image, uint8 (C, H, W), and targets as they were written."""
+
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return f"{type(self).__name__}()"
