@@ -282,6 +282,12 @@ def test_maps_are_the_tasks_without_a_table_of_embeddings() -> None:
     assert [task.is_map for task in (*ALL_TASKS, Age())] == [False, True, True, True, False]
 
 
+def test_a_table_has_minus_one_for_a_missing_class_and_other_targets_as_they_are() -> None:
+    ages = mtlue.Classification(3, ignore_index=255)
+    assert [ages.table_entry(torch.tensor(label)) for label in (2, 255)] == [2, -1]
+    assert Age().table_entry(torch.tensor(-7.5)) == -7.5
+
+
 def test_a_users_own_kind_of_task_works_throughout(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tasks = {"age": Age(), "gender": 2}

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from torch.utils.data import Dataset
 
-from mtlue._tasks import Classification, Task
+from mtlue._tasks import Task
 
 #: File of an export with the names.
 CLASSES = "classes.json"
@@ -25,7 +25,7 @@ def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, l
     found = {}
     for name, task in tasks.items():
         names = told.get(name)
-        if isinstance(task, Classification) and are_names(names) and len(names) == task.num_classes:
+        if not task.is_map and are_names(names) and len(names) == task.num_embeddings:
             found[name] = list(names)
     return found
 

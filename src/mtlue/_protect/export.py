@@ -14,7 +14,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from mtlue._protect.class_names import CLASSES, class_names
 from mtlue._protect.storage import Images
-from mtlue._tasks import Classification, Task, read_single, split_by_task
+from mtlue._tasks import Task, read_single, split_by_task
 
 _FORMATS = ("png", "npy")
 
@@ -50,14 +50,9 @@ def export_folder(images: Images, dataset: Dataset[Any], tasks: Mapping[str, Tas
             _write_image(images[index], folder / "images" / f"{name}.{format}")
             labels = split_by_task(dataset[index][1], tasks, what="targets")
             targets = {task: read_single(label, tasks[task]).squeeze(0) for task, label in labels.items()}
-            table.writerow([f"images/{name}.{format}", *[_cell(targets[task], tasks[task]) for task in classes]])
+            table.writerow([f"images/{name}.{format}", *[tasks[task].table_entry(targets[task]) for task in classes]])
             for task in maps:
                 _write_array(targets[task], folder / "labels" / task / f"{name}.npy")
-
-
-def _cell(target: Tensor, task: Task) -> float:
-    # The table is read by those who do not know the ignore index.
-    return -1 if isinstance(task, Classification) and bool(task.missing(target)) else target.item()
 
 
 def _write_image(image: Tensor, path: Path) -> None:

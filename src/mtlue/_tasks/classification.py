@@ -69,6 +69,10 @@ class Classification(ClassLabels):
             raise ValueError(f"expected logits of shape (B, {self.num_classes}){single}, got {tuple(output.shape)}")
         return output
 
+    def table_entry(self, target: Tensor) -> int:
+        """The class; -1 where it is missing, since the table is read by those who do not know the ignore index."""
+        return int(self.embedding_index(target))
+
     def embedding_index(self, target: Tensor) -> Tensor:
         """The class itself; -1 where the label is missing."""
         return torch.where(target == self.ignore_index, -1, target)

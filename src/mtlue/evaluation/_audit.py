@@ -25,7 +25,7 @@ from mtlue.evaluation._best_epoch import best_epoch
 from mtlue.evaluation._chance import measure_chance
 from mtlue.evaluation._evaluate import evaluate
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
-from mtlue.evaluation._metrics import headline
+from mtlue.evaluation._metrics import unregistered
 from mtlue.evaluation._noise_budget import noise_budget
 from mtlue.evaluation._rehearsal import rehearse, rehearse_transform
 from mtlue.evaluation._report import Report
@@ -131,8 +131,8 @@ def audit(
         )
     for inspected in (inspection, held_out):
         check_one_size(inspected, size)
-    if not any(headline(task) for task in resolved.values()):
-        warn("tasks: none has a metric that R can be made from, the report's table will be empty")
+    for sentence in unregistered(resolved):
+        warn(sentence)
     epsilon = check_epsilon(getattr(protected, "epsilon", _DEFAULT_EPSILON))
     control = noise_budget(protected, clean, epsilon)
     if isinstance(defenses, str) or not isinstance(defenses, Sequence):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mtlue._tasks import Task
 from mtlue.defenses._defense import Defense
 from mtlue.evaluation._measurement import CLEAN, MULTI, NOISE, PROTECTED, SINGLE
-from mtlue.evaluation._metrics import headline
+from mtlue.evaluation._metrics import headlines_of
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,4 @@ def plan_trainings(
 
 def reached(found: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task]) -> str:
     """The headline metric of each task that has one, on one line."""
-    counted = {name: each for name, task in tasks.items() if (each := headline(task)) is not None}
-    return ", ".join(f"{name} {each.name} {found[name][each.metric]:.4g}" for name, each in counted.items())
+    return ", ".join(f"{name} {each.name} {found[name][each.metric]:.4g}" for name, each in headlines_of(tasks).items())
