@@ -172,7 +172,7 @@ def _(task: Heading, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
 
 
 def test_kinds_from_outside_move_as_they_are_registered() -> None:
-    images, targets = batch(16)
+    _, targets = batch(16)
     augment = RandomZoomFlip({"depth": mtlue.Depth(), "disparity": Disparity(), "heading": Heading()})
     given = {"depth": targets["depth"], "disparity": targets["depth"], "heading": torch.ones(16)}
     # The columns tell whether a sample was mirrored.
@@ -195,9 +195,8 @@ def test_a_label_of_a_whole_image_is_not_moved_unasked() -> None:
 
         num_embeddings = 4
 
-    with pytest.raises(
-        ValueError, match=r"^tasks\['gaze'\]: expected one of .*Gaze\(\).* with datasets\.zoom_flip_values\.register"
-    ):
+    message = r"^tasks\['gaze'\]: expected one of .*Gaze\(\).* with datasets\.zoom_flip_values\.register"
+    with pytest.raises(ValueError, match=message):
         RandomZoomFlip({"gaze": Gaze()})
 
 
@@ -235,3 +234,7 @@ def test_wrong_input_is_named() -> None:
     ):
         with pytest.raises(ValueError, match=rf"targets\['{name}'\]: shape .* does not fit images \(2, 3, 12, 24\)"):
             augment(images, {**targets, name: wrong})
+    # Three channels are not three images.
+    images, targets = batch(3)
+    with pytest.raises(ValueError, match=r"targets\['normals'\]: shape \(3, 12, 24\) does not fit images \(3, 3, 12, 24\)"):
+        augment(images, {"normals": targets["normals"][0]})
