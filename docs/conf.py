@@ -59,6 +59,8 @@ autosummary_context = {
         "mtlue.baselines.LSP": "__call__",
         "mtlue.baselines.AR": "__call__",
         "mtlue.evaluation.Report": "residual_learnability, rows, to_markdown, to_json, from_json, plot",
+        "mtlue.evaluation.TaskMetrics": "update, compute",
+        "mtlue.evaluation.BestConstant": "update, answer",
         "mtlue.evaluation.Weighting": "prepare, parameters, backward",
         "mtlue.defenses.Defense": "check_tasks, prepare, images, losses, after_epoch, finish",
         "mtlue.datasets.ImageFiles": "encode, decode",

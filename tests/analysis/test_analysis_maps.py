@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import mtlue
 from mtlue import analysis
@@ -65,3 +66,53 @@ def test_what_cannot_be_drawn_is_told(change: dict[str, Any], message: str) -> N
     arguments: dict[str, Any] = {"maps": {"truth": maps()}, "tasks": TASKS, **change}
     with pytest.raises(ValueError, match=message):
         analysis.plot_maps(torch.zeros(1, 3, 1, 2), arguments["maps"], tasks=arguments["tasks"])
+
+
+class Heat(mtlue.Depth):
+    """A kind from outside, with a picture of its own."""
+
+
+@analysis.draw_map.register(Heat)
+def _(task: Heat, values: Tensor, first: Tensor) -> Tensor:
+    return (values / first.max()).clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+class Waves(mtlue.Task):
+    """A kind of map of which nothing is registered."""
+
+    output_channels = property(lambda self: 1)  # type: ignore[assignment]  # the shortest property there is
+
+    def read_target(self, label: object) -> Tensor:
+        return torch.as_tensor(label)
+
+    def read_output(self, output: Tensor) -> Tensor:
+        return output
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).mean()
+
+    def missing(self, target: Tensor) -> Tensor:
+        return target.flatten(1).isnan().all(dim=1)
+
+
+def test_a_kind_from_outside_is_drawn_as_it_is_registered() -> None:
+    warm, hot = (torch.tensor([[[[value, 0.0]]]]) for value in (1.0, 4.0))
+    sources = {"truth": {"heat": hot}, "model": {"heat": warm}}
+    figure = analysis.plot_maps(torch.zeros(1, 3, 1, 2), sources, tasks={"heat": Heat()})
+    _, truth, model = pictures(figure)
+    assert truth[0].tolist() == [[1.0] * 3, [0.0] * 3]
+    assert model[0].tolist() == [[0.25] * 3, [0.0] * 3]
+
+
+def test_a_map_without_a_picture_is_named_and_the_others_drawn() -> None:
+    tasks = {**TASKS, "sea": Waves()}
+    sentence = (
+        r"^tasks: 'sea' is left out, no picture is registered for Waves; register a function with analysis\.draw_map\.register$"
+    )
+    with pytest.warns(UserWarning, match=sentence):
+        figure = analysis.plot_maps(torch.zeros(1, 3, 1, 2), {"truth": maps()}, tasks=tasks)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["image", "parts\ntruth", "depth\ntruth", "normals\ntruth"]
+    with pytest.warns(UserWarning, match=sentence), pytest.raises(ValueError, match=r"maps that can be drawn, got \['sea'\]"):
+        analysis.plot_maps(torch.zeros(1, 3, 1, 2), {"truth": {}}, tasks={"sea": Waves()})
+    with pytest.raises(TypeError, match="no picture is registered for Waves"):
+        analysis.draw_map(Waves(), torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))

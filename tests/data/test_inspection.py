@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
 
 import mtlue
-from mtlue._data import inspect_dataset, read_image, to_bytes, to_unit_floats
+from mtlue._data import Samples, inspect_dataset, read_image, to_bytes, to_unit_floats
 
 TASKS = {"shoe": mtlue.Classification(2), "front": mtlue.Classification(2)}
 

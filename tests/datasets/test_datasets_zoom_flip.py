@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mtlue
-from mtlue.datasets import RandomZoomFlip
+from mtlue.datasets import RandomZoomFlip, zoom_flip_values
 
 TASKS: dict[str, mtlue.Task] = {
     "scene": mtlue.Classification(4),
@@ -151,6 +151,55 @@ class Unknown(mtlue.Task):
         return target.isnan()
 
 
+class Disparity(mtlue.Depth):
+    """A map from outside: the inverse of the depth."""
+
+
+class Heading(Unknown):
+    """A number of the whole image from outside: how far to the right something looks."""
+
+    num_embeddings = 4
+
+
+@zoom_flip_values.register(Disparity)
+def _(task: Disparity, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    return values * zoom
+
+
+@zoom_flip_values.register(Heading)
+def _(task: Heading, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    return -values if mirrored else values
+
+
+def test_kinds_from_outside_move_as_they_are_registered() -> None:
+    _, targets = batch(16)
+    augment = RandomZoomFlip({"depth": mtlue.Depth(), "disparity": Disparity(), "heading": Heading()})
+    given = {"depth": targets["depth"], "disparity": targets["depth"], "heading": torch.ones(16)}
+    # The columns tell whether a sample was mirrored.
+    columns = torch.arange(24.0).expand(16, 3, 12, 24) / 24
+    moved, labels = seeded(0, augment, columns, given)
+    known = labels["depth"] != 0
+    zooms = (labels["disparity"] / labels["depth"].clamp_min(1e-6)).sqrt()
+    for index in range(16):
+        found = zooms[index][known[index]]
+        assert min(abs(float(found.mean()) - zoom) for zoom in (1.0, 1.2, 1.5)) < 1e-5
+        assert float(found.std()) < 1e-5
+    mirrored = moved[:, 0, 0, 0] > moved[:, 0, 0, -1]
+    assert 0 < int(mirrored.sum()) < 16
+    assert torch.equal(labels["heading"], torch.where(mirrored, -1.0, 1.0))
+
+
+def test_a_label_of_a_whole_image_is_not_moved_unasked() -> None:
+    class Gaze(Unknown):
+        """A number of the whole image of which nobody said how it moves."""
+
+        num_embeddings = 4
+
+    message = r"^tasks\['gaze'\]: expected one of .*Gaze\(\).* with datasets\.zoom_flip_values\.register"
+    with pytest.raises(ValueError, match=message):
+        RandomZoomFlip({"gaze": Gaze()})
+
+
 def test_labels_of_some_tasks_move_as_those_of_all() -> None:
     images, targets = batch(6)
     augment = RandomZoomFlip(TASKS)
@@ -185,3 +234,7 @@ def test_wrong_input_is_named() -> None:
     ):
         with pytest.raises(ValueError, match=rf"targets\['{name}'\]: shape .* does not fit images \(2, 3, 12, 24\)"):
             augment(images, {**targets, name: wrong})
+    # Three channels are not three images.
+    images, targets = batch(3)
+    with pytest.raises(ValueError, match=r"targets\['normals'\]: shape \(3, 12, 24\) does not fit images \(3, 3, 12, 24\)"):
+        augment(images, {"normals": targets["normals"][0]})

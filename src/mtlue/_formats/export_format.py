@@ -75,7 +75,7 @@ class ExportSamples:
 
 def _target(label: object, task: Task) -> Tensor:
     target = read_single(label, task)
-    if task.num_embeddings and bool(task.missing(target)):
+    if not task.is_map and bool(task.missing(target)):
         # An export is read by those who do not know the ignore index.
         target = torch.full_like(target, -1)
     return target.squeeze(0)

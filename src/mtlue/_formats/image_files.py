@@ -84,7 +84,7 @@ class ImageFiles(ExportFormat):
 
     def write(self, folder: Path, samples: ExportSamples) -> None:
         """Write ``images/000000.<suffix>`` and so on, the table of labels, label maps, and names of classes."""
-        classes = [name for name, task in samples.tasks.items() if task.num_embeddings]
+        classes = [name for name, task in samples.tasks.items() if not task.is_map]
         maps = [name for name in samples.tasks if name not in classes]
         (folder / "images").mkdir()
         for name in maps:

@@ -4,6 +4,7 @@ from mtlue._tasks.base import Task
 from mtlue._tasks.classification import Classification
 from mtlue._tasks.depth import Depth
 from mtlue._tasks.normals import SurfaceNormals
+from mtlue._tasks.registered import is_registered
 from mtlue._tasks.resolve import (
     CheckedTargets,
     Tasks,
@@ -25,6 +26,7 @@ __all__ = [
     "SurfaceNormals",
     "Task",
     "Tasks",
+    "is_registered",
     "read_outputs",
     "read_single",
     "read_targets",

@@ -10,13 +10,14 @@ from mtlue.analysis._features import collect_features
 from mtlue.analysis._gradcam import gradcam
 from mtlue.analysis._gradcam_plot import plot_gradcam
 from mtlue.analysis._history_plot import plot_history
-from mtlue.analysis._map_plot import plot_maps
+from mtlue.analysis._map_plot import draw_map, plot_maps
 from mtlue.analysis._perturbation_plot import plot_perturbations
 from mtlue.analysis._task_count_plot import plot_task_counts
 from mtlue.analysis._tsne import tsne
 
 __all__ = [
     "collect_features",
+    "draw_map",
     "gradcam",
     "intra_class_deviation",
     "plot_embeddings",

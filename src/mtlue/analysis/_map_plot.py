@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import singledispatch
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,13 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._runtime.extras import require
-from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task, Tasks, resolve_tasks
+from mtlue._runtime.warn import warn
+from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task, Tasks, is_registered, resolve_tasks
 from mtlue.analysis._figures import PathArgument, check_pictures, finished, picture_grid, show_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_KINDS = (Segmentation, Depth, SurfaceNormals)
 
 
 def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: PathArgument = None, *, tasks: Tasks) -> Figure:
@@ -30,7 +30,8 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
         maps: By source, such as ``"truth"`` and the names of models, then by task: targets, or what a model answers, as
             `mtlue.Surrogate` gives it. Distances are scaled to those of the first source.
         path: File to write; its ending says in which format. None writes nothing.
-        tasks: The tasks; classes of whole images among them are left out.
+        tasks: The tasks. Labels of whole images are left out; so are maps of a kind for which no `draw_map` is registered, with
+            a warning.
 
     Returns:
         A figure with a row of images, and a row for each task and source.
@@ -50,16 +51,18 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
         6
     """
     pictures = check_pictures("images", images)
-    shown = {name: task for name, task in resolve_tasks(tasks).items() if isinstance(task, _KINDS)}
+    shown = {name: task for name, task in resolve_tasks(tasks).items() if task.is_map}
+    for name in [name for name, task in shown.items() if not is_registered(draw_map, task)]:
+        warn(f"tasks: {name!r} is left out, {_unregistered(shown.pop(name))}")
     if not shown:
-        raise ValueError(f"tasks: expected one whose labels are maps, got {list(tasks)}")
+        raise ValueError(f"tasks: expected one whose labels are maps that can be drawn, got {list(tasks)}")
     if not isinstance(maps, Mapping) or not maps:
         raise ValueError("maps: expected those of at least one source by its name")
     rows: list[tuple[str, Tensor]] = []
     for name, task in shown.items():
-        read = {source: _read(source, by_task, name, task, pictures) for source, by_task in maps.items()}
-        farthest = float(next(iter(read.values())).max())
-        rows += [(f"{name}\n{source}", _colours(task, values, farthest=farthest)) for source, values in read.items()]
+        read = {source: _read(source, by_task, name, pictures) for source, by_task in maps.items()}
+        first = next(iter(read.values()))
+        rows += [(f"{name}\n{source}", draw_map(task, values, first)) for source, values in read.items()]
     figure, grid = picture_grid(["image", *(label for label, _ in rows)], len(pictures), shape=pictures.shape)
     for row, drawn in zip(grid, (pictures, *(colours for _, colours in rows)), strict=True):
         for axes, picture in zip(row, drawn, strict=True):
@@ -67,8 +70,8 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
     return finished(figure, path)
 
 
-def _read(source: str, by_task: Mapping[str, Tensor], name: str, task: Task, images: Tensor) -> Tensor:
-    """The map of one source, as a target: the likeliest class in place of logits.
+def _read(source: str, by_task: Mapping[str, Tensor], name: str, images: Tensor) -> Tensor:
+    """The map of one source.
 
     Raises:
         TypeError: it is no tensor.
@@ -79,29 +82,67 @@ def _read(source: str, by_task: Mapping[str, Tensor], name: str, task: Task, ima
     values = by_task[name]
     if not isinstance(values, Tensor):
         raise TypeError(f"maps[{source!r}][{name!r}]: expected a tensor, got {type(values).__name__}")
-    values = values.detach().cpu()
-    if isinstance(task, Segmentation) and values.is_floating_point():
-        values = task.read_output(values).argmax(dim=1)
-    values = task.read_target(values)
-    if len(values) != len(images) or values.shape[-2:] != images.shape[-2:]:
+    if values.shape[:1] != images.shape[:1] or values.shape[-2:] != images.shape[-2:]:
         raise ValueError(
             f"maps[{source!r}][{name!r}]: shape {tuple(values.shape)} does not fit images of shape {tuple(images.shape)}"
         )
-    return values
+    return values.detach().cpu()
 
 
-def _colours(task: Task, values: Tensor, *, farthest: float) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1]."""
-    if isinstance(task, Segmentation):
-        table = torch.tensor(require("matplotlib", extra="plot").colormaps["tab20"].colors)
-        missing = (values == task.ignore_index).unsqueeze(1)
-        pictures = table[values.clamp_min(0) % len(table)].permute(0, 3, 1, 2)
-    elif isinstance(task, Depth):
-        missing = values == 0
-        table = torch.tensor(require("matplotlib", extra="plot").colormaps["viridis"].colors)
-        share = (values[:, 0] / max(farthest, 1e-12)).clamp(0, 1)
-        pictures = table[(share * (len(table) - 1)).round().long()].permute(0, 3, 1, 2)
-    else:
-        missing = (values == 0).all(dim=1, keepdim=True)
-        pictures = (F.normalize(values, dim=1) + 1) / 2
-    return torch.where(missing, 1.0, pictures.float())
+@singledispatch
+def draw_map(task: Task, values: Tensor, first: Tensor) -> Tensor:
+    """Pictures of label maps, or of what a model answers for them, which `plot_maps` puts below the images.
+
+    ``draw_map.register`` takes the function that draws maps of a kind of your own. It returns colours of shape (B, 3, H, W) in
+    [0, 1], white where there is no label.
+
+    Args:
+        task: The task.
+        values: Targets or answers of a batch, on the processor.
+        first: Those of the first source, for a scale that all sources share.
+
+    Raises:
+        TypeError: no function is registered for the task's kind.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import analysis
+        >>> class Heat(mtlue.Depth):
+        ...     "Temperatures; 0 is no reading."
+        >>> @analysis.draw_map.register
+        ... def _(task: Heat, values: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        ...     share = (values / first.max()).clamp(0, 1)
+        ...     return torch.where(values == 0, 1.0, torch.cat([share, 0 * share, 1 - share], dim=1))
+        >>> hot = torch.tensor([[[[40.0, 0.0]]]])
+        >>> analysis.draw_map(Heat(), hot, hot)[0, :, 0].T
+        tensor([[1., 0., 0.],
+                [1., 1., 1.]])
+    """
+    raise TypeError(f"task: {_unregistered(task)}")
+
+
+def _unregistered(task: Task) -> str:
+    return f"no picture is registered for {type(task).__name__}; register a function with analysis.draw_map.register"
+
+
+@draw_map.register
+def _(task: Segmentation, values: Tensor, first: Tensor) -> Tensor:
+    classes = task.read_target(task.read_output(values).argmax(dim=1) if values.is_floating_point() else values)
+    table = torch.tensor(require("matplotlib", extra="plot").colormaps["tab20"].colors)
+    colours = table[classes.clamp_min(0) % len(table)].permute(0, 3, 1, 2).float()
+    return torch.where((classes == task.ignore_index).unsqueeze(1), 1.0, colours)
+
+
+@draw_map.register
+def _(task: Depth, values: Tensor, first: Tensor) -> Tensor:
+    distances, farthest = task.read_target(values), float(task.read_target(first).max())
+    table = torch.tensor(require("matplotlib", extra="plot").colormaps["viridis"].colors)
+    share = (distances[:, 0] / max(farthest, 1e-12)).clamp(0, 1)
+    colours = table[(share * (len(table) - 1)).round().long()].permute(0, 3, 1, 2).float()
+    return torch.where(distances == 0, 1.0, colours)
+
+
+@draw_map.register
+def _(task: SurfaceNormals, values: Tensor, first: Tensor) -> Tensor:
+    directions = task.read_target(values)
+    return torch.where(task.observed(directions), (F.normalize(directions, dim=1) + 1) / 2, 1.0)

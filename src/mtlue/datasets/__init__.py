@@ -17,7 +17,7 @@ from mtlue.datasets._image_table import ImageTable
 from mtlue.datasets._nyuv2 import NYUv2
 from mtlue.datasets._to_hugging_face import to_hugging_face
 from mtlue.datasets._utkface import UTKFace
-from mtlue.datasets._zoom_flip import RandomZoomFlip
+from mtlue.datasets._zoom_flip import RandomZoomFlip, zoom_flip_values
 
 __all__ = [
     "CelebA",
@@ -32,4 +32,5 @@ __all__ = [
     "RandomZoomFlip",
     "UTKFace",
     "to_hugging_face",
+    "zoom_flip_values",
 ]

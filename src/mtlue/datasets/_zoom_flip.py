@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
 from mtlue._data import JointTransform, resize
-from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task, Tasks, read_targets, resolve_tasks
+from mtlue._tasks import (
+    Classification,
+    Depth,
+    Segmentation,
+    SurfaceNormals,
+    Task,
+    Tasks,
+    is_registered,
+    read_targets,
+    resolve_tasks,
+)
 
 _ZOOMS = (1.0, 1.2, 1.5)
-_KINDS = (Classification, Segmentation, Depth, SurfaceNormals)
 
 
 class RandomZoomFlip(JointTransform):
@@ -20,7 +30,8 @@ class RandomZoomFlip(JointTransform):
     Each sample is zoomed by 1, 1.2 or 1.5: a window of 1/zoom of the height and the width, at a random place, is enlarged to
     the whole image, bilinearly, and the label maps by nearest neighbour. What looks larger by a factor is nearer by it, so the
     depth is divided by the zoom. Then every other sample, at random, is mirrored, which turns the x of its surface normals
-    round. Classes of a whole image stay; so do readings that are not there (0).
+    round. Classes of a whole image stay; so do readings that are not there (0). What happens to the labels of another kind of
+    task, `zoom_flip_values` has to be told.
 
     The random numbers are torch's global ones.
 
@@ -29,7 +40,7 @@ class RandomZoomFlip(JointTransform):
 
     Raises:
         TypeError: ``tasks`` is no mapping of tasks.
-        ValueError: there is no task, or one is of a kind that mtlue does not know how to move.
+        ValueError: there is no task, or one is of a kind for which no `zoom_flip_values` is registered.
 
     Example:
         >>> import torch, mtlue
@@ -43,9 +54,8 @@ class RandomZoomFlip(JointTransform):
     def __init__(self, tasks: Tasks) -> None:
         self.tasks: dict[str, Task] = resolve_tasks(tasks)
         for name, task in self.tasks.items():
-            if not isinstance(task, _KINDS):
-                known = ", ".join(kind.__name__ for kind in _KINDS)
-                raise ValueError(f"tasks[{name!r}]: expected one of {known}, got {task!r}, whose labels may move otherwise")
+            if not is_registered(zoom_flip_values, task):
+                raise ValueError(f"tasks[{name!r}]: {_unregistered(task)}")
 
     def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Augmented copies of images (B, C, H, W) and of their targets, of all tasks or of some; what is given stays as it is.
@@ -91,21 +101,12 @@ class RandomZoomFlip(JointTransform):
         image = resize(window(image), size)
         moved = {}
         for name, target in targets.items():
-            task = self.tasks[name]
-            if not task.is_map:
-                moved[name] = target
-                continue
-            values = task.resize_target(window(target), size)
-            values = values / zoom if isinstance(task, Depth) else values
-            moved[name] = self._mirror(values, task) if mirrored else values
+            task, values = self.tasks[name], target
+            if task.is_map:
+                values = task.resize_target(window(target), size)
+                values = values.flip(-1) if mirrored else values
+            moved[name] = zoom_flip_values(task, values, zoom, mirrored)
         return (image.flip(-1) if mirrored else image), moved
-
-    @staticmethod
-    def _mirror(values: Tensor, task: Task) -> Tensor:
-        values = values.flip(-1)
-        if isinstance(task, SurfaceNormals):
-            values = torch.cat([-values[:, :1], values[:, 1:]], dim=1)
-        return values
 
     def __repr__(self) -> str:
         """The call that makes an equal one."""
@@ -113,7 +114,61 @@ class RandomZoomFlip(JointTransform):
 
 
 def _fits(task: Task, target: Tensor, images: Tensor) -> bool:
-    if not task.is_map:
-        return target.shape == images.shape[:1]
-    axes = 3 if isinstance(task, Segmentation) else 4
-    return target.ndim == axes and len(target) == len(images) and target.shape[-2:] == images.shape[-2:]
+    if task.is_map:
+        return task.label_map(target).shape == (len(images), task.label_channels, *images.shape[-2:])
+    return target.shape[:1] == images.shape[:1]
+
+
+@singledispatch
+def zoom_flip_values(task: Task, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    """What a zoom and a flip do to the values of labels; `RandomZoomFlip` has moved the pixels of label maps before.
+
+    ``zoom_flip_values.register`` takes the function for a kind of your own, whether its labels are maps or of whole images. It
+    returns targets of the same shape: the same ones where they depend neither on what is nearer nor on left and right.
+
+    Args:
+        task: The task.
+        values: Targets of a batch, as `mtlue.Task.read_target` returns them.
+        zoom: How much larger everything looks, at least 1.
+        mirrored: Whether left and right have changed places.
+
+    Raises:
+        ValueError: no function is registered for the task's kind.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import datasets
+        >>> class Disparity(mtlue.Depth):
+        ...     "The inverse of the depth: what is nearer has more of it."
+        >>> @datasets.zoom_flip_values.register
+        ... def _(task: Disparity, values: torch.Tensor, zoom: float, mirrored: bool) -> torch.Tensor:
+        ...     return values * zoom
+        >>> datasets.zoom_flip_values(Disparity(), torch.tensor([[[[2.0, 4.0]]]]), 1.5, False)
+        tensor([[[[3., 6.]]]])
+        >>> augment = datasets.RandomZoomFlip({"disparity": Disparity()})
+    """
+    raise ValueError(f"task: {_unregistered(task)}")
+
+
+def _unregistered(task: Task) -> str:
+    known = ", ".join(kind.__name__ for kind in zoom_flip_values.registry if kind is not object)
+    return (
+        f"expected one of {known}, got {task!r}, whose labels may move otherwise; "
+        "register a function for its kind with datasets.zoom_flip_values.register"
+    )
+
+
+@zoom_flip_values.register(Segmentation)
+@zoom_flip_values.register(Classification)
+def _(task: Task, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    return values
+
+
+@zoom_flip_values.register
+def _(task: Depth, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    return values / zoom
+
+
+@zoom_flip_values.register
+def _(task: SurfaceNormals, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    return torch.cat([-values[:, :1], values[:, 1:]], dim=1) if mirrored else values

@@ -9,7 +9,15 @@ from mtlue._models import build_model
 from mtlue.evaluation._audit import audit
 from mtlue.evaluation._evaluate import evaluate
 from mtlue.evaluation._measurement import Measurement
-from mtlue.evaluation._metrics import residual_learnability
+from mtlue.evaluation._metrics import (
+    BestConstant,
+    Headline,
+    TaskMetrics,
+    best_constant,
+    headline,
+    metrics_for,
+    residual_learnability,
+)
 from mtlue.evaluation._report import Report
 from mtlue.evaluation._rows import Row
 from mtlue.evaluation._select_tasks import SelectedTasks
@@ -20,17 +28,23 @@ __all__ = [
     "RLW",
     "UW",
     "AlignedMTL",
+    "BestConstant",
     "FairGrad",
+    "Headline",
     "Measurement",
     "Report",
     "Row",
     "SelectedTasks",
+    "TaskMetrics",
     "Uniform",
     "Weighting",
     "audit",
+    "best_constant",
     "build_model",
     "dense_paper_schedule",
     "evaluate",
+    "headline",
+    "metrics_for",
     "paper_schedule",
     "random_crop",
     "random_crop_and_flip",

@@ -21,7 +21,7 @@ from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone
 from mtlue.evaluation._chance import measure_chance
 from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED, Measurement
-from mtlue.evaluation._metrics import headline
+from mtlue.evaluation._metrics import unregistered
 from mtlue.evaluation._report import Report
 from mtlue.evaluation._trainings import plan_trainings, reached, run_training
 from mtlue.evaluation._victim_training import Model, VictimPlan
@@ -124,8 +124,8 @@ def audit(
     defended = named_defenses(defenses)
     audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
     alone = tasks_alone(single_task, audited.tasks)
-    if not any(headline(task) for task in audited.tasks.values()):
-        warn("tasks: none has a metric that R can be made from, the report's table will be empty")
+    for sentence in unregistered(audited.tasks):
+        warn(sentence)
     audited.rehearse(plan, defended.values(), alone)
     chance = measure_chance(audited.samples(test, audited.tasks), compute)
     trainings = plan_trainings(audited.tasks, alone, defended, seeds)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from mtlue._tasks import Task
-from mtlue.evaluation._metrics import headline
+from mtlue.evaluation._metrics import Headline, headlines_of, value_of
 
 
 def best_epoch(
@@ -23,16 +23,16 @@ def best_epoch(
         tasks: The tasks.
         chance: The headline metric of each task for the best answer that ignores the image.
     """
-    scores = [_score(metrics, tasks, chance) for metrics in found]
+    headlines = headlines_of(tasks)
+    scores = [_score(metrics, headlines, chance) for metrics in found]
     known = [score for score in scores if math.isfinite(score)]
     return scores.index(max(known)) if known else len(scores) - 1
 
 
-def _score(metrics: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Task], chance: Mapping[str, float]) -> float:
+def _score(metrics: Mapping[str, Mapping[str, float]], headlines: Mapping[str, Headline], chance: Mapping[str, float]) -> float:
     shares = [
-        counted.share_learned(metrics[name][counted.metric], chance[name])
-        for name, task in tasks.items()
-        if (counted := headline(task)) is not None
+        counted.share_learned(value_of(counted, metrics[name], name), chance.get(name, math.nan))
+        for name, counted in headlines.items()
     ]
     finite = [share for share in shares if math.isfinite(share)]
     return statistics.fmean(finite) if finite else math.nan

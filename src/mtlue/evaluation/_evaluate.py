@@ -42,7 +42,7 @@ def evaluate(
       ``pixel_accuracy``.
     * Depth: ``absolute_error``, the mean of ``|p - g|`` in the labels' unit, and ``relative_error``, that of ``|p - g| / g``.
     * Surface normals: ``mean_angle`` and ``median_angle`` between answer and label, in degrees; the median to 0.001°.
-    * Another kind of task: the mean of its ``loss`` over samples.
+    * Another kind of task: what is registered for it (see `metrics_for`), else ``loss``, the mean of its loss over samples.
 
     Args:
         model: Sees images in [0, 1], and answers in any of the forms that `mtlue.Surrogate` reads.

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mtlue._tasks import Classification, Task, tasks_from_config, tasks_to_config
+from mtlue._tasks import Task, tasks_from_config, tasks_to_config
 from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, PROTECTED, Measurement
-from mtlue.evaluation._metrics import HEADLINES
+from mtlue.evaluation._metrics import Headline, headlines_of, known_chance, unregistered
 from mtlue.evaluation._report_chart import draw_report
 from mtlue.evaluation._report_table import to_markdown, to_text
 from mtlue.evaluation._rows import Row, no_better_than_noise, rows_of
@@ -39,7 +39,7 @@ class Report:
         measurements: Every task of every victim.
         settings: How the victims were trained.
         chance: The headline metric of each task for the best answer that ignores the image: 1/C for classification, else that
-            of the best constant on the test set.
+            of the best constant on the test set (see `best_constant`).
 
     Example:
         >>> import mtlue
@@ -79,20 +79,19 @@ class Report:
     def rows(self) -> list[Row]:
         """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
         # What no data is needed for is known of a report that was put together by hand, too.
-        known = {name: 1.0 / task.num_classes for name, task in self.tasks.items() if isinstance(task, Classification)}
-        return rows_of(self.tasks, {**known, **self.chance}, self.measurements)
+        return rows_of(self.tasks, {**known_chance(self._headlines), **self.chance}, self.measurements)
 
     def to_markdown(self) -> str:
         """The rows as a Markdown table: each metric in its unit, R as a share.
 
         Below the rows of each victim is the mean over its tasks; where they have different metrics, of R alone.
         """
-        return f"{to_markdown(self.rows())}\n\n{self._footnote()}"
+        return f"{to_markdown(self.rows(), self._headlines)}\n\n{self._footnote()}"
 
     def _footnote(self) -> str:
         """What the table does not say of itself, a line for each thing."""
-        rows = self.rows()
-        errors = dict.fromkeys(HEADLINES[row.metric].name for row in rows if HEADLINES[row.metric].lower_is_better)
+        rows, headlines = self.rows(), self._headlines
+        errors = dict.fromkeys(headlines[row.task].name for row in rows if headlines[row.task].lower_is_better)
         text = "Metrics on clean test images"
         text += f"; of {' and '.join(errors)} less is better" if errors else ""
         noise = self.settings.get("noise_epsilon", self.epsilon)
@@ -102,18 +101,23 @@ class Report:
         lost = dict.fromkeys(
             row.task
             for row in rows
-            if row.defense == NO_DEFENSE and HEADLINES[row.metric].share_learned(row.values[CLEAN], row.chance) < _LEARNED
+            if row.defense == NO_DEFENSE and headlines[row.task].share_learned(row.values[CLEAN], row.chance) < _LEARNED
         )
         if lost:
             lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
         useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=_LEARNED)
         if useless:
             lines.append(f"Hardly better than random noise (R less than {_LEARNED} below its R): {', '.join(useless)}.")
+        lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in unregistered(self.tasks, known=self.chance)]
         return "\n".join(lines)
+
+    @property
+    def _headlines(self) -> dict[str, Headline]:
+        return headlines_of(self.tasks)
 
     def __str__(self) -> str:
         """The table as text."""
-        return f"{to_text(self.rows())}\n\n{self._footnote()}"
+        return f"{to_text(self.rows(), self._headlines)}\n\n{self._footnote()}"
 
     def to_json(self) -> str:
         """Everything that is in the report, as JSON; NaN becomes null."""
@@ -154,7 +158,7 @@ class Report:
         Raises:
             ImportError: matplotlib is not installed.
         """
-        return draw_report(self.rows(), path, epsilon=self.epsilon)
+        return draw_report(self.rows(), self._headlines, path, epsilon=self.epsilon)
 
     #: What a notebook shows of a report.
     _repr_markdown_ = to_markdown

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mtlue._runtime.extras import require
-from mtlue.evaluation._metrics import HEADLINES
+from mtlue.evaluation._metrics import Headline
 from mtlue.evaluation._rows import Row
 
 if TYPE_CHECKING:
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 _COLOURS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
 
 
-def draw_report(rows: Sequence[Row], path: str | os.PathLike[str] | None, *, epsilon: float) -> Figure:
+def draw_report(
+    rows: Sequence[Row], headlines: Mapping[str, Headline], path: str | os.PathLike[str] | None, *, epsilon: float
+) -> Figure:
     """A figure with bars for each task by training set, a panel for each victim, defence and metric; written if told where.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
     figures = require("matplotlib.figure", extra="plot")
-    metrics = list(dict.fromkeys(row.metric for row in rows))
+    metrics = list(dict.fromkeys(headlines[row.task] for row in rows))
     kinds = list(dict.fromkeys((row.victim, row.defense) for row in rows))
     groups = [
-        [row for row in rows if (row.victim, row.defense, row.metric) == (*kind, metric)]
+        [row for row in rows if (row.victim, row.defense, headlines[row.task]) == (*kind, metric)]
         for kind in kinds
         for metric in metrics
     ]
@@ -40,7 +42,7 @@ def draw_report(rows: Sequence[Row], path: str | os.PathLike[str] | None, *, eps
     panels = figure.subplots(down, across, squeeze=False, sharey="col" if len(metrics) > 1 else True).flatten()
     for index, panel in enumerate(panels):
         if index < len(groups) and groups[index]:
-            _draw_panel(panel, groups[index])
+            _draw_panel(panel, groups[index], headlines[groups[index][0].task])
         else:
             panel.set_visible(False)
     handles = [
@@ -54,8 +56,7 @@ def draw_report(rows: Sequence[Row], path: str | os.PathLike[str] | None, *, eps
     return figure
 
 
-def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
-    counted = HEADLINES[rows[0].metric]
+def _draw_panel(panel: Any, rows: Sequence[Row], counted: Headline) -> None:
     defended = "" if rows[0].defense == "none" else f", {rows[0].defense}"
     sets = [name for name in _COLOURS if name in rows[0].values]
     width = 0.8 / len(sets)
@@ -77,6 +78,6 @@ def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
     if counted.lower_is_better:
         panel.set_ylim(bottom=0)
     else:
-        panel.set_ylim(0, 105)
+        panel.set_ylim(0, 1.05 * counted.scale * counted.perfect)
     panel.set_xticks(range(len(rows)), [row.task for row in rows], rotation=30 if len(rows) > 6 else 0)
     panel.spines[["top", "right"]].set_visible(False)

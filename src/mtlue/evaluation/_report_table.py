@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED
-from mtlue.evaluation._metrics import HEADLINES, residual_learnability
+from mtlue.evaluation._metrics import Headline, residual_learnability
 from mtlue.evaluation._rows import Row
 
 # Columns of text, before those of numbers.
 _TEXTS = 4
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """The rows as a Markdown table."""
     header = ["victim", "defence", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected"]
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * _TEXTS + "---:|" * (len(header) - _TEXTS)]
-    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in _cells(rows)])
+    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in _cells(rows, headlines)])
 
 
-def to_text(rows: Sequence[Row]) -> str:
+def to_text(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """The rows as a table of text."""
     header = ["victim", "defence", "task", "metric", "chance", CLEAN, "noise", PROTECTED, "best", "R(noise)", "R(protected)"]
-    lines = [header, *_cells(rows)]
+    lines = [header, *_cells(rows, headlines)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(
@@ -35,20 +35,18 @@ def to_text(rows: Sequence[Row]) -> str:
     )
 
 
-def _cells(rows: Sequence[Row]) -> list[list[str]]:
+def _cells(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> list[list[str]]:
     cells: list[list[str]] = []
     for kind in dict.fromkeys((row.victim, row.defense) for row in rows):
         group = [row for row in rows if (row.victim, row.defense) == kind]
-        cells += [_cells_of(row) for row in group]
+        cells += [_cells_of(row, headlines[row.task]) for row in group]
         if len(group) > 1:
             undefended = [row for row in rows if (row.victim, row.defense) == (kind[0], NO_DEFENSE)]
-            cells.append(_mean_cells(group, undefended))
+            cells.append(_mean_cells(group, undefended, headlines))
     return cells
 
 
-def _cells_of(row: Row) -> list[str]:
-    counted = HEADLINES[row.metric]
-
+def _cells_of(row: Row, counted: Headline) -> list[str]:
     def value(data: str) -> str:
         if data not in row.values:
             return "–"
@@ -65,11 +63,13 @@ def _share(residual: float) -> str:
     return f"{residual:.2f}" if math.isfinite(residual) else "–"
 
 
-def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row]) -> list[str]:
+def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row], headlines: Mapping[str, Headline]) -> list[str]:
     """Means over tasks; with metrics that cannot be averaged that of R alone, over the tasks that have one."""
     first = rows[0]
-    if len({row.metric for row in rows}) == 1:
-        return _cells_of(_mean_row(rows, undefended))
+    counted = {headlines[row.task] for row in rows}
+    if len(counted) == 1:
+        (one,) = counted
+        return _cells_of(_mean_row(rows, undefended, lower_is_better=one.lower_is_better), one)
     shares = []
     for data in (NOISE, PROTECTED):
         found = [row.residuals[data] for row in rows if math.isfinite(row.residuals.get(data, math.nan))]
@@ -77,15 +77,14 @@ def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row]) -> list[str]:
     return [first.victim, first.defense, "mean", *["–"] * 6, *shares]
 
 
-def _mean_row(rows: Sequence[Row], undefended: Sequence[Row]) -> Row:
+def _mean_row(rows: Sequence[Row], undefended: Sequence[Row], *, lower_is_better: bool) -> Row:
     """The mean over tasks; its R is that of the means, since a task that cannot be learned has none of its own."""
     first = rows[0]
     chance = statistics.fmean(row.chance for row in rows)
     values = {data: statistics.fmean(row.values[data] for row in rows) for data in first.values}
     reference = statistics.fmean(row.values[CLEAN] for row in undefended)
-    lower = HEADLINES[first.metric].lower_is_better
     residuals = {
-        data: residual_learnability(value, reference, chance, lower_is_better=lower)
+        data: residual_learnability(value, reference, chance, lower_is_better=lower_is_better)
         for data, value in values.items()
         if data != CLEAN
     }

@@ -20,8 +20,8 @@ class Row:
         victim: ``"multi-task"`` or ``"single-task"``.
         defense: The victim's defence, or ``"none"``.
         task: The task.
-        metric: Name of the headline metric: ``"balanced_accuracy"``, ``"miou"``, ``"absolute_error"`` or ``"mean_angle"``; the
-            last two are better when lower.
+        metric: Name of the task's `headline` metric, such as ``"balanced_accuracy"``, ``"miou"``, ``"absolute_error"`` or
+            ``"mean_angle"``; errors are better when lower.
         chance: Its value for the best answer that ignores the image.
         values: Its value by set that the victim was trained on, after the last epoch.
         spreads: Standard deviation over the seeds of each of these; 0 with one seed.

@@ -16,7 +16,7 @@ from mtlue.evaluation._audited import Audited
 from mtlue.evaluation._best_epoch import best_epoch
 from mtlue.evaluation._evaluate import measure
 from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, NOISE, PROTECTED, SINGLE, Measurement
-from mtlue.evaluation._metrics import headline
+from mtlue.evaluation._metrics import headlines_of
 from mtlue.evaluation._victim import train_on
 from mtlue.evaluation._victim_training import VictimPlan
 from mtlue.evaluation._weighting import Uniform
@@ -103,8 +103,9 @@ def run_training(
 
 def reached(found: Sequence[Measurement], tasks: Mapping[str, Task]) -> str:
     """The headline metric of each task that has one, on one line."""
-    counted = [(each, headline(tasks[each.task])) for each in found]
-    return ", ".join(f"{each.task} {metric.name} {each.last[metric.metric]:.4g}" for each, metric in counted if metric)
+    headlines = headlines_of(tasks)
+    counted = [(each, headlines[each.task]) for each in found if each.task in headlines]
+    return ", ".join(f"{each.task} {metric.name} {each.last[metric.metric]:.4g}" for each, metric in counted)
 
 
 class _Answering(nn.Module):

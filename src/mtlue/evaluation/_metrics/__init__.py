@@ -1,6 +1,26 @@
-"""What is measured for each kind of task, and how much of it was learned."""
+"""What is measured for each kind of task, how much of it was learned, and what a constant answer reaches."""
 
-from mtlue.evaluation._metrics.headline import HEADLINES, Headline, headline, residual_learnability
+from mtlue.evaluation._metrics import classification, depth, normals, segmentation  # they register themselves
+from mtlue.evaluation._metrics.base import TaskMetrics
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant
+from mtlue.evaluation._metrics.headline import Headline, headline, headlines_of, known_chance, residual_learnability, value_of
 from mtlue.evaluation._metrics.kinds import metrics_for
+from mtlue.evaluation._metrics.unregistered import unregistered
 
-__all__ = ["HEADLINES", "Headline", "headline", "metrics_for", "residual_learnability"]
+__all__ = [
+    "BestConstant",
+    "Headline",
+    "TaskMetrics",
+    "best_constant",
+    "classification",
+    "depth",
+    "headline",
+    "headlines_of",
+    "known_chance",
+    "metrics_for",
+    "normals",
+    "residual_learnability",
+    "segmentation",
+    "unregistered",
+    "value_of",
+]

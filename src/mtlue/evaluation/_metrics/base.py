@@ -11,7 +11,26 @@ from mtlue._tasks.maps import RegressionMap
 
 
 class TaskMetrics(ABC):
-    """Metrics of one task, gathered over all batches of a data set: they do not depend on the batch size."""
+    """Metrics of one task, gathered over all batches of a data set: they do not depend on the batch size.
+
+    Derive from it for a kind of task of your own, and register it with `metrics_for`.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import evaluation
+        >>> class LargestError(evaluation.TaskMetrics):
+        ...     def __init__(self):
+        ...         self.largest = float("nan")
+        ...     def update(self, output, target):
+        ...         self.largest = max(float((output - target).abs().max()), self.largest)
+        ...     def compute(self):
+        ...         return {"largest_error": self.largest}
+        >>> found = LargestError()
+        >>> found.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+        >>> found.update(torch.tensor([4.0]), torch.tensor([3.0]))
+        >>> found.compute()
+        {'largest_error': 3.0}
+    """
 
     @abstractmethod
     def update(self, output: Tensor, target: Tensor) -> None:
@@ -19,7 +38,11 @@ class TaskMetrics(ABC):
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """Values by name, over all that was taken."""
+        """Values by name, over all that was taken; NaN where nothing was."""
+
+    def __repr__(self) -> str:
+        """Its kind."""
+        return f"{type(self).__name__}()"
 
 
 def pixels_with_a_reading(task: RegressionMap, output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

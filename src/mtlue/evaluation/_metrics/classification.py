@@ -10,8 +10,19 @@ from torch import Tensor
 from mtlue._runtime.extras import require
 from mtlue._tasks import Classification
 from mtlue.evaluation._metrics.base import TaskMetrics
+from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.kinds import metrics_for
 
 
+@headline.register
+def _(task: Classification) -> Headline:
+    # Whatever the constant answer, one class of C has a recall of 1 and all others of 0.
+    return Headline(
+        "balanced_accuracy", "balanced accuracy", unit="%", perfect=1.0, scale=100.0, digits=1, chance=1.0 / task.num_classes
+    )
+
+
+@metrics_for.register(Classification)
 class ClassificationMetrics(TaskMetrics):
     """Accuracy, balanced accuracy, and for two classes the area under the ROC curve.
 

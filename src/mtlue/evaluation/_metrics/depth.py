@@ -1,15 +1,30 @@
-"""Metrics of depth estimation."""
+"""Metrics of depth estimation, and its best constant answer."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from mtlue._tasks import Depth
 from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant
+from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.kinds import metrics_for
+
+# In the labels' own unit, which nobody has told.
+_ABSOLUTE_ERROR = Headline("absolute_error", "absolute error", perfect=0.0)
+# Bins of floats by sign, exponent and the first eleven bits of the fraction: a bin is 1/2048 wide, relative to its value.
+_DROPPED_BITS, _BINS = 12, 2**20
 
 
+@headline.register
+def _(task: Depth) -> Headline:
+    return _ABSOLUTE_ERROR
+
+
+@metrics_for.register(Depth)
 class DepthMetrics(TaskMetrics):
     """Mean absolute and mean relative error over all pixels that have a reading.
 
@@ -38,3 +53,32 @@ class DepthMetrics(TaskMetrics):
         if not self._count:
             return {"absolute_error": math.nan, "relative_error": math.nan}
         return {"absolute_error": self._absolute / self._count, "relative_error": self._relative / self._count}
+
+
+@best_constant.register(Depth)
+class MedianReading(BestConstant):
+    """The median of all readings, to 1/2048 of it, since they are counted in bins.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Depth) -> None:
+        self._counts = torch.zeros(_BINS, dtype=torch.long)
+        self._sums = torch.zeros(_BINS, dtype=torch.double)
+
+    def update(self, target: Tensor) -> None:
+        """See `BestConstant.update`."""
+        readings = target[target != 0]
+        bins = (readings.view(torch.int32) >> _DROPPED_BITS) + _BINS // 2
+        self._counts += bins.bincount(minlength=_BINS)
+        self._sums += bins.bincount(weights=readings.double(), minlength=_BINS)
+
+    def answer(self) -> Tensor:
+        """The depth of a pixel; 0 where there is no reading."""
+        filled = self._counts > 0
+        if not bool(filled.any()):
+            return torch.zeros(1)
+        means, order = (self._sums[filled] / self._counts[filled]).sort()
+        reached = self._counts[filled][order].cumsum(dim=0)
+        return means[torch.searchsorted(reached, (reached[-1:] + 1) // 2)].float()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import singledispatch
 
-from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task
+from mtlue._tasks import Task
 
 
 @dataclass(frozen=True)
@@ -13,20 +15,32 @@ class Headline:
     """A metric that says how much of a task has been learned, from chance to a perfect answer.
 
     Attributes:
-        metric: Name of the metric.
+        metric: Name of the metric, as `evaluate` gives it.
         name: What tables call it.
         unit: Its unit in tables, if they have one to name.
         perfect: Its value for a perfect answer; an error, whose is 0, is better when lower.
         scale: What tables multiply it by.
         digits: Digits after the point in tables.
+        chance: Its value for the best answer that ignores the image, where that is known without data; if None it is measured
+            with `best_constant`. Tasks that differ in this alone have the same metric.
+
+    Example:
+        >>> from mtlue import evaluation
+        >>> error = evaluation.Headline("mean_error", "mean error", unit="people", perfect=0.0, digits=1)
+        >>> error.title, error.text(3.14159), error.lower_is_better
+        ('mean error (people)', '3.1', True)
+        >>> error.share_learned(1.0, chance=4.0)
+        0.75
     """
 
     metric: str
     name: str
-    unit: str
+    _: KW_ONLY
+    unit: str = ""
     perfect: float
-    scale: float
-    digits: int
+    scale: float = 1.0
+    digits: int = 3
+    chance: float | None = field(default=None, compare=False)
 
     @property
     def title(self) -> str:
@@ -47,25 +61,54 @@ class Headline:
         return f"{self.scale * value:.{self.digits}f}" if math.isfinite(value) else "–"
 
 
-_BALANCED_ACCURACY = Headline("balanced_accuracy", "balanced accuracy", "%", 1.0, 100.0, 1)
-_MIOU = Headline("miou", "mIoU", "%", 1.0, 100.0, 1)
-# In the labels' own unit, which nobody has told.
-_ABSOLUTE_ERROR = Headline("absolute_error", "absolute error", "", 0.0, 1.0, 3)
-_MEAN_ANGLE = Headline("mean_angle", "mean angle", "°", 0.0, 1.0, 2)
-
-#: All there are, by metric.
-HEADLINES = {each.metric: each for each in (_BALANCED_ACCURACY, _MIOU, _ABSOLUTE_ERROR, _MEAN_ANGLE)}
-
-
+@singledispatch
 def headline(task: Task) -> Headline | None:
-    """The metric that residual learnability is made from, or None where there is no such metric."""
-    kinds = (
-        (Classification, _BALANCED_ACCURACY),
-        (Segmentation, _MIOU),
-        (Depth, _ABSOLUTE_ERROR),
-        (SurfaceNormals, _MEAN_ANGLE),
-    )
-    return next((found for kind, found in kinds if isinstance(task, kind)), None)
+    """The metric that residual learnability is made from; None where none is registered for the task's kind.
+
+    ``headline.register`` takes that of a kind of your own, a function of the task.
+
+    Args:
+        task: The task.
+
+    Example:
+        >>> import mtlue
+        >>> from mtlue import evaluation
+        >>> evaluation.headline(mtlue.Classification(4)).chance
+        0.25
+        >>> class Metres(mtlue.Depth):
+        ...     "Depth whose relative error counts."
+        >>> relative = evaluation.Headline("relative_error", "relative error", unit="%", perfect=0.0, scale=100.0)
+        >>> @evaluation.headline.register
+        ... def _(task: Metres) -> evaluation.Headline:
+        ...     return relative
+        >>> evaluation.headline(Metres()).title
+        'relative error (%)'
+    """
+    return None
+
+
+def headlines_of(tasks: Mapping[str, Task]) -> dict[str, Headline]:
+    """The headline metric of each task that has one."""
+    return {name: found for name, task in tasks.items() if (found := headline(task)) is not None}
+
+
+def value_of(counted: Headline, metrics: Mapping[str, float], name: str) -> float:
+    """The headline metric among all metrics of a task.
+
+    Raises:
+        ValueError: it is none of them; the message names the task.
+    """
+    if counted.metric not in metrics:
+        raise ValueError(
+            f"task {name!r}: expected its headline metric {counted.metric!r} to be measured, got {list(metrics)}; "
+            "register metrics with evaluation.metrics_for.register"
+        )
+    return metrics[counted.metric]
+
+
+def known_chance(headlines: Mapping[str, Headline]) -> dict[str, float]:
+    """The chance of each task for which no data is needed to know it."""
+    return {name: counted.chance for name, counted in headlines.items() if counted.chance is not None}
 
 
 def residual_learnability(protected: float, clean: float, chance: float, *, lower_is_better: bool = False) -> float:

@@ -1,4 +1,4 @@
-"""Metrics of surface normal estimation."""
+"""Metrics of surface normal estimation, and its best constant answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from torch import Tensor
 
 from mtlue._tasks import SurfaceNormals
 from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant
+from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.kinds import metrics_for
+
+_MEAN_ANGLE = Headline("mean_angle", "mean angle", unit="°", perfect=0.0, digits=2)
 
 _STEPS = 1000
 
 
+@headline.register
+def _(task: SurfaceNormals) -> Headline:
+    return _MEAN_ANGLE
+
+
+@metrics_for.register(SurfaceNormals)
 class NormalMetrics(TaskMetrics):
     """Mean and median angle between answer and label, over all pixels that have a reading.
 
@@ -50,3 +61,23 @@ class NormalMetrics(TaskMetrics):
         middle = torch.tensor([(self._count - 1) // 2, self._count // 2])
         median = torch.searchsorted(self._counts.cumsum(dim=0), middle, right=True).double().mean() / _STEPS
         return {"mean_angle": self._total / self._count, "median_angle": float(median)}
+
+
+@best_constant.register(SurfaceNormals)
+class MeanDirection(BestConstant):
+    """The mean of all directions: the best by the cosine, which is the loss, and near the best by the angle.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: SurfaceNormals) -> None:
+        self._total = torch.zeros(3, dtype=torch.double)
+
+    def update(self, target: Tensor) -> None:
+        """See `BestConstant.update`."""
+        self._total += F.normalize(target.double(), dim=1).sum(dim=(0, 2, 3))
+
+    def answer(self) -> Tensor:
+        """The normal of a pixel."""
+        return F.normalize(self._total, dim=0).float()

@@ -1,17 +1,30 @@
-"""Metrics of segmentation."""
+"""Metrics of segmentation, and its best constant answer."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._runtime.extras import require
 from mtlue._tasks import Segmentation
 from mtlue.evaluation._metrics.base import TaskMetrics
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant
+from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.kinds import metrics_for
+
+_MIOU = Headline("miou", "mIoU", unit="%", perfect=1.0, scale=100.0, digits=1)
 
 
+@headline.register
+def _(task: Segmentation) -> Headline:
+    return _MIOU
+
+
+@metrics_for.register(Segmentation)
 class SegmentationMetrics(TaskMetrics):
     """Mean intersection over union and pixel accuracy, from one confusion matrix of all labelled pixels.
 
@@ -47,3 +60,24 @@ class SegmentationMetrics(TaskMetrics):
         if not bool(occurs.any()):
             return {"miou": math.nan, "pixel_accuracy": math.nan}
         return {"miou": float((hits[occurs] / union[occurs]).mean()), "pixel_accuracy": float(hits.sum() / counts.sum())}
+
+
+@best_constant.register(Segmentation)
+class CommonestClass(BestConstant):
+    """The class of the most pixels.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Segmentation) -> None:
+        self._ignored = task.ignore_index
+        self._counts = torch.zeros(task.num_classes, dtype=torch.long)
+
+    def update(self, target: Tensor) -> None:
+        """See `BestConstant.update`."""
+        self._counts += target[target != self._ignored].bincount(minlength=len(self._counts))
+
+    def answer(self) -> Tensor:
+        """Logits of a pixel."""
+        return F.one_hot(self._counts.argmax(), len(self._counts)).float()

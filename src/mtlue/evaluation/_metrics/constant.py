@@ -1,0 +1,81 @@
+"""The best answer to a task that ignores the image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import singledispatch
+
+from torch import Tensor
+
+from mtlue._tasks import Task
+
+
+class BestConstant(ABC):
+    """The best answer to a task that ignores the image, found by reading the labels of a set.
+
+    `audit` measures it as it measures a model: its headline metric is the chance that R starts from.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import evaluation
+        >>> class Mean(evaluation.BestConstant):
+        ...     def __init__(self):
+        ...         self.total, self.count = 0.0, 0
+        ...     def update(self, target):
+        ...         self.total, self.count = self.total + target.sum(), self.count + len(target)
+        ...     def answer(self):
+        ...         return self.total / self.count
+        >>> mean = Mean()
+        >>> mean.update(torch.tensor([1.0, 2.0]))
+        >>> mean.update(torch.tensor([6.0]))
+        >>> mean.answer()
+        tensor(3.)
+    """
+
+    @abstractmethod
+    def update(self, target: Tensor) -> None:
+        """Look at a batch of labels, as `mtlue.Task.read_target` returns it."""
+
+    @abstractmethod
+    def answer(self) -> Tensor:
+        """The answer for one image, without an axis for the batch, in the form that `mtlue.Task.read_output` returns.
+
+        Where labels are maps it is the answer for one pixel, (C,).
+        """
+
+    def __repr__(self) -> str:
+        """Its kind."""
+        return f"{type(self).__name__}()"
+
+
+@singledispatch
+def best_constant(task: Task) -> BestConstant | None:
+    """What finds the best answer to a task that ignores the image; None where none is registered for its kind.
+
+    ``best_constant.register`` takes that of a kind of your own: a class that is made from the task, or a function of it. It
+    is not needed where the headline metric has a ``chance`` that is known without data.
+
+    Args:
+        task: The task.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue import evaluation
+        >>> median = evaluation.best_constant(mtlue.Depth())
+        >>> median.update(torch.tensor([[[[2.0, 3.0, 7.0, 0.0]]]]))  # 0 is no reading
+        >>> median.answer()
+        tensor([3.])
+        >>> class Height(mtlue.Depth):
+        ...     "Height above the ground, which nobody can guess better than by 1."
+        >>> @evaluation.best_constant.register(Height)
+        ... class One(evaluation.BestConstant):
+        ...     def __init__(self, task):
+        ...         pass
+        ...     def update(self, target):
+        ...         pass
+        ...     def answer(self):
+        ...         return torch.ones(1)
+        >>> evaluation.best_constant(Height()).answer()
+        tensor([1.])
+    """
+    return None
