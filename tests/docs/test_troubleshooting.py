@@ -183,6 +183,28 @@ def audit(protected: Any = None, clean: Any = None, **arguments: Any) -> Any:
     return evaluation.audit(protect() if protected is None else protected, clean or GOOD, GOOD, **settings)
 
 
+class Years(mtlue.Task):
+    """A kind of task for which nothing is registered."""
+
+    num_embeddings = property(lambda self: 9)  # type: ignore[assignment]  # the shortest property there is
+    output_channels = property(lambda self: 9)  # type: ignore[assignment]
+
+    def read_target(self, label: object) -> torch.Tensor:
+        return torch.as_tensor(label).long()
+
+    def read_output(self, output: torch.Tensor) -> torch.Tensor:
+        return output.mean(dim=1)
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).abs().mean()
+
+    def missing(self, target: torch.Tensor) -> torch.Tensor:
+        return target < 0
+
+    def embedding_index(self, target: torch.Tensor) -> torch.Tensor:
+        return target
+
+
 def several_processes() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -280,6 +302,7 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: audit(protect(MIXED), MIXED),
     lambda: audit(model=nn.Linear),
     lambda: audit(single_task=False),
+    lambda: audit(tasks={"age": Years(), "gender": 2}),
     lambda: protect(loss=Hungry()),
     no_matplotlib,
     several_processes,

@@ -70,15 +70,15 @@ class CountMetrics(evaluation.TaskMetrics):
         return {"mean_error": float(torch.cat(self.errors).mean())}
 
 
-@evaluation.headline.register(Crowd)
-@evaluation.headline.register(Measured)
-@evaluation.headline.register(Misnamed)
+@evaluation.headline_for.register(Crowd)
+@evaluation.headline_for.register(Measured)
+@evaluation.headline_for.register(Misnamed)
 def _(task: Count) -> evaluation.Headline:
     return ERROR
 
 
-@evaluation.best_constant.register(Crowd)
-@evaluation.best_constant.register(Misnamed)
+@evaluation.best_constant_for.register(Crowd)
+@evaluation.best_constant_for.register(Misnamed)
 class MedianCount(evaluation.BestConstant):
     """The median."""
 
@@ -229,7 +229,7 @@ def test_evaluate_measures_what_is_registered_and_else_the_loss(sets: tuple[Any,
 def test_a_task_without_a_headline_is_named_before_training_and_below_the_table(sets: tuple[Any, Any, Any]) -> None:
     sentence = (
         "ask 'above': no headline metric is registered for Count, so there is no row for it; "
-        "register one with evaluation.headline.register"
+        "register one with evaluation.headline_for.register"
     )
     with pytest.warns(UserWarning, match=f"^t{sentence}$") as caught:
         found = audit(**of(sets, Count))
@@ -244,7 +244,7 @@ def test_a_task_without_a_headline_is_named_before_training_and_below_the_table(
 def test_a_task_without_a_best_constant_has_rows_without_r_and_is_named(sets: tuple[Any, Any, Any]) -> None:
     sentence = (
         "ask 'above': no best constant answer is registered for Measured, so chance and R are not known; "
-        "register one with evaluation.best_constant.register"
+        "register one with evaluation.best_constant_for.register"
     )
     with pytest.warns(UserWarning, match=f"^t{sentence}$"):
         found = audit(**of(sets, Measured))
@@ -260,7 +260,7 @@ def test_tasks_of_one_kind_are_named_together() -> None:
     lines = str(Report({"a": Count(), "b": Count(), "c": Crowd()}, 0.1, [])).splitlines()
     assert [line for line in lines if "registered" in line] == [
         "Tasks 'a', 'b': no headline metric is registered for Count, so there is no row for it; "
-        "register one with evaluation.headline.register."
+        "register one with evaluation.headline_for.register."
     ]
 
 
@@ -277,7 +277,9 @@ def test_metrics_of_one_name_but_different_units_are_not_averaged(report: Report
     class Metres(mtlue.Depth):
         """Depth with a metric called as that of counts."""
 
-    evaluation.headline.register(Metres, lambda task: evaluation.Headline("mean_error", "mean error", unit="m", perfect=0.0))
+    evaluation.headline_for.register(
+        Metres, lambda task: evaluation.Headline("mean_error", "mean error", unit="m", perfect=0.0)
+    )
     some = [each for each in report.measurements if (each.victim, each.defense) == ("multi-task", "none")]
     mixed = Report({"above": Crowd(), "below": Metres()}, 0.1, some, {}, report.chance)
     mean = mixed.to_markdown().splitlines()[4].strip("| ").split(" | ")
@@ -289,7 +291,7 @@ def test_a_chance_that_a_headline_knows_needs_no_data_and_no_constant() -> None:
     class Ordinal(mtlue.Segmentation):
         """Classes that somebody measures by the share that is right of two."""
 
-    evaluation.headline.register(
+    evaluation.headline_for.register(
         Ordinal, lambda task: evaluation.Headline("pixel_accuracy", "pixel accuracy", perfect=1.0, chance=0.5)
     )
     measured = [

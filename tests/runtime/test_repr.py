@@ -195,10 +195,10 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (evaluation.Uniform, lambda _: evaluation.Uniform(), ["Uniform()"]),
     (evaluation.Weighting, lambda _: Heavy(), ["Heavy()"]),
     (evaluation.TaskMetrics, lambda _: evaluation.metrics_for(mtlue.Depth()), ["DepthMetrics()"]),
-    (evaluation.BestConstant, lambda _: evaluation.best_constant(mtlue.SurfaceNormals()), ["MeanDirection()"]),
+    (evaluation.BestConstant, lambda _: evaluation.best_constant_for(mtlue.SurfaceNormals()), ["MeanDirection()"]),
     (
         evaluation.Headline,
-        lambda _: evaluation.headline(mtlue.Segmentation(3)),
+        lambda _: evaluation.headline_for(mtlue.Segmentation(3)),
         ["Headline(metric='miou', name='mIoU', unit='%', perfect=1.0, scale=100.0, digits=1, chance=None)"],
     ),
     (evaluation.Measurement, lambda _: measured("clean", 0.5), ["Measurement(data='clean', victim='multi-task', "]),

@@ -14,7 +14,7 @@ class Task(ABC):
     A task owns the format of its labels, its loss, the label that a targeted loss pushes towards, and what a
     missing label means; nothing else in the library asks what kind a task is. Derive from this class to bring a kind
     of your own; how it is measured, drawn and augmented is registered beside it (`mtlue.evaluation.metrics_for`,
-    `mtlue.evaluation.headline`, `mtlue.evaluation.best_constant`, `mtlue.analysis.draw_map`,
+    `mtlue.evaluation.headline_for`, `mtlue.evaluation.best_constant_for`, `mtlue.analysis.draw_map`,
     `mtlue.datasets.zoom_flip_values`). A subclass chooses one of two ways into the generator:
 
     * ``num_embeddings > 0``: the label selects one of that many learned embeddings (see `embedding_index`);

@@ -11,7 +11,7 @@ from torch import Tensor
 from mtlue._data import Samples, ordered_batches
 from mtlue._runtime.compute import Compute
 from mtlue._tasks import Task
-from mtlue.evaluation._metrics import best_constant, headlines_of, known_chance, metrics_for, value_of
+from mtlue.evaluation._metrics import best_constant_for, headlines_of, known_chance, metrics_for, value_of
 
 # Small, for what label maps take.
 _BATCH = 16
@@ -27,7 +27,7 @@ def measure_chance(samples: Samples, compute: Compute) -> dict[str, float]:
     headlines = headlines_of(tasks)
     chance = known_chance(headlines)
     constants = {
-        name: constant for name in headlines if name not in chance and (constant := best_constant(tasks[name])) is not None
+        name: constant for name in headlines if name not in chance and (constant := best_constant_for(tasks[name])) is not None
     }
     if not constants:
         return chance

@@ -39,7 +39,7 @@ class Report:
         measurements: Every task of every victim.
         settings: How the victims were trained.
         chance: The headline metric of each task for the best answer that ignores the image: 1/C for classification, else that
-            of the best constant on the test set (see `best_constant`).
+            of the best constant on the test set (see `best_constant_for`).
 
     Example:
         >>> import mtlue

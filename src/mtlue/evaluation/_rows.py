@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mtlue._tasks import Task
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
-from mtlue.evaluation._metrics import Headline, headline, residual_learnability
+from mtlue.evaluation._metrics import Headline, headline_for, residual_learnability
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Row:
         victim: ``"multi-task"`` or ``"single-task"``.
         defense: The victim's defence, or ``"none"``.
         task: The task.
-        metric: Name of the task's `headline` metric, such as ``"balanced_accuracy"``, ``"miou"``, ``"absolute_error"`` or
-            ``"mean_angle"``; errors are better when lower.
+        metric: Name of the headline metric (see `headline_for`): ``"balanced_accuracy"``, ``"miou"``, ``"absolute_error"``,
+            ``"mean_angle"`` or one of your own; errors are better when lower.
         chance: Its value for the best answer that ignores the image.
         values: Its value by set that the victim was trained on, after the last epoch.
         spreads: Standard deviation over the seeds of each of these; 0 with one seed.
@@ -59,7 +59,7 @@ def rows_of(tasks: Mapping[str, Task], chance: Mapping[str, float], measurements
     """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
     rows = []
     for victim, defense, task in dict.fromkeys((each.victim, each.defense, each.task) for each in measurements):
-        counted = headline(tasks[task])
+        counted = headline_for(tasks[task])
         of_task = [each for each in measurements if (each.victim, each.task) == (victim, task)]
         undefended = [each for each in of_task if (each.defense, each.data) == (NO_DEFENSE, CLEAN)]
         if counted is not None and undefended:

@@ -2,8 +2,15 @@
 
 from mtlue.evaluation._metrics import classification, depth, normals, segmentation  # they register themselves
 from mtlue.evaluation._metrics.base import TaskMetrics
-from mtlue.evaluation._metrics.constant import BestConstant, best_constant
-from mtlue.evaluation._metrics.headline import Headline, headline, headlines_of, known_chance, residual_learnability, value_of
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
+from mtlue.evaluation._metrics.headline import (
+    Headline,
+    headline_for,
+    headlines_of,
+    known_chance,
+    residual_learnability,
+    value_of,
+)
 from mtlue.evaluation._metrics.kinds import metrics_for
 from mtlue.evaluation._metrics.unregistered import unregistered
 
@@ -11,10 +18,10 @@ __all__ = [
     "BestConstant",
     "Headline",
     "TaskMetrics",
-    "best_constant",
+    "best_constant_for",
     "classification",
     "depth",
-    "headline",
+    "headline_for",
     "headlines_of",
     "known_chance",
     "metrics_for",

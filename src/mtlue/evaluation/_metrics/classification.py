@@ -10,11 +10,11 @@ from torch import Tensor
 from mtlue._runtime.extras import require
 from mtlue._tasks import Classification
 from mtlue.evaluation._metrics.base import TaskMetrics
-from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.headline import Headline, headline_for
 from mtlue.evaluation._metrics.kinds import metrics_for
 
 
-@headline.register
+@headline_for.register
 def _(task: Classification) -> Headline:
     # Whatever the constant answer, one class of C has a recall of 1 and all others of 0.
     return Headline(

@@ -49,10 +49,10 @@ class BestConstant(ABC):
 
 
 @singledispatch
-def best_constant(task: Task) -> BestConstant | None:
+def best_constant_for(task: Task) -> BestConstant | None:
     """What finds the best answer to a task that ignores the image; None where none is registered for its kind.
 
-    ``best_constant.register`` takes that of a kind of your own: a class that is made from the task, or a function of it. It
+    ``best_constant_for.register`` takes that of a kind of your own: a class that is made from the task, or a function of it. It
     is not needed where the headline metric has a ``chance`` that is known without data.
 
     Args:
@@ -61,13 +61,13 @@ def best_constant(task: Task) -> BestConstant | None:
     Example:
         >>> import torch, mtlue
         >>> from mtlue import evaluation
-        >>> median = evaluation.best_constant(mtlue.Depth())
+        >>> median = evaluation.best_constant_for(mtlue.Depth())
         >>> median.update(torch.tensor([[[[2.0, 3.0, 7.0, 0.0]]]]))  # 0 is no reading
         >>> median.answer()
         tensor([3.])
         >>> class Height(mtlue.Depth):
         ...     "Height above the ground, which nobody can guess better than by 1."
-        >>> @evaluation.best_constant.register(Height)
+        >>> @evaluation.best_constant_for.register(Height)
         ... class One(evaluation.BestConstant):
         ...     def __init__(self, task):
         ...         pass
@@ -75,7 +75,7 @@ def best_constant(task: Task) -> BestConstant | None:
         ...         pass
         ...     def answer(self):
         ...         return torch.ones(1)
-        >>> evaluation.best_constant(Height()).answer()
+        >>> evaluation.best_constant_for(Height()).answer()
         tensor([1.])
     """
     return None

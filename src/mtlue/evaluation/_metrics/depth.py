@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mtlue._tasks import Depth
 from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
-from mtlue.evaluation._metrics.constant import BestConstant, best_constant
-from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
+from mtlue.evaluation._metrics.headline import Headline, headline_for
 from mtlue.evaluation._metrics.kinds import metrics_for
 
 # In the labels' own unit, which nobody has told.
@@ -19,7 +19,7 @@ _ABSOLUTE_ERROR = Headline("absolute_error", "absolute error", perfect=0.0)
 _DROPPED_BITS, _BINS = 12, 2**20
 
 
-@headline.register
+@headline_for.register
 def _(task: Depth) -> Headline:
     return _ABSOLUTE_ERROR
 
@@ -55,7 +55,7 @@ class DepthMetrics(TaskMetrics):
         return {"absolute_error": self._absolute / self._count, "relative_error": self._relative / self._count}
 
 
-@best_constant.register(Depth)
+@best_constant_for.register(Depth)
 class MedianReading(BestConstant):
     """The median of all readings, to 1/2048 of it, since they are counted in bins.
 

@@ -22,7 +22,7 @@ class Headline:
         scale: What tables multiply it by.
         digits: Digits after the point in tables.
         chance: Its value for the best answer that ignores the image, where that is known without data; if None it is measured
-            with `best_constant`. Tasks that differ in this alone have the same metric.
+            with `best_constant_for`. Tasks that differ in this alone have the same metric.
 
     Example:
         >>> from mtlue import evaluation
@@ -62,10 +62,10 @@ class Headline:
 
 
 @singledispatch
-def headline(task: Task) -> Headline | None:
+def headline_for(task: Task) -> Headline | None:
     """The metric that residual learnability is made from; None where none is registered for the task's kind.
 
-    ``headline.register`` takes that of a kind of your own, a function of the task.
+    ``headline_for.register`` takes that of a kind of your own, a function of the task.
 
     Args:
         task: The task.
@@ -73,15 +73,15 @@ def headline(task: Task) -> Headline | None:
     Example:
         >>> import mtlue
         >>> from mtlue import evaluation
-        >>> evaluation.headline(mtlue.Classification(4)).chance
+        >>> evaluation.headline_for(mtlue.Classification(4)).chance
         0.25
         >>> class Metres(mtlue.Depth):
         ...     "Depth whose relative error counts."
         >>> relative = evaluation.Headline("relative_error", "relative error", unit="%", perfect=0.0, scale=100.0)
-        >>> @evaluation.headline.register
+        >>> @evaluation.headline_for.register
         ... def _(task: Metres) -> evaluation.Headline:
         ...     return relative
-        >>> evaluation.headline(Metres()).title
+        >>> evaluation.headline_for(Metres()).title
         'relative error (%)'
     """
     return None
@@ -89,7 +89,7 @@ def headline(task: Task) -> Headline | None:
 
 def headlines_of(tasks: Mapping[str, Task]) -> dict[str, Headline]:
     """The headline metric of each task that has one."""
-    return {name: found for name, task in tasks.items() if (found := headline(task)) is not None}
+    return {name: found for name, task in tasks.items() if (found := headline_for(task)) is not None}
 
 
 def value_of(counted: Headline, metrics: Mapping[str, float], name: str) -> float:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mtlue._tasks import SurfaceNormals
 from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
-from mtlue.evaluation._metrics.constant import BestConstant, best_constant
-from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
+from mtlue.evaluation._metrics.headline import Headline, headline_for
 from mtlue.evaluation._metrics.kinds import metrics_for
 
 _MEAN_ANGLE = Headline("mean_angle", "mean angle", unit="°", perfect=0.0, digits=2)
@@ -19,7 +19,7 @@ _MEAN_ANGLE = Headline("mean_angle", "mean angle", unit="°", perfect=0.0, digit
 _STEPS = 1000
 
 
-@headline.register
+@headline_for.register
 def _(task: SurfaceNormals) -> Headline:
     return _MEAN_ANGLE
 
@@ -63,7 +63,7 @@ class NormalMetrics(TaskMetrics):
         return {"mean_angle": self._total / self._count, "median_angle": float(median)}
 
 
-@best_constant.register(SurfaceNormals)
+@best_constant_for.register(SurfaceNormals)
 class MeanDirection(BestConstant):
     """The mean of all directions: the best by the cosine, which is the loss, and near the best by the angle.
 

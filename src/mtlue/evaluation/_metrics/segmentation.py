@@ -12,14 +12,14 @@ from torch import Tensor
 from mtlue._runtime.extras import require
 from mtlue._tasks import Segmentation
 from mtlue.evaluation._metrics.base import TaskMetrics
-from mtlue.evaluation._metrics.constant import BestConstant, best_constant
-from mtlue.evaluation._metrics.headline import Headline, headline
+from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
+from mtlue.evaluation._metrics.headline import Headline, headline_for
 from mtlue.evaluation._metrics.kinds import metrics_for
 
 _MIOU = Headline("miou", "mIoU", unit="%", perfect=1.0, scale=100.0, digits=1)
 
 
-@headline.register
+@headline_for.register
 def _(task: Segmentation) -> Headline:
     return _MIOU
 
@@ -62,7 +62,7 @@ class SegmentationMetrics(TaskMetrics):
         return {"miou": float((hits[occurs] / union[occurs]).mean()), "pixel_accuracy": float(hits.sum() / counts.sum())}
 
 
-@best_constant.register(Segmentation)
+@best_constant_for.register(Segmentation)
 class CommonestClass(BestConstant):
     """The class of the most pixels.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from mtlue._tasks import Task, is_registered
-from mtlue.evaluation._metrics.constant import best_constant
-from mtlue.evaluation._metrics.headline import headline
+from mtlue.evaluation._metrics.constant import best_constant_for
+from mtlue.evaluation._metrics.headline import headline_for
 
 
 def unregistered(tasks: Mapping[str, Task], *, known: Collection[str] = ()) -> list[str]:
@@ -18,16 +18,16 @@ def unregistered(tasks: Mapping[str, Task], *, known: Collection[str] = ()) -> l
     """
     found: dict[str, list[str]] = {}
     for name, task in tasks.items():
-        kind, counted = type(task).__name__, headline(task)
+        kind, counted = type(task).__name__, headline_for(task)
         if counted is None:
             lack = (
                 f"no headline metric is registered for {kind}, so there is no row for it; "
-                "register one with evaluation.headline.register"
+                "register one with evaluation.headline_for.register"
             )
-        elif counted.chance is None and name not in known and not is_registered(best_constant, task):
+        elif counted.chance is None and name not in known and not is_registered(best_constant_for, task):
             lack = (
                 f"no best constant answer is registered for {kind}, so chance and R are not known; "
-                "register one with evaluation.best_constant.register"
+                "register one with evaluation.best_constant_for.register"
             )
         else:
             continue
