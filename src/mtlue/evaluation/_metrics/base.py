@@ -16,16 +16,19 @@ class TaskMetrics(ABC):
     Derive from it for a kind of task of your own, and register it with `metrics_for`.
 
     Example:
-        >>> import torch
+        >>> import torch, mtlue
         >>> from mtlue import evaluation
-        >>> class LargestError(evaluation.TaskMetrics):
-        ...     def __init__(self):
+        >>> class Height(mtlue.Depth):
+        ...     "Height above the ground."
+        >>> @evaluation.metrics_for.register(Height)
+        ... class LargestError(evaluation.TaskMetrics):
+        ...     def __init__(self, task):
         ...         self.largest = float("nan")
         ...     def update(self, output, target):
         ...         self.largest = max(float((output - target).abs().max()), self.largest)
         ...     def compute(self):
         ...         return {"largest_error": self.largest}
-        >>> found = LargestError()
+        >>> found = evaluation.metrics_for(Height())
         >>> found.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
         >>> found.update(torch.tensor([4.0]), torch.tensor([3.0]))
         >>> found.compute()

@@ -16,16 +16,19 @@ class BestConstant(ABC):
     `audit` measures it as it measures a model: its headline metric is the chance that R starts from.
 
     Example:
-        >>> import torch
+        >>> import torch, mtlue
         >>> from mtlue import evaluation
-        >>> class Mean(evaluation.BestConstant):
-        ...     def __init__(self):
+        >>> class Height(mtlue.Depth):
+        ...     "Height above the ground, whose mean is a good guess."
+        >>> @evaluation.best_constant_for.register(Height)
+        ... class Mean(evaluation.BestConstant):
+        ...     def __init__(self, task):
         ...         self.total, self.count = 0.0, 0
         ...     def update(self, target):
-        ...         self.total, self.count = self.total + target.sum(), self.count + len(target)
+        ...         self.total, self.count = self.total + target.sum(), self.count + target.numel()
         ...     def answer(self):
         ...         return self.total / self.count
-        >>> mean = Mean()
+        >>> mean = evaluation.best_constant_for(Height())
         >>> mean.update(torch.tensor([1.0, 2.0]))
         >>> mean.update(torch.tensor([6.0]))
         >>> mean.answer()
@@ -65,17 +68,5 @@ def best_constant_for(task: Task) -> BestConstant | None:
         >>> median.update(torch.tensor([[[[2.0, 3.0, 7.0, 0.0]]]]))  # 0 is no reading
         >>> median.answer()
         tensor([3.])
-        >>> class Height(mtlue.Depth):
-        ...     "Height above the ground, which nobody can guess better than by 1."
-        >>> @evaluation.best_constant_for.register(Height)
-        ... class One(evaluation.BestConstant):
-        ...     def __init__(self, task):
-        ...         pass
-        ...     def update(self, target):
-        ...         pass
-        ...     def answer(self):
-        ...         return torch.ones(1)
-        >>> evaluation.best_constant_for(Height()).answer()
-        tensor([1.])
     """
     return None

@@ -23,25 +23,10 @@ def metrics_for(task: Task) -> TaskMetrics:
     Example:
         >>> import torch, mtlue
         >>> from mtlue import evaluation
-        >>> class Disparity(mtlue.Depth):
-        ...     "Depth whose large errors count for more."
-        >>> @evaluation.metrics_for.register(Disparity)
-        ... class SquaredError(evaluation.TaskMetrics):
-        ...     def __init__(self, task):
-        ...         self.task, self.total, self.count = task, 0.0, 0
-        ...     def update(self, output, target):
-        ...         known = self.task.observed(target)
-        ...         self.total += float((output - target)[known].square().sum())
-        ...         self.count += int(known.sum())
-        ...     def compute(self):
-        ...         return {"squared_error": self.total / self.count if self.count else float("nan")}
-        >>> images, far = torch.rand(4, 1, 2, 2), torch.full((4, 1, 2, 2), 3.0)
-        >>> dataset = torch.utils.data.TensorDataset(images, far)
-        >>> one = torch.nn.Conv2d(1, 1, 1)
-        >>> with torch.no_grad():
-        ...     _ = one.weight.zero_(), one.bias.fill_(1.0)
-        >>> evaluation.evaluate(one, dataset, tasks={"disparity": Disparity()})
-        {'disparity': {'squared_error': 4.0}}
+        >>> errors = evaluation.metrics_for(mtlue.Depth())
+        >>> errors.update(torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), 4.0))
+        >>> errors.compute()
+        {'absolute_error': 1.0, 'relative_error': 0.25}
     """
     return LossMetric(task)
 
