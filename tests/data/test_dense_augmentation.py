@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from mtlue._protect.default_surrogate import pretrain
 from torch import Tensor, nn
 
 import mtlue
 from mtlue._data import Samples
+from mtlue._fit.plan import FitPlan
+from mtlue._fit.pretraining import pretrain
+from mtlue._runtime.compute import Compute
 from mtlue.baselines import pgd
 from mtlue.datasets import JointTransform, RandomZoomFlip
 from scenes import MIXED, SceneNet, Scenes, make_scenes, stacked, stored_bytes, trained_net
@@ -107,20 +110,8 @@ def test_pgd_moves_labels_with_images(kind: str, scenes: Scenes, learned: SceneN
 def test_the_surrogates_own_training_moves_labels_with_images(scenes: Scenes) -> None:
     def run(dataset: Any, augment: Any) -> dict[str, Tensor]:
         net = SceneNet()
-        pretrain(
-            mtlue.Surrogate(net, MIXED),
-            Samples(dataset, MIXED),
-            size=None,
-            epochs=2,
-            batch_size=4,
-            augment=augment,
-            device=torch.device("cpu"),
-            precision=torch.float32,
-            num_workers=0,
-            seed=0,
-            checkpoint=None,
-            progress=False,
-        )
+        plan, compute = FitPlan(epochs=2, batch_size=4, augment=augment), Compute(torch.device("cpu"))
+        pretrain(mtlue.Surrogate(net, MIXED), Samples(dataset, MIXED), plan, compute, checkpoint=None)
         return net.state_dict()
 
     turned = [(image.flip(-1), mirrored({**labels, "scene": labels["scene"]})) for image, labels in scenes]
@@ -139,7 +130,7 @@ def test_protect_shifts_images_only_where_no_label_is_a_map(
         shifted.append(len(images))
         return images
 
-    monkeypatch.setattr("mtlue._protect.stages.random_crop", shift)
+    monkeypatch.setattr(sys.modules[mtlue.protect.__module__], "random_crop", shift)
     generator = make_generator(tasks, (3, 16, 16))
     mtlue.protect(
         scenes, tasks=tasks, surrogate=SceneNet(), loss=mtlue.EM(), generator=generator, epochs=1, batch_size=6, progress=False

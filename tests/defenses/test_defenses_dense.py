@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import mtlue
-from mtlue._data import JointTransform
+from mtlue._data import Batch, JointTransform
+from mtlue._tasks import CheckedTargets
 from mtlue.datasets import RandomZoomFlip
 from mtlue.defenses import (
     AdversarialTraining,
@@ -146,7 +147,7 @@ def test_the_heads_of_the_models_for_maps_are_found() -> None:
     network = build_model("resnet18", ROOMS, image_shape=(3, 16, 16))
     images = torch.stack([image for image, _ in rooms(2, seed=3, size=16)])
     targets = {name: torch.stack([target[name] for _, target in rooms(2, seed=3, size=16)]) for name in ROOMS}
-    heads = {id(each) for each in find_heads(mtlue.Surrogate(network.eval(), ROOMS), images, targets)}
+    heads = {id(each) for each in find_heads(mtlue.Surrogate(network.eval(), ROOMS), Batch(images, CheckedTargets(targets)))}
     shapes = [tuple(each.shape) for each in network.parameters() if id(each) in heads]
     channels = [task.output_channels for task in ROOMS.values()]
     assert [shape[0] for shape in shapes] == [width for width in channels for _ in ("weight", "bias")]

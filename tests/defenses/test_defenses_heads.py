@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 import mtlue
+from mtlue._data import Batch
+from mtlue._tasks import CheckedTargets
 from mtlue.defenses._heads import find_heads
 
 
@@ -39,8 +41,10 @@ def test_no_task_is_left_without_its_head() -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network.heads = Pair()
     both = mtlue.Surrogate(network, {"age": 4, "young": 2})
-    labels = {"age": torch.tensor([0, 3]), "young": torch.tensor([0, 1])}
-    assert {id(each) for each in find_heads(both, torch.rand(2, 3, 4, 4), labels)} == set(map(id, network.heads.parameters()))
+    labels = CheckedTargets({"age": torch.tensor([0, 3]), "young": torch.tensor([0, 1])})
+    assert {id(each) for each in find_heads(both, Batch(torch.rand(2, 3, 4, 4), labels))} == set(
+        map(id, network.heads.parameters())
+    )
     depth = mtlue.Surrogate(Beside(), {"depth": mtlue.Depth()})
-    heads = find_heads(depth, torch.rand(2, 3, 4, 4), {"depth": torch.rand(2, 1, 4, 4)})
+    heads = find_heads(depth, Batch(torch.rand(2, 3, 4, 4), CheckedTargets({"depth": torch.rand(2, 1, 4, 4)})))
     assert set(map(id, heads)) == set(map(id, depth.module.heads.parameters()))  # type: ignore[union-attr]

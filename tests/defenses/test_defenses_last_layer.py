@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+from mtlue._data import Batch
+from mtlue._tasks import CheckedTargets
 from mtlue.defenses import LastLayerRetraining
 from mtlue.defenses._heads import find_heads
 from multi_fashion import MultiFashion
@@ -79,7 +81,7 @@ def found(module: nn.Module, tasks: dict[str, mtlue.Task | int]) -> set[str]:
     targets = {name: torch.zeros(3, dtype=torch.long) for name in tasks}
     if "depth" in tasks:
         targets["depth"] = torch.rand(3, 1, 8, 8)
-    heads = {id(parameter) for parameter in find_heads(mtlue.Surrogate(module, tasks), images, targets)}
+    heads = {id(parameter) for parameter in find_heads(mtlue.Surrogate(module, tasks), Batch(images, CheckedTargets(targets)))}
     return {name for name, parameter in module.named_parameters() if id(parameter) in heads}
 
 

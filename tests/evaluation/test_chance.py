@@ -13,6 +13,8 @@ from torch import Tensor
 
 import mtlue
 from literal import random_targets
+from mtlue._data import Samples
+from mtlue._runtime.compute import Compute
 from mtlue.evaluation._best_epoch import best_epoch
 from mtlue.evaluation._chance import measure_chance
 
@@ -28,7 +30,8 @@ def chance_of(targets: dict[str, Tensor], tasks: dict[str, mtlue.Task], **option
     size = next(target.shape[-2:] for target in targets.values() if target.ndim > 1)
     count = len(next(iter(targets.values())))
     data = [(torch.rand(3, *size), {name: target[index] for name, target in targets.items()}) for index in range(count)]
-    return measure_chance(data, tasks, **{"image_size": None, "num_workers": 0, **options})  # type: ignore[arg-type]
+    samples = Samples(data, tasks, size=options.get("image_size"))  # type: ignore[arg-type]  # a list is a data set
+    return measure_chance(samples, Compute(torch.device("cpu"), num_workers=options.get("num_workers", 0)))
 
 
 def test_chance_by_hand() -> None:
@@ -109,7 +112,7 @@ def test_a_user_s_own_kind_of_task_has_no_chance() -> None:
             return target.isnan()
 
     assert chance_of({"parts": torch.zeros(2, 1, 2).long()}, {"parts": mtlue.Segmentation(2)}) == {"parts": 1.0}
-    assert measure_chance([], {"pose": Pose()}, image_size=None, num_workers=0) == {}  # type: ignore[arg-type]
+    assert measure_chance(Samples([], {"pose": Pose()}), Compute(torch.device("cpu"))) == {}  # type: ignore[arg-type]
 
 
 def epochs(**values: list[float]) -> list[dict[str, dict[str, float]]]:

@@ -29,7 +29,8 @@ class SEP(BaseUELoss):
         ValueError: there is no checkpoint.
 
     Example:
-        >>>         >>> import torch, mtlue
+        >>> import copy
+        >>> import torch, mtlue
         >>> from mtlue import evaluation
         >>> tasks = {"brighter_half": 2}
         >>> halves = torch.eye(2).repeat_interleave(32, dim=1).reshape(2, 1, 8, 8)
