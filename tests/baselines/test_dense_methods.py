@@ -12,6 +12,7 @@ from torch import Tensor
 
 import mtlue
 from mtlue.baselines import pgd, random_noise
+from properties import assert_protected, largest_changes
 from scenes import DENSE, MIXED, SceneNet, Scenes, make_scenes, stacked, stored_bytes, trained_net
 
 FIT: dict[str, Any] = {"epochs": 4, "batch_size": 4, "learning_rate": 1e-2, "stop_accuracy": 1.1, "surrogate_steps": 2}
@@ -45,10 +46,6 @@ def gain(loss: Any, net: SceneNet, tasks: Any, scenes: Scenes, safe: Any) -> flo
         return float(loss(surrogate, clean, targets) - loss(surrogate, protected, targets))
 
 
-def largest_changes(scenes: Scenes, safe: Any) -> list[int]:
-    return [int((a.int() - b.int()).abs().max()) for a, (b, _) in zip(stored_bytes(safe), scenes, strict=True)]
-
-
 @SETS
 @KINDS
 def test_through_the_generator(tasks: Any, kind: str, scenes: Scenes, trained: Any, make_generator: Any) -> None:
@@ -65,7 +62,7 @@ def test_through_the_generator(tasks: Any, kind: str, scenes: Scenes, trained: A
     assert all(math.isfinite(value) for value in base)
     assert base[-1] < base[0] - 0.005
     assert lower > (0.003 if kind == "em" else 0.03)
-    assert all(0 < change <= 8 for change in largest_changes(scenes, safe))
+    assert_protected(safe, scenes)
     assert (history[-1].intra_er, history[-1].inter_er) == (0, 0) if tasks is DENSE else history[-1].intra_er != 0
     again, twin, _ = run()
     assert [epoch.base_loss for epoch in again] == base
@@ -83,7 +80,7 @@ def test_on_pixels(tasks: Any, kind: str, scenes: Scenes, trained: Any) -> None:
 
     safe, lower = run()
     assert lower > (0.01 if kind == "em" else 0.3)
-    assert largest_changes(scenes, safe) == [8] * len(scenes)
+    assert largest_changes(safe, scenes) == [8] * len(scenes)
     assert all(torch.equal(*pair) for pair in zip(stored_bytes(safe), stored_bytes(run()[0]), strict=True))
 
 

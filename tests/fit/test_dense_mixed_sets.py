@@ -12,6 +12,7 @@ from torch import Tensor
 
 import mtlue
 from mtlue import baselines
+from properties import assert_protected, largest_changes
 from scenes import DENSE, MIXED, SceneNet, Scenes, make_scenes, stored_bytes
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 4, "progress": False}
@@ -45,10 +46,6 @@ def gappy_scenes(sizes: tuple[tuple[int, int], ...] = ((16, 16),)) -> Scenes:
     return scenes
 
 
-def changes(scenes: Scenes, safe: Any) -> list[int]:
-    return [int((a.int() - b.int()).abs().max()) for a, (b, _) in zip(stored_bytes(safe), scenes, strict=True)]
-
-
 @pytest.mark.parametrize("sizes", list(SIZES.values()), ids=list(SIZES))
 @pytest.mark.parametrize("loss", [mtlue.EM(), Adversarial()], ids=["em", "frozen"])
 def test_every_sample_is_protected_and_every_target_comes_back(
@@ -58,7 +55,7 @@ def test_every_sample_is_protected_and_every_target_comes_back(
     generator = make_generator(MIXED, (3, *sizes[0]), gain=30.0)
     path = tmp_path / "store"
     safe = mtlue.protect(scenes, surrogate=SceneNet(), loss=loss, generator=generator, path=path, **SETTINGS)
-    assert all(0 < change <= 8 for change in changes(scenes, safe))
+    assert_protected(safe, scenes)
     loaded = mtlue.ProtectedDataset.load(path, scenes)
     assert loaded.tasks == safe.tasks == MIXED
     for found in (safe, loaded):
@@ -142,7 +139,7 @@ def test_a_search_on_pixels_that_was_stopped_goes_on(loss: Any, tmp_path: Path) 
     expected = search(tmp_path / "whole", False)
     assert all(torch.equal(*pair) for pair in zip(stored_bytes(safe), stored_bytes(expected), strict=True))
     # Nothing pulls at the sample without a label.
-    found = changes(scenes, safe)
+    found = largest_changes(safe, scenes)
     assert found[0] == 0
     assert all(0 < change <= 8 for change in found[1:])
     assert all(safe[index][1] is labels for index, (_, labels) in enumerate(scenes))
@@ -173,7 +170,7 @@ def test_patterns_of_classes_refuse_label_maps_before_any_work(patterns: Any, tm
 def test_patterns_protect_the_classes_of_a_mixed_set() -> None:
     scenes = make_scenes(4)
     safe = baselines.shortcut(scenes, tasks={"scene": 2}, patterns=baselines.LSP(), fusion=baselines.patch_fusion)
-    assert all(change > 0 for change in changes(scenes, safe))
+    assert all(change > 0 for change in largest_changes(safe, scenes))
     assert all(safe[index][1] is labels for index, (_, labels) in enumerate(scenes))
 
 
@@ -185,7 +182,7 @@ def test_protect_with_nothing_but_a_data_set(names: list[str]) -> None:
     safe = mtlue.protect(scenes, epochs=1, batch_size=4, progress=False)
     assert safe.tasks == {name: MIXED[name] for name in names}
     assert safe.epsilon == 8 / 255
-    assert all(0 < change <= 8 for change in changes(scenes, safe))
+    assert_protected(safe, scenes)
     assert all(
         torch.equal(torch.as_tensor(labels[name]), torch.as_tensor(old[name]))
         for (_, labels), (_, old) in zip(safe, before, strict=True)
