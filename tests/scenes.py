@@ -28,10 +28,10 @@ def make_scenes(count: int = 12, sizes: tuple[tuple[int, int], ...] = ((16, 16),
     scenes: list[tuple[Tensor, dict[str, Any]]] = []
     for index in range(count):
         height, width = sizes[index % len(sizes)]
-        colours = torch.rand(1, 3, 4, 4, generator=random) * 0.6 + 0.2
+        colors = torch.rand(1, 3, 4, 4, generator=random) * 0.6 + 0.2
         scene = index % 2
-        colours[..., 2 * scene : 2 * scene + 2] += 0.15
-        image = F.interpolate(colours, size=(height, width)).squeeze(0)
+        colors[..., 2 * scene : 2 * scene + 2] += 0.15
+        image = F.interpolate(colors, size=(height, width)).squeeze(0)
         unknown = F.interpolate((torch.rand(1, 1, 4, 4, generator=random) < 0.15).float(), size=(height, width))[0] > 0
         labels = {
             "scene": scene,

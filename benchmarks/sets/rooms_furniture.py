@@ -171,25 +171,25 @@ def _read_materials(archive: zipfile.ZipFile, folder: str, libraries: list[str])
         if path is None:
             continue
         for block in re.split(r"^[ \t]*newmtl[ \t]+", archive.read(path).decode("latin-1"), flags=re.MULTILINE)[1:]:
-            colour, opacity, image = _GREY, 1.0, None
+            color, opacity, image = _GREY, 1.0, None
             for line in block.splitlines()[1:]:
                 words = line.split()
                 if words[:1] == ["Kd"]:
-                    colour = (float(words[1]), float(words[2]), float(words[3]))
+                    color = (float(words[1]), float(words[2]), float(words[3]))
                 elif words[:1] == ["d"]:
                     opacity = float(words[-1])
                 elif words[:1] == ["map_Kd"]:
                     image = members.get(posixpath.join(folder, line.split(None, 1)[1].strip()).lower())
-            materials[block.splitlines()[0].strip()] = (colour, opacity, image)
+            materials[block.splitlines()[0].strip()] = (color, opacity, image)
     return materials
 
 
 def _texture(archive: zipfile.ZipFile, material: _Material, *, panes: bool) -> Floats:
-    colour, opacity, path = material
+    color, opacity, path = material
     if panes and opacity < _PANE:
         return plain(_SKY)
     if path is None:
-        return plain(np.clip(colour, 0, 1))
+        return plain(np.clip(color, 0, 1))
     with Image.open(io.BytesIO(archive.read(path))) as image:
         small = image.convert("RGB")
         small.thumbnail((_TEXTURE_SIZE, _TEXTURE_SIZE), Image.Resampling.BOX)

@@ -35,23 +35,23 @@ class Mesh:
     materials: Integers
     textures: tuple[Floats, ...]
 
-    def colours(self, faces: Integers, weights: Floats) -> Floats:
+    def colors(self, faces: Integers, weights: Floats) -> Floats:
         """Colours (N, 3) where faces (N,) are hit, with the weights (N, 3) of their corners."""
         places = np.einsum("nkc,nk->nc", self.coordinates[faces], weights)
         materials = self.materials[faces]
-        colours = np.empty((len(faces), 3))
+        colors = np.empty((len(faces), 3))
         for material in np.unique(materials):
             texture, chosen = self.textures[material], materials == material
             height, width = texture.shape[:2]
             across = np.floor(places[chosen, 0] % 1 * width).astype(int).clip(0, width - 1)
             down = np.floor((1 - places[chosen, 1] % 1) * height).astype(int).clip(0, height - 1)
-            colours[chosen] = texture[down, across]
-        return colours
+            colors[chosen] = texture[down, across]
+        return colors
 
 
-def plain(colour: npt.ArrayLike) -> Floats:
+def plain(color: npt.ArrayLike) -> Floats:
     """A texture of one colour."""
-    return np.asarray(colour, dtype=float).reshape(1, 1, 3)
+    return np.asarray(color, dtype=float).reshape(1, 1, 3)
 
 
 def boxes(lows: Floats, highs: Floats, textures: list[Floats]) -> Mesh:

@@ -13,7 +13,7 @@ Pattern = Callable[[Floats], Floats]  # colours (N, 3) of points (N, 2), in metr
 _FRAME = 0.025  # depth of a picture, in metres
 
 
-def colour(random: np.random.Generator, *, saturation: tuple[float, float], value: tuple[float, float]) -> Floats:
+def color(random: np.random.Generator, *, saturation: tuple[float, float], value: tuple[float, float]) -> Floats:
     """A colour of any hue."""
     return np.array(colorsys.hsv_to_rgb(random.uniform(), random.uniform(*saturation), random.uniform(*value)))
 
@@ -25,11 +25,11 @@ def wood(random: np.random.Generator) -> Floats:
 
 def wall_pattern(random: np.random.Generator) -> Pattern:
     """Paint, stripes, dots or bricks."""
-    ground = colour(random, saturation=(0.0, 0.35), value=(0.6, 0.97))
+    ground = color(random, saturation=(0.0, 0.35), value=(0.6, 0.97))
     other = np.clip(ground * random.uniform(0.75, 1.1) + random.uniform(-0.06, 0.06, 3), 0, 1)
     kind = random.choice(["paint", "stripes", "dots", "bricks"], p=[0.5, 0.2, 0.15, 0.15])
     period = random.uniform(0.12, 0.5)
-    skirting, skirting_colour = random.uniform(0.05, 0.14), colour(random, saturation=(0.0, 0.2), value=(0.4, 1.0))
+    skirting, skirting_color = random.uniform(0.05, 0.14), color(random, saturation=(0.0, 0.2), value=(0.4, 1.0))
     grain = _grain(random)
 
     def pattern(points: Floats) -> Floats:
@@ -43,8 +43,8 @@ def wall_pattern(random: np.random.Generator) -> Pattern:
             chosen = (t / (period / 3) % 1 < 0.12) | ((s / period + row % 2 / 2) % 1 < 0.05)
         else:
             chosen = np.zeros(len(points), dtype=bool)
-        colours = np.where(chosen[:, None], other, ground) * grain(points)[:, None]
-        return np.where((t < skirting)[:, None], skirting_colour, colours)
+        colors = np.where(chosen[:, None], other, ground) * grain(points)[:, None]
+        return np.where((t < skirting)[:, None], skirting_color, colors)
 
     return pattern
 
@@ -52,7 +52,7 @@ def wall_pattern(random: np.random.Generator) -> Pattern:
 def floor_pattern(random: np.random.Generator) -> Pattern:
     """Planks, tiles or carpet."""
     kind = random.choice(["planks", "tiles", "carpet"], p=[0.5, 0.25, 0.25])
-    ground = wood(random) if kind == "planks" else colour(random, saturation=(0.0, 0.4), value=(0.3, 0.9))
+    ground = wood(random) if kind == "planks" else color(random, saturation=(0.0, 0.4), value=(0.3, 0.9))
     other = np.clip(ground * random.uniform(0.5, 0.9), 0, 1) if random.uniform() < 0.6 else ground
     width = random.uniform(0.1, 0.2) if kind == "planks" else random.uniform(0.25, 0.6)
     length = random.uniform(0.8, 1.6)
@@ -80,7 +80,7 @@ def floor_pattern(random: np.random.Generator) -> Pattern:
 
 def ceiling_pattern(random: np.random.Generator) -> Pattern:
     """Nearly white."""
-    ground = colour(random, saturation=(0.0, 0.06), value=(0.85, 1.0))
+    ground = color(random, saturation=(0.0, 0.06), value=(0.85, 1.0))
     return lambda points: np.broadcast_to(ground, (len(points), 3))
 
 
@@ -106,26 +106,26 @@ def picture(random: np.random.Generator) -> Mesh:
 def _landscape(random: np.random.Generator, size: int = 24) -> Floats:
     rows, columns = np.mgrid[:size, :size] / size
     image = np.empty((size, size, 3))
-    image[:] = colour(random, saturation=(0.1, 0.6), value=(0.6, 1.0))
+    image[:] = color(random, saturation=(0.1, 0.6), value=(0.6, 1.0))
     image *= (0.7 + 0.3 * rows)[..., None]
     for horizon in np.sort(random.uniform(0.3, 0.9, random.integers(1, 4))):
         waves, phase, height = random.uniform(2, 9), random.uniform(0, 6), random.uniform(0.02, 0.15)
         ground = rows > horizon + height * np.sin(waves * columns + phase)
-        image[ground] = colour(random, saturation=(0.2, 0.9), value=(0.1, 0.8))
+        image[ground] = color(random, saturation=(0.2, 0.9), value=(0.1, 0.8))
     return image
 
 
 def _shapes(random: np.random.Generator, size: int = 24) -> Floats:
     rows, columns = np.mgrid[:size, :size] / size
     image = np.empty((size, size, 3))
-    image[:] = colour(random, saturation=(0.0, 0.8), value=(0.1, 1.0))
+    image[:] = color(random, saturation=(0.0, 0.8), value=(0.1, 1.0))
     for _ in range(random.integers(2, 7)):
         y, x, height, width = random.uniform(0, 1, 2).tolist() + random.uniform(0.05, 0.4, 2).tolist()
         if random.uniform() < 0.5:
             inside = ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1
         else:
             inside = (abs(rows - y) < height) & (abs(columns - x) < width)
-        image[inside] = colour(random, saturation=(0.2, 1.0), value=(0.1, 1.0))
+        image[inside] = color(random, saturation=(0.2, 1.0), value=(0.1, 1.0))
     return image
 
 
@@ -163,7 +163,7 @@ def pile(random: np.random.Generator, *, count: int) -> Mesh:
 
 def _cover(random: np.random.Generator) -> Floats:
     """Colour of a book with the band of its title."""
-    ground = colour(random, saturation=(0.1, 0.95), value=(0.15, 0.95))
+    ground = color(random, saturation=(0.1, 0.95), value=(0.15, 0.95))
     cover = np.tile(ground, (8, 1, 1))
-    cover[random.integers(1, 4)] = colour(random, saturation=(0.0, 0.5), value=(0.3, 1.0))
+    cover[random.integers(1, 4)] = color(random, saturation=(0.0, 0.5), value=(0.3, 1.0))
     return cover

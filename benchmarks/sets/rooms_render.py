@@ -66,11 +66,11 @@ class Stage:
         depth = np.where(found, hits.distances, 0.0)
         normal = np.where(found[:, None], camera.normals(hits.normals, rays), 0.0)
         fine = camera.rays(2 * size).reshape(-1, 3)
-        light = self.colours(camera.position, fine, self._caster.hits(camera.position, fine))
+        light = self.colors(camera.position, fine, self._caster.hits(camera.position, fine))
         # Exposed by its mean, as cameras do, and never wholly white.
         light *= self.room.exposure / max(light.mean(), 1e-6)
-        colours = light / (1 + light**3) ** (1 / 3)
-        image = colours.reshape(size, 2, size, 2, 3).mean((1, 3))
+        colors = light / (1 + light**3) ** (1 / 3)
+        image = colors.reshape(size, 2, size, 2, 3).mean((1, 3))
         return View(
             np.round(image * 255) / 255, label.reshape(size, size), depth.reshape(size, size, 1), normal.reshape(size, size, 3)
         )
@@ -88,14 +88,14 @@ class Stage:
         near, middle = np.quantile(hits.distances, [0.05, 0.5])
         return float((hits.meshes > 0).mean()) - float(near < _NEAREST) - float(middle < _MIDDLE)
 
-    def colours(self, origin: Floats, rays: Floats, hits: Hits) -> Floats:
+    def colors(self, origin: Floats, rays: Floats, hits: Hits) -> Floats:
         """Colours (N, 3) of what is hit, lit by the room's lamps."""
         points = origin + np.where(np.isfinite(hits.distances), hits.distances, 0.0)[:, None] * rays
         normals = hits.normals / np.maximum(np.linalg.norm(hits.normals, axis=1, keepdims=True), 1e-20)
         normals = np.where((normals * rays).sum(1, keepdims=True) > 0, -normals, normals)
         albedo = self._albedo(points, hits)
         light: Floats = np.full((len(points), 3), _AMBIENT) * (1 + 0.15 * normals[:, 1:2])
-        for lamp, colour in zip(self.room.lamps, self.room.lights, strict=True):
+        for lamp, color in zip(self.room.lamps, self.room.lights, strict=True):
             way = lamp - points
             distance = np.linalg.norm(way, axis=1)
             towards = (way * normals).sum(1) / np.maximum(distance, 1e-6)
@@ -104,19 +104,19 @@ class Stage:
             start = points[facing] + 2e-3 * normals[facing]
             lightened = facing[~self._caster.blocked(start, lamp - start)]
             lit[lightened] = towards[lightened] / (0.6 + distance[lightened] ** 2 / 6)
-            light += lit[:, None] * colour
+            light += lit[:, None] * color
         shining = np.append(self._labels == CLASSES.index("window"), False)[(hits.meshes - 1).clip(-1)] & (hits.meshes > 0)
         light[shining] = np.maximum(light[shining], 0.95)
-        colours: Floats = albedo * light
-        return colours
+        colors: Floats = albedo * light
+        return colors
 
     def _albedo(self, points: Floats, hits: Hits) -> Floats:
         albedo = np.zeros((len(points), 3))
         for number in np.unique(hits.meshes):
             chosen = hits.meshes == number
             if number > 0:
-                colours = self._meshes[number].colours(hits.faces[chosen], hits.weights[chosen])
-                albedo[chosen] = np.clip(colours * self.room.things[number - 1].tint, 0, 1)
+                colors = self._meshes[number].colors(hits.faces[chosen], hits.weights[chosen])
+                albedo[chosen] = np.clip(colors * self.room.things[number - 1].tint, 0, 1)
         sides = np.where(hits.meshes == 0, hits.faces // 2, -1)
         for side, (_, axes, pattern) in enumerate(_SIDES):
             chosen = sides == side

@@ -17,7 +17,7 @@ from sets.rooms_render import View
 from sets.rooms_things import Model
 
 # One colour a class, in their order; black where there is none.
-_COLOURS = np.array([
+_COLORS = np.array([
     [0.78, 0.24, 0.28],
     [0.98, 0.75, 0.15],
     [0.86, 0.93, 0.98],
@@ -46,7 +46,7 @@ def model_picture(model: Model, size: int) -> Floats:
     found = hits.meshes >= 0
     image: Floats = np.ones((len(rays), 3))
     light = 0.45 + 0.55 * camera.normals(hits.normals, rays)[found] @ np.array([0.3, 0.6, 0.74])
-    image[found] = model.mesh.colours(hits.faces[found], hits.weights[found]) * light[:, None].clip(0.3, 1)
+    image[found] = model.mesh.colors(hits.faces[found], hits.weights[found]) * light[:, None].clip(0.3, 1)
     small: Floats = image.reshape(size, 2, size, 2, 3).mean((1, 3))
     return small
 
@@ -86,22 +86,22 @@ def views_sheet(views: Sequence[tuple[str, View]], path: Path, *, scale: int = 2
     draw = ImageDraw.Draw(sheet)
     for number, (part, view) in enumerate(views):
         x, y = number % 2 * (4 * size + 24), number // 2 * (size + 4)
-        for column, array in enumerate((view.image, coloured(view.label), shaded(view.depth), (view.normal + 1) / 2)):
+        for column, array in enumerate((view.image, colored(view.label), shaded(view.depth), (view.normal + 1) / 2)):
             sheet.paste(_image(array).resize((size, size), Image.Resampling.NEAREST), (x + column * size, y))
         draw.text((x + 2, y), part, fill="white", stroke_width=1, stroke_fill="black")
     width = sheet.width // len(CLASSES)
     for number, name in enumerate(CLASSES):
         top = rows * (size + 4) + 2
-        colour = tuple(int(255 * value) for value in _COLOURS[number])
-        draw.rectangle((number * width, top, number * width + 12, top + 12), fill=(colour[0], colour[1], colour[2]))
+        color = tuple(int(255 * value) for value in _COLORS[number])
+        draw.rectangle((number * width, top, number * width + 12, top + 12), fill=(color[0], color[1], color[2]))
         draw.text((number * width + 15, top), name, fill="black")
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)
 
 
-def coloured(label: Integers) -> Floats:
+def colored(label: Integers) -> Floats:
     """Classes (H, W) as colours (H, W, 3)."""
-    return np.where((label == IGNORED)[..., None], 0.0, _COLOURS[label])
+    return np.where((label == IGNORED)[..., None], 0.0, _COLORS[label])
 
 
 def shaded(depth: Floats) -> Floats:

@@ -55,7 +55,7 @@ def literal_map(images: Tensor, channels: int | slice) -> Tensor:
 
 
 @pytest.mark.parametrize("label", [0, 1, 2])
-def test_a_class_is_where_its_colour_is(images: Tensor, label: int) -> None:
+def test_a_class_is_where_its_color_is(images: Tensor, label: int) -> None:
     maps = looks(ColorNetwork(), images, classes=torch.full((4,), label))
     assert maps.shape == (4, 6, 8)
     torch.testing.assert_close(maps, literal_map(images, label))

@@ -26,7 +26,7 @@ def pictures(figure: Any) -> list[torch.Tensor]:
     return [torch.as_tensor(axes.images[0].get_array()) for axes in figure.axes]
 
 
-def test_labels_become_colours_and_what_is_missing_white() -> None:
+def test_labels_become_colors_and_what_is_missing_white() -> None:
     figure = analysis.plot_maps(torch.zeros(1, 3, 1, 2), {"truth": maps()}, tasks=TASKS)
     assert [axes.get_ylabel() for axes in figure.axes] == ["image", "parts\ntruth", "depth\ntruth", "normals\ntruth"]
     _, parts, depth, normals = pictures(figure)

@@ -127,8 +127,8 @@ def test_mixed_channel_counts(refused: Refused, canvases: Any) -> None:
 
 
 def test_channels_that_the_generator_was_not_made_for(refused: Refused, canvases: Any, make_generator: Any) -> None:
-    colour = make_generator(shape=(3, 16, 16))
-    refused(canvases, ValueError, "generator", "3 channels", "have 1", generator=colour)
+    color = make_generator(shape=(3, 16, 16))
+    refused(canvases, ValueError, "generator", "3 channels", "have 1", generator=color)
 
 
 def test_protect_checks_the_generator_before_it_trains_a_surrogate(canvases: Any, make_generator: Any) -> None:

@@ -24,7 +24,7 @@ def draw(num_classes: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor
     width=st.integers(1, 40),
     seed=st.integers(0),
 )
-def test_patterns_are_grids_of_cells_of_one_colour(num_classes: int, channels: int, height: int, width: int, seed: int) -> None:
+def test_patterns_are_grids_of_cells_of_one_color(num_classes: int, channels: int, height: int, width: int, seed: int) -> None:
     patterns = draw(num_classes, (channels, height, width), seed % 2**32)
     assert patterns.shape == (num_classes, channels, height, width)
     assert patterns.dtype == torch.float32

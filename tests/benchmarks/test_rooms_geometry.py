@@ -73,7 +73,7 @@ def test_a_texture_stands_upright_on_the_front_of_a_box() -> None:
     for face, weights in itertools.product(range(12), itertools.permutations((0.8, 0.15, 0.05))):
         x, y, z = np.array(weights) @ mesh.vertices[mesh.faces[face]]
         if z == pytest.approx(1):
-            seen[x > 0.5, y > 0.5] = mesh.colours(np.array([face]), np.array([weights]))[0]
+            seen[x > 0.5, y > 0.5] = mesh.colors(np.array([face]), np.array([weights]))[0]
     expected = {
         (False, True): texture[0, 0],
         (True, True): texture[0, 1],

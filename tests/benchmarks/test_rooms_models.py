@@ -78,7 +78,7 @@ def test_a_folder_without_archives_is_refused_with_the_remedy(tmp_path: Path) ->
         read_catalogues(tmp_path)
 
 
-def test_a_model_has_its_size_and_colours_and_what_is_transparent_is_left_out(made: Path) -> None:
+def test_a_model_has_its_size_and_colors_and_what_is_transparent_is_left_out(made: Path) -> None:
     _, chair = read_catalogues(made)
     with zipfile.ZipFile(chair.archive) as file:
         mesh = read_model(chair, file)
@@ -86,18 +86,18 @@ def test_a_model_has_its_size_and_colours_and_what_is_transparent_is_left_out(ma
     assert mesh.faces.shape == (2, 3)
     assert np.allclose(mesh.vertices.min(0), [-0.25, 0, -0.5])
     assert np.allclose(mesh.vertices.max(0), [0.25, 0, 0.5])
-    at_corners = mesh.colours(np.array([0, 0]), np.array([[1.0, 0, 0], [0, 1, 0]]))
+    at_corners = mesh.colors(np.array([0, 0]), np.array([[1.0, 0, 0], [0, 1, 0]]))
     assert np.allclose(at_corners, [[1, 0, 0], [1, 1, 1]])  # a quarter in from the top left, and from the bottom right
 
 
-def test_panes_are_kept_in_the_colour_of_the_sky(made: Path) -> None:
+def test_panes_are_kept_in_the_color_of_the_sky(made: Path) -> None:
     _, chair = read_catalogues(made)
     with zipfile.ZipFile(chair.archive) as file:
         mesh = read_model(chair, file, panes=True)
     assert mesh.faces.shape == (3, 3)
     assert np.allclose(mesh.vertices.max(0), [0.25, 0.25, 0.5])
-    colour = mesh.colours(np.array([2]), np.full((1, 3), 1 / 3))[0]
-    assert colour[2] > colour[0] > 0.7
+    color = mesh.colors(np.array([2]), np.full((1, 3), 1 / 3))[0]
+    assert color[2] > color[0] > 0.7
 
 
 def test_a_model_is_turned_upright(made: Path) -> None:

@@ -27,14 +27,14 @@ from sets.rooms_things import Model, Room, Thing, level_below
 # --- what is made up
 
 
-def test_patterns_give_colours_of_points() -> None:
+def test_patterns_give_colors_of_points() -> None:
     points = np.random.default_rng(0).uniform(0, 4, (500, 2))
     for number, pattern in itertools.product(range(8), (wall_pattern, floor_pattern, ceiling_pattern)):
-        colours = pattern(np.random.default_rng(number))(points)
-        assert colours.shape == (500, 3)
-        assert colours.min() >= 0
-        assert colours.max() < 1.5
-        assert np.array_equal(colours, pattern(np.random.default_rng(number))(points))
+        colors = pattern(np.random.default_rng(number))(points)
+        assert colors.shape == (500, 3)
+        assert colors.min() >= 0
+        assert colors.max() < 1.5
+        assert np.array_equal(colors, pattern(np.random.default_rng(number))(points))
 
 
 def test_books_and_pictures_have_the_size_asked_for() -> None:

@@ -136,7 +136,7 @@ def test_every_form_of_image_is_protected_alike(canvases: Any, make_generator: A
     assert torch.equal(protected_bytes(mixed, generator), wanted)
 
 
-def test_every_form_of_colour_image_is_protected_alike(make_generator: Any) -> None:
+def test_every_form_of_color_image_is_protected_alike(make_generator: Any) -> None:
     images = torch.randint(4, (6, 3, 10, 12), generator=torch.Generator().manual_seed(0)).mul(80).byte()
     labels = [{"shoe": index % 2, "front": index // 3} for index in range(6)]
     generator = make_generator(shape=(3, 10, 12), trained=True, gain=50.0)

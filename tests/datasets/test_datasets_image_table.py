@@ -75,9 +75,9 @@ def test_a_misspelt_class_is_seen(root: Path) -> None:
 
 def test_images_are_floats_with_the_channels_of_the_file(root: Path) -> None:
     images = [image for image, _ in ImageTable(root)]
-    for image, colour in zip(images, [(10, 20, 30), (40,), (50, 60, 70), (90, 80, 70)], strict=True):
+    for image, color in zip(images, [(10, 20, 30), (40,), (50, 60, 70), (90, 80, 70)], strict=True):
         assert image.dtype == torch.float32
-        assert torch.equal(image, (torch.tensor(colour) / 255)[:, None, None].expand(-1, 4, 6))
+        assert torch.equal(image, (torch.tensor(color) / 255)[:, None, None].expand(-1, 4, 6))
 
 
 @pytest.mark.parametrize(("channels", "first"), [(3, [10, 20, 30]), (1, [18])])

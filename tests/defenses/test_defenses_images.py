@@ -128,7 +128,7 @@ def test_wrong_arguments(call: Callable[[Tensor], Tensor], message: str) -> None
         call(torch.rand(1, 3, 4, 4))
 
 
-def test_a_function_is_a_defence_with_its_name() -> None:
+def test_a_function_is_a_defense_with_its_name() -> None:
     defense = as_defense(jpeg)
     images = photographs(3)
     assert isinstance(defense, Preprocessing)

@@ -58,7 +58,7 @@ def test_the_blur_is_a_gaussian_of_each_images_own_width() -> None:
     torch.testing.assert_close(gaussian_blur(flat, torch.tensor([0.5, 3.0])), flat)
 
 
-def test_cutout_hides_a_square_under_the_mean_colour() -> None:
+def test_cutout_hides_a_square_under_the_mean_color() -> None:
     torch.manual_seed(0)
     images = torch.rand(200, 3, 8, 10)
     result = cutout(images, share=0.5)

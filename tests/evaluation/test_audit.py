@@ -174,7 +174,7 @@ def test_a_module_for_all_tasks_serves_single_task_victims(sets: tuple[Any, Tens
     assert {each.task for each in found.measurements if each.victim == "single-task"} == {"shade"}
 
 
-def test_defences_of_one_kind_are_told_apart(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
+def test_defenses_of_one_kind_are_told_apart(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
     protected, clean, test = sets
     pair = (AdversarialTraining(steps=1), AdversarialTraining(steps=2))
     found = audit(protected, clean, test, single_task=(), defenses=pair, **{**OPTIONS, "epochs": 1})
@@ -190,7 +190,7 @@ def test_defences_of_one_kind_are_told_apart(sets: tuple[Any, TensorDataset, Ten
         ("jpeg", "defenses: expected a list of defences"),
     ],
 )
-def test_wrong_defences_are_told_before_anything_is_trained(
+def test_wrong_defenses_are_told_before_anything_is_trained(
     sets: tuple[Any, TensorDataset, TensorDataset], defenses: Any, message: str
 ) -> None:
     protected, clean, test = sets
@@ -198,7 +198,7 @@ def test_wrong_defences_are_told_before_anything_is_trained(
         audit(protected, clean, test, defenses=defenses, **OPTIONS)
 
 
-def test_a_defence_that_forgets_a_task_is_told(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
+def test_a_defense_that_forgets_a_task_is_told(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
     class Forgetful(Defense):
         def losses(self, victim: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
             return {"side": victim.losses(images, targets)["side"]}

@@ -125,7 +125,7 @@ def test_labels_move_with_the_images_in_every_victim(sets: tuple[Any, Any, Any])
 
 
 @pytest.mark.parametrize("defense", [StrongAugmentation(), OrthogonalProjection()])
-def test_a_defence_that_label_maps_cannot_have_is_refused_before_training(sets: tuple[Any, Any, Any], defense: Any) -> None:
+def test_a_defense_that_label_maps_cannot_have_is_refused_before_training(sets: tuple[Any, Any, Any], defense: Any) -> None:
     seen: list[int] = []
 
     def watched(tasks: Any) -> Pointwise:

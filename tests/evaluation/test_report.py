@@ -51,7 +51,7 @@ def test_rows_of_a_case_worked_out_by_hand() -> None:
 def test_tables_say_what_the_rows_say() -> None:
     metric = "balanced accuracy (%)"
     lines = by_hand().to_markdown().splitlines()
-    header = ["victim", "defence", "task", "metric", "chance", "clean", "random noise", "protected"]
+    header = ["victim", "defense", "task", "metric", "chance", "clean", "random noise", "protected"]
     assert lines[0] == f"| {' | '.join(header)} | best epoch | R noise | R protected |"
     assert lines[2] == f"| multi-task | none | side | {metric} | 50.0 | 80.0 ± 14.1 | 80.0 | 56.0 | 61.0 | 1.00 | 0.20 |"
     # (0.445 - 0.375) / (0.725 - 0.375)

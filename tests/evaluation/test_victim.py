@@ -115,7 +115,7 @@ def test_the_global_random_numbers_stay() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_each_hook_of_a_defence_is_called_when_it_says() -> None:
+def test_each_hook_of_a_defense_is_called_when_it_says() -> None:
     calls: list[str] = []
     dataset = two_task_set()
 
@@ -150,7 +150,7 @@ def test_each_hook_of_a_defence_is_called_when_it_says() -> None:
     ]
 
 
-def test_a_function_on_images_is_a_defence() -> None:
+def test_a_function_on_images_is_a_defense() -> None:
     seen: list[float] = []
 
     def dark(images: Tensor) -> Tensor:

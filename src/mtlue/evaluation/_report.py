@@ -53,7 +53,7 @@ class Report:
         >>> report
         Report(R: gender=0.10)
         >>> print(report.to_markdown())
-        | victim | defence | task | metric | chance | clean | random noise | protected | best epoch | R noise | R protected |
+        | victim | defense | task | metric | chance | clean | random noise | protected | best epoch | R noise | R protected |
         |---|---|---|---|---:|---:|---:|---:|---:|---:|---:|
         | multi-task | none | gender | balanced accuracy (%) | 50.0 | 90.0 | 88.0 | 54.0 | 54.0 | 0.95 | 0.10 |
         <BLANKLINE>

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-_COLOURS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
+_COLORS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
 
 
 def draw_report(
@@ -46,7 +46,7 @@ def draw_report(
         else:
             panel.set_visible(False)
     handles = [
-        *(panels[0].bar([0], [0], color=colour, label=name) for name, colour in _COLOURS.items()),
+        *(panels[0].bar([0], [0], color=colour, label=name) for name, colour in _COLORS.items()),
         panels[0].plot([], [], color="black", linestyle=":", label="chance")[0],
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
@@ -58,7 +58,7 @@ def draw_report(
 
 def _draw_panel(panel: Any, rows: Sequence[Row], counted: Headline) -> None:
     defended = "" if rows[0].defense == "none" else f", {rows[0].defense}"
-    sets = [name for name in _COLOURS if name in rows[0].values]
+    sets = [name for name in _COLORS if name in rows[0].values]
     width = 0.8 / len(sets)
     for position, name in enumerate(sets):
         places = [index + (position - (len(sets) - 1) / 2) * width for index in range(len(rows))]
@@ -67,7 +67,7 @@ def _draw_panel(panel: Any, rows: Sequence[Row], counted: Headline) -> None:
             places,
             [counted.scale * row.values[name] for row in rows],
             width,
-            color=_COLOURS[name],
+            color=_COLORS[name],
             yerr=errors if any(errors) else None,
             ecolor="#444444",
         )

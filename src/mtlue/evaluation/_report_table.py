@@ -16,14 +16,14 @@ _TEXTS = 4
 
 def to_markdown(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """The rows as a Markdown table."""
-    header = ["victim", "defence", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected"]
+    header = ["victim", "defense", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected"]
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * _TEXTS + "---:|" * (len(header) - _TEXTS)]
     return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in _cells(rows, headlines)])
 
 
 def to_text(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """The rows as a table of text."""
-    header = ["victim", "defence", "task", "metric", "chance", CLEAN, "noise", PROTECTED, "best", "R(noise)", "R(protected)"]
+    header = ["victim", "defense", "task", "metric", "chance", CLEAN, "noise", PROTECTED, "best", "R(noise)", "R(protected)"]
     lines = [header, *_cells(rows, headlines)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
