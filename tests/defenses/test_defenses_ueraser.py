@@ -11,6 +11,7 @@ from literal import random_targets
 from mtlue.defenses import UEraser
 from mtlue.defenses._plasma import plasma, smooth_field
 from mtlue.defenses._sample_losses import sample_losses
+from processor import computes_in_bfloat16
 
 DENSE = {"age": mtlue.Classification(5), "parts": mtlue.Segmentation(4), "depth": mtlue.Depth(), "up": mtlue.SurfaceNormals()}
 
@@ -98,6 +99,7 @@ def test_the_search_leaves_the_model_as_it_was() -> None:
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
 
 
+@computes_in_bfloat16
 def test_the_step_after_the_search_trains_all_weights_under_autocast() -> None:
     images, targets = dense_batch()
     network = Dense().train()

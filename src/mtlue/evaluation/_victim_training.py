@@ -13,7 +13,7 @@ from mtlue._data import Samples, Transform, augmented, shuffled_batches
 from mtlue._fit.schedule import Schedule
 from mtlue._fit.surrogate_steps import part_of
 from mtlue._losses import Surrogate
-from mtlue._runtime.device import derived_seed, random_numbers
+from mtlue._runtime.device import autocast, derived_seed, random_numbers
 from mtlue._runtime.memory import BatchSize
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._tasks import CheckedTargets
@@ -141,9 +141,8 @@ class VictimTraining:
             images, targets = augmented(
                 self.transform, self.defense.images(images), targets, self.victim.tasks, argument="transform"
             )
-        bfloat16 = self.precision == torch.bfloat16
         # Without the cache: a defence may first run the model without gradients, whose copies of the weights carry none.
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+        with autocast(images.device, self.precision, cache_enabled=False):
             losses = self.defense.losses(self.victim, images, targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.weighting.backward(losses, module)
