@@ -26,8 +26,8 @@ from mtlue import analysis, datasets, evaluation
 METRICS = {"segmentation": ("miou", "pixel_accuracy"), "depth": ("absolute_error",), "normals": ("mean_angle",)}
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-#: Half the time, on processors that have it too; no network here has maps of one pixel, on which torch gets it wrong there.
-PRECISION = torch.bfloat16
+#: bfloat16 on a GPU that has it. ``torch.bfloat16`` takes half the time on some processors too, and is not the same everywhere.
+PRECISION: torch.dtype | None = None
 
 
 class Loaded(Dataset[tuple[Tensor, dict[str, Tensor]]]):

@@ -77,8 +77,6 @@ SMALL = Scale(
     em_steps=10,
     one_cycle=True,
     backbone="resnet",
-    # A third faster on processors that have it; no network here has the one-pixel maps on which torch gets it wrong there.
-    precision="bfloat16",
 )
 
 #: The paper's own settings (appendices A.1 and A.2), on the real sets. Rounds of EM end at 99 % accuracy of its surrogate.
@@ -104,7 +102,6 @@ SMALL_DENSE = Scale(
     em_steps=12,
     one_cycle=True,
     backbone="unet",
-    precision="bfloat16",
 )
 
 #: Appendix A.2 on NYUv2: 200 epochs, Adam at 1e-4, a tenth of it in the second half, batches of 8.

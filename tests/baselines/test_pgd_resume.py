@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import mtlue
 from mtlue.baselines._pgd import pgd
 from mtlue.baselines._pixel_store import LAST_BATCH, PERTURBATIONS, PixelStore
+from processor import computes_in_bfloat16
 
 # 20 samples in batches of 6: four a round, each of three steps. EM has three rounds, a frozen loss the steps of two.
 STEPS, BATCHES = 3, 4
@@ -219,7 +220,7 @@ def test_a_search_that_ended_early_stays_ended(tmp_path: Path) -> None:
         ("stop_accuracy", 1.2),
         ("augment", None),
         ("batch_size", 5),
-        ("precision", torch.bfloat16),
+        pytest.param("precision", torch.bfloat16, marks=computes_in_bfloat16),
         ("seed", 3),
         ("tasks", {"a": 2, "other": 2}),
         ("loss", mtlue.EM()),

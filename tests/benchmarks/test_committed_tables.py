@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def test_committed_tables_say_what_the_committed_cells_say(path: Path, tmp_path:
     dense = make_dense_tables(SETS, backbones=paper_tables.DENSE_BACKBONES["small"], resnet=paper_tables.DENSE_RESNET["small"])
     table = {**classes, **dense}[content["table"]]
     scale = SCALES["small"] if table.name in classes else DENSE_SCALES["small"]
+    scale = replace(scale, precision=content["scale"]["precision"])
     workshop = Workshop(scale, Store(tmp_path, RESULTS / "small" / "cells.json"))
     text = to_markdown(workshop, table, content["seeds"], paper_tables.caption(workshop, table, content["seeds"], "small"))
     assert path.with_suffix(".md").read_text() == text

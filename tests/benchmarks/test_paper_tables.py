@@ -38,7 +38,6 @@ TINY = Scale(
     em_steps=1,
     one_cycle=True,
     backbone="resnet",
-    precision="bfloat16",
 )
 SETS = paper_tables.SETS["small"]
 

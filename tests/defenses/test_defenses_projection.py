@@ -11,6 +11,7 @@ import mtlue
 from mtlue._tasks import resolve_tasks
 from mtlue.defenses import OrthogonalProjection
 from multi_fashion import MultiFashion
+from processor import computes_in_bfloat16
 
 TASKS = resolve_tasks({"age": 4, "young": 2})
 CPU = "cpu"
@@ -97,6 +98,7 @@ def test_by_hand() -> None:
     assert abs(first) > abs(second)
 
 
+@computes_in_bfloat16
 def test_the_result_is_not_clamped_and_is_the_same_under_autocast() -> None:
     images, labels = patterned(60)
     defense = OrthogonalProjection(epochs=2, device=CPU)

@@ -10,6 +10,7 @@ import mtlue
 from literal import random_targets
 from mtlue.defenses import UEraser
 from mtlue.defenses._ueraser import plasma, sample_losses, smooth_field
+from processor import computes_in_bfloat16
 
 DENSE = {"age": mtlue.Classification(5), "parts": mtlue.Segmentation(4), "depth": mtlue.Depth(), "up": mtlue.SurfaceNormals()}
 
@@ -97,6 +98,7 @@ def test_the_search_leaves_the_model_as_it_was() -> None:
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
 
 
+@computes_in_bfloat16
 def test_the_step_after_the_search_trains_all_weights_under_autocast() -> None:
     images, targets = dense_batch()
     network = Dense().train()

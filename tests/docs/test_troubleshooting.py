@@ -227,6 +227,14 @@ FROZEN = Net(TWO).requires_grad_(False)
 
 MIXED: Any = [(image[:, : 12 + index % 3], targets) for index, (image, targets) in enumerate(GOOD)]
 
+
+def bfloat16_with_amx() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.14.1")
+        patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+        protect(precision=torch.bfloat16)
+
+
 PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(pair for pair in GOOD),
     lambda: protect([]),
@@ -306,6 +314,7 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(loss=Hungry()),
     no_matplotlib,
     several_processes,
+    bfloat16_with_amx,
 ]
 
 

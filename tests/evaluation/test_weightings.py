@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlue.evaluation._weighting import RLW, UW, AlignedMTL, FairGrad, Uniform, Weighting
+from processor import computes_in_bfloat16
 
 pytest.importorskip("torchjd", reason="the weightings but Uniform are torchjd's")
 
@@ -290,6 +291,7 @@ def test_uw_begins_each_training_afresh() -> None:
     assert second.tolist() == [0.0, 0.0, 0.0]
 
 
+@computes_in_bfloat16
 @pytest.mark.parametrize("make", ALL)
 def test_losses_in_bfloat16(make: Callable[[], Weighting]) -> None:
     module = nn.Linear(2, 1, bias=False)

@@ -19,6 +19,7 @@ from mtlue import evaluation
 from mtlue._models import ResNetStages, UNet, dilate
 from mtlue._models.heads import MapHead
 from mtlue.evaluation import build_model
+from processor import computes_in_bfloat16
 
 ARCHITECTURES = ["hard-sharing", "cross-stitch", "mtan", "ltb"]
 TASKS: dict[str, Any] = {
@@ -211,6 +212,7 @@ def test_maps_at_the_full_resolution_pass_a_convolution_of_single_pixels(
         torch.testing.assert_close(model(images)["depth"], by_pixel + layers.bias)
 
 
+@computes_in_bfloat16
 @pytest.mark.parametrize(("features", "size", "count"), [(48, (8, 8), 16), (48, (1, 1), 16), (256, (4, 4), 8)])
 def test_gradients_of_a_head_in_bfloat16_are_near_those_in_float32(features: int, size: tuple[int, int], count: int) -> None:
     """The average over the image is a map of one pixel, on which some convolutions have no right gradients in bfloat16."""
@@ -421,7 +423,7 @@ def test_a_custom_task_with_maps_has_a_head_for_its_channels(images: Tensor) -> 
 
 
 @pytest.mark.parametrize("backbone", ["narrow", "unet"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=computes_in_bfloat16)])
 def test_victims_are_trained_on_maps_and_classes_also_with_one_image_left_over(backbone: str, precision: str) -> None:
     pictures = torch.rand(5, *SHAPE)
     dataset = [

@@ -13,6 +13,7 @@ import mtlue
 from mtlue._runtime import device as module
 from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision
 from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
+from processor import computes_in_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -45,7 +46,8 @@ def test_a_device_that_is_none(device: Any, error: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize("wanted", [torch.float32, torch.bfloat16])
-def test_the_precision_asked_for(wanted: torch.dtype) -> None:
+def test_the_precision_asked_for(wanted: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
     assert choose_precision(wanted, CPU) is wanted
 
 
@@ -70,6 +72,7 @@ def test_a_precision_that_is_none(precision: Any, error: type[Exception]) -> Non
         choose_precision(precision, CPU)
 
 
+@computes_in_bfloat16
 def test_autocast_computes_in_the_precision() -> None:
     weights = torch.ones(2, 2)
     with autocast(CPU, torch.bfloat16):
@@ -78,7 +81,7 @@ def test_autocast_computes_in_the_precision() -> None:
         assert (weights @ weights).dtype == torch.float32
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=computes_in_bfloat16)])
 def test_fit_computes_in_the_precision(canvases: Any, net: nn.Module, make_generator: Any, precision: torch.dtype) -> None:
     seen: set[torch.dtype] = set()
 

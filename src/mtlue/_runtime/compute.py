@@ -58,7 +58,7 @@ class Compute:
         chosen = choose_device(device, module)
         return cls(chosen, choose_precision(precision, chosen), num_workers, seed, progress)
 
-    def autocast(self, *, cache: bool = True) -> torch.autocast:
+    def autocast(self, *, cache: bool = True) -> AbstractContextManager[None]:
         """A context that computes in the precision; open one for each step."""
         return autocast(self.device, self.precision, cache=cache)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
+
+from mtlue._runtime.bfloat16 import TrustedConvolutions, crash_in_bfloat16
+from mtlue._runtime.warn import warn
 
 
 def choose_device(device: torch.device | str | None, module: nn.Module | None) -> torch.device:
@@ -38,6 +41,8 @@ def choose_device(device: torch.device | str | None, module: nn.Module | None) -
 def choose_precision(precision: torch.dtype | None, device: torch.device) -> torch.dtype:
     """The precision asked for; else bfloat16 on a GPU that computes in it, float32 elsewhere.
 
+    Warns where bfloat16 was asked for and could crash; the answer is then float32.
+
     Raises:
         TypeError: it is no dtype.
         ValueError: it is neither float32 nor bfloat16.
@@ -48,21 +53,36 @@ def choose_precision(precision: torch.dtype | None, device: torch.device) -> tor
         raise TypeError(f"precision: expected torch.float32 or torch.bfloat16, got {precision!r}")
     if precision not in (torch.float32, torch.bfloat16):
         raise ValueError(f"precision: expected torch.float32 or torch.bfloat16, got {precision}")
+    fault = crash_in_bfloat16() if precision == torch.bfloat16 and device.type == "cpu" else None
+    if fault:
+        warn(f"precision: {fault}; computing in float32")
+        return torch.float32
     return precision
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    # Not on a processor, even one that has it: there torch 2.15 now and then gives garbage, up to 1e34 and NaN, for the
-    # gradient of a 3x3 convolution's weights on a map of one pixel, which is where a ResNet-18 ends on 16x16 images.
+    # Not on a processor, even one that has it: see `mtlue._runtime.bfloat16`.
     return device.type == "cuda" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def autocast(device: torch.device, precision: torch.dtype, *, cache: bool = True) -> torch.autocast:
-    """A context that computes in the precision.
+@contextmanager
+def autocast(device: torch.device, precision: torch.dtype, *, cache: bool = True) -> Iterator[None]:
+    """A context that computes in the precision; on a processor, in bfloat16 only what can be trusted to it.
 
     Open one for each step: within one context, the weights' copies in bfloat16 are kept and would outlive an update.
+
+    Args:
+        device: Where is computed.
+        precision: float32 or bfloat16.
+        cache: Whether the weights' copies are kept until the context ends.
+
+    Yields:
+        Nothing.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16, cache_enabled=cache)
+    bfloat16 = precision == torch.bfloat16
+    guard = TrustedConvolutions() if bfloat16 and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16, cache_enabled=cache), guard:
+        yield
 
 
 def check_single_process() -> None:
