@@ -2,13 +2,32 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs build clean
+# What runs on the oldest torch allowed and on the one that crashed with AMX: devices and precisions, training, protecting, and a
+# victim of each kind. It needs some of the extras only.
+CORE_TESTS := tests/runtime tests/fit tests/protect tests/generator tests/losses tests/baselines/test_pgd.py \
+	tests/baselines/test_pgd_resume.py tests/evaluation/test_victim.py tests/evaluation/test_weightings.py \
+	tests/benchmarks/test_paper_tables.py::test_each_kind_of_victim_can_be_trained
+CORE_NEEDS := --editable ".[evaluation,plot,progress]" hypothesis pytest
+# Python 3.10 where there is one.
+OLDEST_PYTHON ?= $(shell for each in python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/python $(PYTHON); do \
+	$$each --version >/dev/null 2>&1 && echo $$each && break; done)
+CRASHED := 2.14.1
+
+.PHONY: demo test test-oldest test-crashed lint docs build clean
 
 demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+test-oldest: .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest $(CORE_TESTS)
+
+test-crashed: .venv/installed
+	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "$(CRASHED)")'; \
+	then echo "make test runs all tests on torch $(CRASHED) here"; \
+	else $(MAKE) .venv-$(CRASHED)/installed && .venv-$(CRASHED)/bin/python -m pytest $(CORE_TESTS); fi
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .
@@ -22,12 +41,23 @@ build: .venv/installed-build
 	$(BIN)/python -m build
 
 clean:
-	rm -rf .venv dist docs/_build docs/notebooks docs/reference examples/output
+	rm -rf .venv .venv-* dist docs/_build docs/notebooks docs/reference examples/output
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+# Without pip's cache, which would hold each of these releases, several gigabytes with CUDA's libraries, a second time.
+.venv-oldest/installed: pyproject.toml tests/lowest.txt
+	$(OLDEST_PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --no-cache-dir --constraint tests/lowest.txt $(CORE_NEEDS)
+	touch $@
+
+.venv-$(CRASHED)/installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-$(CRASHED)
+	.venv-$(CRASHED)/bin/python -m pip install --quiet --no-cache-dir torch==$(CRASHED) $(CORE_NEEDS)
 	touch $@
 
 .venv/installed-lint: .venv/installed

@@ -14,18 +14,21 @@ import matplotlib as mpl
 import torch
 
 import mtlue
+from mtlue import evaluation
 
 # The examples are no package: they are read where they lie.
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 
 from multi_fashion import MultiFashion
-from quickstart import SURROGATE_EPOCHS, TASKS
-from victim import random_shift, train
+from paper.backbones import NarrowResNet
+from paper.shift import random_shift
+from paper.workshop import one_cycle
 
 mpl.use("Agg")
 from matplotlib import pyplot
 
 HERE = Path(__file__).parent
+TASKS, SHAPE = MultiFashion.tasks, (1, 32, 32)
 
 
 def main() -> None:
@@ -41,11 +44,23 @@ def main() -> None:
     clean = MultiFashion(4000, train=True)
     runs = []
     for seed in arguments.seeds:
-        surrogate = train(clean, TASKS, epochs=SURROGATE_EPOCHS, seed=seed).model
+        torch.manual_seed(seed)
+        network = evaluation.build_model(NarrowResNet(channels=1), TASKS, image_shape=SHAPE, seed=seed)
+        surrogate = evaluation.train_victim(
+            clean,
+            tasks=TASKS,
+            model=network,
+            epochs=2,
+            batch_size=64,
+            learning_rate=3e-3,
+            schedule=one_cycle,
+            transform=random_shift,
+            seed=seed,
+        )
         for learning_rate in arguments.learning_rates:
             for bound in ("tanh", "clip"):
                 torch.manual_seed(seed)
-                generator = mtlue.UEGenerator(TASKS, (1, 32, 32), width=16, bound=bound)
+                generator = mtlue.UEGenerator(TASKS, SHAPE, width=16, bound=bound)
                 history = mtlue.fit(
                     generator,
                     clean,

@@ -5,9 +5,10 @@ One seed on another processor gives other figures by some points: the limits lea
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
+
+from mtlue.evaluation import Report
 
 # Residual learnability that a ten-class task may keep, by kind of victim, and what it must keep with random noise.
 LIMITS = {"multi-task": 0.25, "single-task": 0.35}
@@ -15,16 +16,20 @@ CONTROL = 0.8
 
 
 def main() -> None:
-    """Check one figures.json."""
+    """Check one report.json."""
     failures = []
-    for row in json.loads(Path(sys.argv[1]).read_text())["rows"]:
-        if row["chance"] > 0.1:
-            continue
-        name = f"{row['victim']} victim, task {row['task']}"
-        if row["R of random noise"] < CONTROL:
-            failures.append(f"{name}: R of random noise is {row['R of random noise']:.2f}, expected at least {CONTROL}")
-        if row["R of protected"] > LIMITS[row["victim"]]:
-            failures.append(f"{name}: R is {row['R of protected']:.2f}, expected at most {LIMITS[row['victim']]}")
+    checked = [row for row in Report.from_json(Path(sys.argv[1]).read_text()).rows() if row.chance <= 0.1]
+    for row in checked:
+        name, noise, left = (
+            f"{row.victim} victim, task {row.task}",
+            *(row.residuals[data] for data in ("random noise", "protected")),
+        )
+        if noise < CONTROL:
+            failures.append(f"{name}: R of random noise is {noise:.2f}, expected at least {CONTROL}")
+        if left > LIMITS[row.victim]:
+            failures.append(f"{name}: R is {left:.2f}, expected at most {LIMITS[row.victim]}")
+    if len(checked) != 2 * len(LIMITS):
+        failures.append(f"expected two tasks of {' and '.join(LIMITS)} victims, got {len(checked)} rows")
     if failures:
         sys.exit("\n".join(failures))
     print("the quickstart's figures hold")

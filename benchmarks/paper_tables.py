@@ -9,6 +9,7 @@ Tables 4, 9, 13, 14 and 15 are those of label maps.
     python benchmarks/paper_tables.py --table 4 "4 single-task" --rooms FOLDER --work FOLDER --jobs 2
 
 The committed cells of the small scale were made with ``--precision bfloat16``, a third faster on processors that have it.
+
 A loss and a victim of your own enter all tables with ``--plugin FILE``; see ``examples/own_method.py``.
 """
 

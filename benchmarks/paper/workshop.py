@@ -20,9 +20,9 @@ from paper.backbones import backbone
 from paper.images import Splits
 from paper.readers import DENSE, splits
 from paper.scales import Scale
+from paper.shift import random_shift
 from paper.specs import Data, Protection, Victim, key
 from paper.store import Store
-from victim import random_shift
 
 State = dict[str, Tensor]
 
