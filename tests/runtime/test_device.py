@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import mtlue
+from mtlue import evaluation
 from mtlue._runtime import device as module
 from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision
 from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
@@ -149,3 +150,5 @@ def test_several_processes_are_refused(
     with pytest.raises(NotImplementedError, match="several processes: call it on one rank"):
         mtlue.protect(canvases, generator=generator, surrogate=net, epochs=1, progress=False)
     assert torch.equal(generator.decoder.expand.weight, before)
+    # Each rank may measure for itself.
+    assert set(evaluation.evaluate(net, canvases, tasks={"shoe": 2, "front": 2})) == {"shoe", "front"}

@@ -20,7 +20,7 @@ from mtlue._fit.training import GeneratorTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
 from mtlue._runtime.compute import Compute
-from mtlue._runtime.device import moved
+from mtlue._runtime.device import check_single_process, moved
 from mtlue._runtime.identity import described
 from mtlue._runtime.progress import ProgressOption
 
@@ -103,6 +103,7 @@ def fit(
         >>> mtlue.fit(generator, dataset, net, loss=mtlue.EM(), epochs=1, batch_size=8, progress=False)
         History(1 epochs, base_loss=...)
     """
+    check_single_process()
     wrapped = check_models(generator, surrogate, loss)
     plan = FitPlan(
         epochs=epochs,

@@ -26,6 +26,7 @@ from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import FIT_CHECKPOINT, Models, selected_samples, train_models, write_images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.compute import Compute
+from mtlue._runtime.device import check_single_process
 from mtlue._runtime.files import load_tensors
 from mtlue._runtime.identity import tensors_digest
 from mtlue._runtime.progress import ProgressOption
@@ -110,6 +111,7 @@ def protect(
         >>> int((255 * image - images[5]).abs().round().max()) <= 8
         True
     """
+    check_single_process()
     check_unprotected(check_map_style(dataset))
     check_epsilon(epsilon)
     check_fraction(fraction)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mtlue._checks import check_count
-from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision
+from mtlue._runtime.device import autocast, choose_device, choose_precision
 from mtlue._runtime.progress import ProgressOption, check_progress
 from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 
@@ -49,10 +49,8 @@ class Compute:
         Raises:
             TypeError: an argument has the wrong type.
             ValueError: one is out of range, or there is no such device.
-            NotImplementedError: called inside a process group of several ranks.
         """
         check_progress(progress)
-        check_single_process()
         check_count("num_workers", num_workers, minimum=0)
         check_count("seed", seed, minimum=0)
         chosen = choose_device(device, module)

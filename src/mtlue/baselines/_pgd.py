@@ -16,6 +16,7 @@ from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime.compute import Compute
+from mtlue._runtime.device import check_single_process
 from mtlue._runtime.progress import ProgressOption
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._pgd_stages import search_images
@@ -101,6 +102,7 @@ def pgd(
         >>> baselines.pgd(dataset, tasks={"shape": 2}, surrogate=net, **em, progress=False)
         ProtectedDataset(16 samples, tasks={'shape': Classification(2)}, epsilon=8/255)
     """
+    check_single_process()
     check_unprotected(dataset)
     resolved = resolve_tasks(tasks)
     check_loss(loss)

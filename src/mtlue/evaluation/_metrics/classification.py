@@ -32,8 +32,10 @@ class ClassificationMetrics(TaskMetrics):
 
     def __init__(self, task: Classification) -> None:
         metrics = require("torchmetrics.classification", extra="evaluation")
-        self._confusion: Any = metrics.MulticlassConfusionMatrix(max(task.num_classes, 2), ignore_index=task.ignore_index)
-        self._ranking: Any = metrics.BinaryAUROC(ignore_index=task.ignore_index) if task.num_classes == 2 else None
+        # Each rank of a process group measures for itself.
+        settings = {"ignore_index": task.ignore_index, "sync_on_compute": False}
+        self._confusion: Any = metrics.MulticlassConfusionMatrix(max(task.num_classes, 2), **settings)
+        self._ranking: Any = metrics.BinaryAUROC(**settings) if task.num_classes == 2 else None
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """See `TaskMetrics.update`."""

@@ -36,7 +36,7 @@ class SegmentationMetrics(TaskMetrics):
         metrics = require("torchmetrics.classification", extra="evaluation")
         # Labels are checked where they are read; doing so again would sort the pixels of every batch.
         self._confusion: Any = metrics.MulticlassConfusionMatrix(
-            max(task.num_classes, 2), ignore_index=task.ignore_index, validate_args=False
+            max(task.num_classes, 2), ignore_index=task.ignore_index, validate_args=False, sync_on_compute=False
         )
 
     def update(self, output: Tensor, target: Tensor) -> None:
