@@ -142,6 +142,7 @@ def test_several_processes_are_refused(
 ) -> None:
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda *group: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda *group: 0)
     assert module.torch is torch
     generator = make_generator()
     before = generator.decoder.expand.weight.clone()
