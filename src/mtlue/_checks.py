@@ -7,27 +7,22 @@ from collections.abc import Collection, Sequence
 from numbers import Real
 
 
-def check_epsilon(epsilon: float) -> float:
-    """Return the budget if it lies in (0, 1].
+def check_epsilon(name: str, value: float) -> float:
+    """Return a budget if it lies in (0, 1].
 
     Raises:
         TypeError: it is no number.
         ValueError: it is out of range.
     """
-    if isinstance(epsilon, bool) or not isinstance(epsilon, Real):
-        raise TypeError(f"epsilon: expected a number such as 8/255, got {epsilon!r}")
-    if not 0 < epsilon <= 1:
-        hint = f"; on the scale of [0, 1] that is {epsilon}/255" if 1 < epsilon <= 255 else ""
-        raise ValueError(f"epsilon: expected 0 < epsilon <= 1, got {epsilon}{hint}")
-    return float(epsilon)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number such as 8/255, got {value!r}")
+    if not 0 < value <= 1:
+        hint = f"; on the scale of [0, 1] that is {value}/255" if 1 < value <= 255 else ""
+        raise ValueError(f"{name}: expected 0 < {name} <= 1, got {value}{hint}")
+    return float(value)
 
 
-def check_protected_tasks(protected_tasks: Collection[str] | None, tasks: Collection[str]) -> list[str]:
-    """Names of the tasks to protect, all of them if None. Raises what `check_task_names` raises."""
-    return check_task_names("protected_tasks", protected_tasks, tasks)
-
-
-def check_task_names(argument: str, names: Collection[str] | None, tasks: Collection[str]) -> list[str]:
+def check_task_names(name: str, names: Collection[str] | None, tasks: Collection[str]) -> list[str]:
     """Names of some tasks, all of them if None.
 
     Raises:
@@ -37,27 +32,43 @@ def check_task_names(argument: str, names: Collection[str] | None, tasks: Collec
     if names is None:
         return list(tasks)
     if isinstance(names, str) or not isinstance(names, Collection):
-        raise TypeError(f"{argument}: expected a list of task names, got {names!r}")
-    unknown = [name for name in names if name not in tasks]
+        raise TypeError(f"{name}: expected a list of task names, got {names!r}")
+    unknown = [each for each in names if each not in tasks]
     if unknown:
-        raise ValueError(f"{argument}: unknown {unknown}; the tasks are {list(tasks)}")
+        raise ValueError(f"{name}: unknown {unknown}; the tasks are {list(tasks)}")
     if not names:
-        raise ValueError(f"{argument}: expected at least one task name, got none")
+        raise ValueError(f"{name}: expected at least one task name, got none")
     return list(names)
 
 
-def check_fraction(fraction: float) -> float:
-    """Return the share if it lies in [0, 1].
+def check_share(name: str, value: float) -> float:
+    """Return a share if it lies in [0, 1].
 
     Raises:
         TypeError: it is no number.
         ValueError: it is out of range.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, Real):
-        raise TypeError(f"fraction: expected a number in [0, 1], got {fraction!r}")
-    if math.isnan(fraction) or not 0 <= fraction <= 1:
-        raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
-    return float(fraction)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number in [0, 1], got {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected a share in [0, 1], got {value}{'; percent?' if 1 < value <= 100 else ''}")
+    return float(value)
+
+
+def check_image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return channels, height and width.
+
+    Raises:
+        TypeError: it is no sequence.
+        ValueError: it is not made of three positive integers.
+    """
+    if not isinstance(shape, Sequence):
+        raise TypeError(f"{name}: expected (channels, height, width), got {shape!r}")
+    sides = tuple(shape)
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+    if len(sides) != 3 or not whole:
+        raise ValueError(f"{name}: expected (channels, height, width), got {shape!r}")
+    return (sides[0], sides[1], sides[2])
 
 
 def check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -89,6 +100,11 @@ def check_count(name: str, value: int, *, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name}: expected at least {minimum}, got {value}")
     return value
+
+
+def check_batch_size(value: int | None) -> int | None:
+    """Return a batch size; None, which leaves the choice to the device, stays None. Raises what `check_count` raises."""
+    return None if value is None else check_count("batch_size", value, minimum=1)
 
 
 def check_number(name: str, value: float, *, above: float | None = None) -> float:

@@ -83,7 +83,7 @@ def test_a_transform_is_not_drawn_and_stays(make_generator: Make, canvases: Any)
 def test_what_are_no_perturbations(make_generator: Make, canvases: Any) -> None:
     protected = protected_by(make_generator(trained=True), canvases)
     wrong: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
-        (iter(()), protected, {}, TypeError, "dataset: expected a map-style data set"),
+        (iter(()), protected, {}, TypeError, "clean: expected a map-style data set"),
         (canvases, canvases, {}, TypeError, "protected: expected a ProtectedDataset or a dict of them by name, got list"),
         (canvases, {}, {}, ValueError, "protected: expected at least one data set, got an empty dict"),
         (canvases[:9], {"EM": protected}, {}, ValueError, "protected: 'EM' has 48 samples, the clean data set 9"),
@@ -142,7 +142,7 @@ def test_ticks_do_not_touch() -> None:
         ({"EM": {1: 91.1}}, {}, ValueError, r"results\['EM'\]\[1\]: expected a share in \[0, 1\], got 91.1; percent\?"),
         ({"EM": {1: (0.5, 0.1, 0.2)}}, {}, ValueError, r"results\['EM'\]\[1\]: expected a pair \(accuracy, spread\)"),
         ({"EM": {1: (0.5, -0.1)}}, {}, ValueError, r"results\['EM'\]\[1\]: expected a number >= 0, got -0.1"),
-        ({"EM": {1: "half"}}, {}, TypeError, r"results\['EM'\]\[1\]: expected a number, got 'half'"),
+        ({"EM": {1: "half"}}, {}, TypeError, r"results\['EM'\]\[1\]: expected a number in \[0, 1\], got 'half'"),
         ({"EM": {1: 0.5}}, {"chance": 50}, ValueError, r"chance: expected a share in \[0, 1\], got 50"),
     ],
 )

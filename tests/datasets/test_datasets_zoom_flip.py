@@ -219,7 +219,7 @@ def test_wrong_input_is_named() -> None:
         RandomZoomFlip({"pose": Unknown()})
     with pytest.raises(TypeError, match="tasks: expected a dict"):
         RandomZoomFlip([2])  # type: ignore[arg-type] # what a caller may do wrong
-    with pytest.raises(TypeError, match=r"images: expected a tensor of floats, got torch\.uint8"):
+    with pytest.raises(TypeError, match=r"images: expected a tensor of floats in \[0, 1\], got torch\.uint8"):
         augment(images.byte(), targets)
     with pytest.raises(ValueError, match=r"images: expected shape \(B, C, H, W\), got \(3, 12, 24\)"):
         augment(images[0], targets)

@@ -277,7 +277,11 @@ def test_wrong_arguments(options: dict[str, object], error: type[Exception], mes
     [
         ({"images": torch.rand(3, 1, 7, 6)}, ValueError, "images: expected shape \\(B, 3, H, W\\), got \\(3, 1, 7, 6\\)"),
         ({"images": torch.rand(3, 7, 6)}, ValueError, "images: .* got \\(3, 7, 6\\)"),
-        ({"images": torch.zeros(3, 3, 7, 6, dtype=torch.uint8)}, TypeError, "images: expected floats .* got torch.uint8"),
+        (
+            {"images": torch.zeros(3, 3, 7, 6, dtype=torch.uint8)},
+            TypeError,
+            "images: expected a tensor of floats .* got torch.uint8",
+        ),
         ({"targets": torch.tensor([0, 1])}, ValueError, "task 'age' has shape \\(2,\\) for 3 images"),
         ({"targets": torch.tensor([0, 1, 3])}, ValueError, "task 'age': label 3 is out of range"),
         ({"protected_tasks": ["agee"]}, ValueError, "protected_tasks: unknown \\['agee'\\]; the tasks are \\['age'\\]"),

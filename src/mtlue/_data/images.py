@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,13 +49,45 @@ def _read_pil(image: object) -> Tensor:
     return tensor
 
 
-def image_problem(image: Tensor) -> str | None:
-    """What is wrong with the values of an image, or None."""
+def check_images(
+    name: str, images: Tensor, *, channels: Collection[int] = (), may_be_bytes: bool = False, values: bool = True
+) -> Tensor:
+    """Return a batch of images, (B, C, H, W), floats in [0, 1].
+
+    Args:
+        name: What a message calls them.
+        images: What the caller gave.
+        channels: Numbers of channels that will do; empty for any.
+        may_be_bytes: Whether uint8 will do too.
+        values: Whether to look at the range, for which a GPU has to be waited for.
+
+    Raises:
+        TypeError: they are no tensor of floats.
+        ValueError: they have another shape, or values out of range.
+    """
+    kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+    if not isinstance(images, Tensor) or not (images.is_floating_point() or (may_be_bytes and kind == torch.uint8)):
+        raise TypeError(f"{name}: expected a tensor of floats in [0, 1]{' or of uint8' if may_be_bytes else ''}, got {kind}")
+    if images.ndim != 4 or (channels and images.shape[1] not in channels):
+        wanted = f"(B, {next(iter(channels))}, H, W)" if len(channels) == 1 else "(B, C, H, W)"
+        if images.ndim == 4 and len(channels) > 1:
+            wanted += f" with {' or '.join(map(str, channels))} channels"
+        raise ValueError(f"{name}: expected shape {wanted}, got {tuple(images.shape)}")
+    # Resizing may leave the range by a rounding error. NaN is refused too.
+    problem = image_problem(images.detach(), slack=1e-5) if values and images.numel() else None
+    if problem is not None:
+        raise ValueError(f"{name}: {problem}")
+    return images
+
+
+def image_problem(image: Tensor, *, slack: float = 0.0) -> str | None:
+    """What is wrong with the values of an image, or None; they may leave the range by some slack."""
     if image.dtype == torch.uint8:
         return None
     if not bool(image.isfinite().all()):
         return "the image holds NaN or infinity"
-    return range_problem(float(image.min()), float(image.max()))
+    low, high = (float(bound) for bound in image.aminmax())
+    return None if low >= -slack and high <= 1.0 + slack else range_problem(low, high)
 
 
 def range_problem(low: float, high: float) -> str | None:

@@ -135,7 +135,7 @@ def item_problem(item: object) -> str | None:
     return f"expected a pair (image, targets), got {type(item).__name__}{length}{cure}"
 
 
-def check_map_style(dataset: object) -> Dataset[Any]:
+def check_map_style(name: str, dataset: object) -> Dataset[Any]:
     """Return the data set if it has a length and can be indexed.
 
     Raises:
@@ -144,7 +144,7 @@ def check_map_style(dataset: object) -> Dataset[Any]:
     """
     if isinstance(dataset, str | bytes | os.PathLike):
         raise TypeError(
-            "dataset: expected a data set, got a path; "
+            f"{name}: expected a data set, got a path; "
             f"mtlue.datasets.ImageTable({os.fspath(dataset)!r}) reads a folder with a table of labels"
         )
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
@@ -154,11 +154,11 @@ def check_map_style(dataset: object) -> Dataset[Any]:
         elif isinstance(dataset, Iterable):
             cure = "; read it into a list"
         raise TypeError(
-            "dataset: expected a map-style data set with __len__ and __getitem__, "
+            f"{name}: expected a map-style data set with __len__ and __getitem__, "
             f"got {type(dataset).__name__}, which has no length or no index{cure}"
         )
     if len(cast("Sized", dataset)) == 0:
-        raise ValueError("dataset: expected at least one sample, got an empty data set")
+        raise ValueError(f"{name}: expected at least one sample, got an empty data set")
     return cast("Dataset[Any]", dataset)
 
 
@@ -177,7 +177,7 @@ def inspect_dataset(
         TypeError: the data set has no length, or cannot be indexed.
         ValueError: it is empty, or has samples that cannot be used.
     """
-    check_map_style(dataset)
+    check_map_style("dataset", dataset)
     length = len(cast("Sized", dataset))
     step = max(1, length // _REREAD)
     samples = _Samples(dataset, tasks, frozenset(range(0, length, step) if reread else ()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mtlue._checks import check_count, check_number
+from mtlue._checks import check_batch_size, check_count, check_number
 from mtlue._data import Transform, checked_transform
 from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
 from mtlue._runtime.identity import checksum, described, text_digest
@@ -56,8 +56,7 @@ class FitPlan(SurrogatePlan):
     def __post_init__(self) -> None:
         """Check the values."""
         check_count("epochs", self.epochs, minimum=1)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
         epoch_rates(self.schedule, self.epochs)
         super().__post_init__()
         check_number("lambda_intra", self.lambda_intra)

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mtlue._checks import check_protected_tasks
+from mtlue._checks import check_task_names
 from mtlue._tasks import Task, Tasks, read_targets, resolve_tasks
 
 
@@ -83,7 +83,7 @@ class ClassEmbeddingBank(nn.Module):
             ValueError: a task is missing from the targets, a label is out of range, or ``protected_tasks`` names no task.
             TypeError: a label has a type that cannot be read.
         """
-        protected = check_protected_tasks(protected_tasks, self._all_tasks)
+        protected = check_task_names("protected_tasks", protected_tasks, self._all_tasks)
         read = read_targets(targets, self.tasks)
         parts = []
         for name, table in self.items():

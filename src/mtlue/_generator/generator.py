@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mtlue._checks import check_count, check_epsilon, check_protected_tasks
-from mtlue._data import resize
+from mtlue._checks import check_count, check_epsilon, check_image_shape, check_task_names
+from mtlue._data import check_images, resize
 from mtlue._generator.bound import BOUNDS, largest_float32
 from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings, selection_weights
 from mtlue._generator.decoder import Decoder
@@ -64,8 +64,14 @@ class UEGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.tasks = resolve_tasks(tasks)
-        self.image_shape = _check_image_shape(image_shape)
-        self.epsilon = check_epsilon(epsilon)
+        self.image_shape = check_image_shape("image_shape", image_shape)
+        channels, height, image_width = self.image_shape
+        if max(height, image_width) < 2:
+            raise ValueError(f"image_shape: expected (channels, height, width), at least 2 pixels, got {image_shape!r}")
+        if image_width in (1, 3, 4) and channels > 8:
+            shape = self.image_shape
+            warn(f"image_shape: expected (channels, height, width), got {shape}, which looks like (height, width, channels)")
+        self.epsilon = check_epsilon("epsilon", epsilon)
         if not isinstance(bound, str) or bound not in BOUNDS:
             raise ValueError(f"bound: expected one of {sorted(BOUNDS)}, got {bound!r}")
         self.embedding_channels = check_count("embedding_channels", embedding_channels, minimum=1)
@@ -114,12 +120,8 @@ class UEGenerator(nn.Module):
             ValueError: the images have the wrong shape, a task is missing, a label is out of range, or a name in
                 ``protected_tasks`` is unknown.
         """
-        protected = check_protected_tasks(protected_tasks, self.tasks)
-        if not images.is_floating_point():
-            raise TypeError(f"images: expected floats in [0, 1], got {images.dtype}")
-        channels = self.image_shape[0]
-        if images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(f"images: expected shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        protected = check_task_names("protected_tasks", protected_tasks, self.tasks)
+        check_images("images", images, channels=self.image_shape[:1], values=False)
         read = read_targets(targets, self.tasks).to(images.device)
         for name, target in read.items():
             if target.shape[:1] != images.shape[:1]:
@@ -234,15 +236,3 @@ class UEGenerator(nn.Module):
             f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={255 * self.epsilon:.4g}/255, "
             f"embedding_channels={self.embedding_channels}, width={self.width}, bound={self.bound!r}, trained={self.trained}"
         )
-
-
-def _check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    if not isinstance(image_shape, Sequence):
-        raise TypeError(f"image_shape: expected (channels, height, width), got {image_shape!r}")
-    shape = tuple(image_shape)
-    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in shape)
-    if len(shape) != 3 or not whole or max(shape[1:]) < 2:
-        raise ValueError(f"image_shape: expected (channels, height, width), at least 2 pixels, got {image_shape!r}")
-    if shape[-1] in (1, 3, 4) and shape[0] > 8:
-        warn(f"image_shape: expected (channels, height, width), got {shape}, which looks like (height, width, channels)")
-    return (shape[0], shape[1], shape[2])

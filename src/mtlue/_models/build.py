@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
 from torch import nn
 
-from mtlue._checks import check_count
+from mtlue._checks import check_count, check_image_shape
 from mtlue._models.backbones import WITHOUT_MAPS, make_backbone
 from mtlue._models.columns import LTB, CrossStitch
 from mtlue._models.features import device_of
@@ -80,7 +80,7 @@ def build_model(
         {'depth': (2, 1, 9, 12), 'indoors': (2, 2)}
     """
     resolved = resolve_tasks(tasks)
-    shape = _check_image_shape(image_shape)
+    shape = check_image_shape("image_shape", image_shape)
     check_count("seed", seed, minimum=0)
     if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
         raise ValueError(f"architecture: expected one of {sorted(_ARCHITECTURES)}, got {architecture!r}")
@@ -116,12 +116,3 @@ _ARCHITECTURES: dict[str, Callable[[_Make, dict[str, Task], _Shape], nn.Module]]
     "mtan": lambda make, tasks, shape: MTAN(_stages(make), tasks, image_shape=shape),
     "ltb": lambda make, tasks, shape: LTB([_stages(make) for _ in tasks], tasks, image_shape=shape),
 }
-
-
-def _check_image_shape(image_shape: tuple[int, int, int]) -> _Shape:
-    if not isinstance(image_shape, Sequence):
-        raise TypeError(f"image_shape: expected (channels, height, width), got {image_shape!r}")
-    sides = tuple(image_shape)
-    if len(sides) != 3 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides):
-        raise ValueError(f"image_shape: expected (channels, height, width), got {image_shape!r}")
-    return (sides[0], sides[1], sides[2])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_epsilon, check_fraction, check_protected_tasks
+from mtlue._checks import check_epsilon, check_share, check_task_names
 from mtlue._data import Samples, check_map_style, inspect_dataset, random_crop, run_settings
 from mtlue._data.inference import infer_tasks
 from mtlue._fit.checkpoint import OtherRunError
@@ -112,9 +112,9 @@ def protect(
         True
     """
     check_single_process()
-    check_unprotected(check_map_style(dataset))
-    check_epsilon(epsilon)
-    check_fraction(fraction)
+    check_unprotected(check_map_style("dataset", dataset))
+    check_epsilon("epsilon", epsilon)
+    check_share("fraction", fraction)
     chosen_loss: BaseUELoss = TAP() if loss is None else check_loss(loss)
     plan = FitPlan(epochs=epochs, batch_size=batch_size)
     if surrogate is None:
@@ -129,7 +129,7 @@ def protect(
         progress=progress,
     )
     resolved = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
-    protected = check_protected_tasks(protected_tasks, resolved)
+    protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
     folders = WorkFolder.claim(path)

@@ -163,7 +163,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         """
         images = StoredImages(Path(path))
         tasks = tasks_from_config(images.manifest["tasks"])
-        check_map_style(dataset)
+        check_map_style("dataset", dataset)
         _check_same_data(images, dataset, tasks)
         return ProtectedDataset[Tensor](images, dataset, tasks=tasks, epsilon=images.manifest["epsilon"])
 

@@ -61,7 +61,7 @@ def collect_features(
         (torch.Size([3, 8]), {'gender': tensor([0, 1, 1])})
     """
     check_layer(model, layer)
-    check_map_style(dataset)
+    check_map_style("dataset", dataset)
     batch_size = check_count("batch_size", batch_size, minimum=1)
     resolved = infer_tasks(dataset, num_workers=num_workers) if tasks is None else resolve_tasks(tasks)
     compute = Compute.checked(device=device, module=model, precision=torch.float32, num_workers=num_workers)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import torch
 from torch import Tensor
 
-from mtlue._data import image_problem, to_unit_floats
+from mtlue._data import check_images, to_unit_floats
 from mtlue._runtime.extras import require
 
 if TYPE_CHECKING:
@@ -84,18 +83,5 @@ def show_picture(axes: Axes, image: Tensor) -> None:
 
 
 def check_pictures(name: str, images: Tensor) -> Tensor:
-    """Images (B, C, H, W) that can be shown, as floats in [0, 1].
-
-    Raises:
-        TypeError: they are no tensor of floats or bytes.
-        ValueError: they have another shape or range, or neither 1 nor 3 channels.
-    """
-    if not isinstance(images, Tensor) or not (images.is_floating_point() or images.dtype == torch.uint8):
-        got = str(images.dtype) if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"{name}: expected a tensor of floats in [0, 1] or of uint8, got {got}")
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(f"{name}: expected shape (B, C, H, W) with 1 or 3 channels, got {tuple(images.shape)}")
-    problem = image_problem(images)
-    if problem is not None:
-        raise ValueError(f"{name}: {problem}")
-    return to_unit_floats(images)
+    """Images (B, C, H, W) that can be shown, as floats in [0, 1]. Raises what `check_images` raises."""
+    return to_unit_floats(check_images(name, images, channels=(1, 3), may_be_bytes=True))

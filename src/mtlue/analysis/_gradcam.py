@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlue._data import image_problem
+from mtlue._data import check_images
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime.device import choose_device
 from mtlue._runtime.extras import require
@@ -63,7 +63,7 @@ def gradcam(
     """
     surrogate = Surrogate(model, tasks)
     check_layer(model, layer)
-    _check_images(images)
+    check_images("images", images)
     count = _classes_of(surrogate.tasks, task)
     chosen = None if classes is None else _check_classes(classes, len(images), count)
     layer_gradcam = require("captum.attr", extra="analysis").LayerGradCam
@@ -96,17 +96,6 @@ def _told_of_influence(task: str) -> Iterator[None]:
         if "not have been used in the graph" not in str(error):
             raise
         raise ValueError(f"layer: it has no influence on the task {task!r}") from error
-
-
-def _check_images(images: Tensor) -> None:
-    if not isinstance(images, Tensor) or not images.is_floating_point():
-        got = str(images.dtype) if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"images: expected a tensor of floats in [0, 1], got {got}")
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
-    problem = image_problem(images)
-    if problem is not None:
-        raise ValueError(f"images: {problem}")
 
 
 def _classes_of(tasks: dict[str, Task], name: str) -> int:

@@ -54,7 +54,7 @@ def plot_perturbations(
         >>> len(analysis.plot_perturbations(dataset, protected).axes)
         9
     """
-    check_map_style(clean)
+    check_map_style("clean", clean)
     length = len(cast("Sized", clean))
     by_method = _check_protected(protected, length)
     chosen = _check_indices(range(min(_SHOWN, length)) if indices is None else indices, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from mtlue._checks import check_number
+from mtlue._checks import check_number, check_share
 from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new_figure, tidy
 
 Measured: TypeAlias = "float | tuple[float, float]"
@@ -107,7 +107,7 @@ def _check_curve(name: str, curve: object) -> dict[int, tuple[float, float]]:
         if isinstance(value, tuple) and len(value) != 2:
             raise ValueError(f"{name}[{count}]: expected a pair (accuracy, spread), got {value!r}")
         mean, spread = value if isinstance(value, tuple) else (value, 0.0)
-        read[count] = (_check_share(f"{name}[{count}]", mean), check_number(f"{name}[{count}]", spread))
+        read[count] = (check_share(f"{name}[{count}]", mean), check_number(f"{name}[{count}]", spread))
     return read
 
 
@@ -116,11 +116,4 @@ def _check_chance(chance: object, counts: list[int]) -> dict[int, float]:
         return {}
     if isinstance(chance, Mapping):
         return {count: mean for count, (mean, _) in _check_curve("chance", chance).items()}
-    return {counts[0]: _check_share("chance", chance)}
-
-
-def _check_share(name: str, value: object) -> float:
-    share = check_number(name, value)  # type: ignore[arg-type]  # it checks the type
-    if share > 1:
-        raise ValueError(f"{name}: expected a share in [0, 1], got {share}{'; percent?' if share <= 100 else ''}")
-    return share
+    return {counts[0]: check_share("chance", chance)}  # type: ignore[arg-type]  # it checks the type

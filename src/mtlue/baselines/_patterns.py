@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mtlue._checks import check_count
+from mtlue._checks import check_count, check_image_shape
 
 #: ``patterns(num_classes, shape, generator)``: one pattern a class of a task, floats (num_classes, C, H, W) of any scale.
 Patterns: TypeAlias = Callable[[int, tuple[int, int, int], torch.Generator], Tensor]
@@ -28,8 +28,4 @@ def check_request(num_classes: int, shape: Sequence[int]) -> tuple[int, int, int
         ValueError: there is no class, or the shape is not (C, H, W).
     """
     check_count("num_classes", num_classes, minimum=1)
-    if not isinstance(shape, Sequence) or not all(isinstance(side, int) for side in shape):
-        raise TypeError(f"shape: expected (channels, height, width), got {shape!r}")
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
-    return (shape[0], shape[1], shape[2])
+    return check_image_shape("shape", shape)

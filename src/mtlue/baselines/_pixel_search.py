@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtlue._checks import check_count, check_epsilon, check_number
+from mtlue._checks import check_batch_size, check_count, check_epsilon, check_number
 from mtlue._data import Batch, Samples, ordered_batches
 from mtlue._fit.optimization import perturbed_loss
 from mtlue._fit.plan import SurrogatePlan
@@ -31,12 +31,11 @@ class SearchPlan(SurrogatePlan):
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check_epsilon(self.epsilon)
+        check_epsilon("epsilon", self.epsilon)
         check_number("step_size", self.step_size, above=0.0)
         check_count("steps", self.steps, minimum=1)
         check_count("rounds", self.rounds, minimum=1)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
         super().__post_init__()
 
 

@@ -61,8 +61,8 @@ def random_noise(
         >>> sorted(set((noisy[0][0] * 255).round().flatten().tolist()))
         [92.0, 108.0]
     """
-    check_unprotected(check_map_style(dataset))
-    check_epsilon(epsilon)
+    check_unprotected(check_map_style("dataset", dataset))
+    check_epsilon("epsilon", epsilon)
     check_count("seed", seed, minimum=0)
     check_single_process()
     resolved = infer_tasks(dataset) if tasks is None else resolve_tasks(tasks)

@@ -76,7 +76,7 @@ def shortcut(
         >>> safe
         ProtectedDataset(6 samples, tasks={'age': Classification(3), 'smile': Classification(2)}, epsilon=3/255)
     """
-    check_unprotected(check_map_style(dataset))
+    check_unprotected(check_map_style("dataset", dataset))
     resolved = resolve_tasks(tasks)
     _check_classes(resolved)
     for name, value, known in (("patterns", patterns, "LSP() or AR()"), ("fusion", fusion, "patch_fusion or average_fusion")):

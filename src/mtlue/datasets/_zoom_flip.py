@@ -8,7 +8,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from mtlue._data import JointTransform, resize
+from mtlue._data import JointTransform, check_images, resize
 from mtlue._tasks import (
     Classification,
     Depth,
@@ -64,11 +64,7 @@ class RandomZoomFlip(JointTransform):
             TypeError: the images are no floats.
             ValueError: the images have another shape, or a target does not fit its task or the images.
         """
-        if not isinstance(images, Tensor) or not images.is_floating_point():
-            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            raise TypeError(f"images: expected a tensor of floats, got {kind}")
-        if images.ndim != 4:
-            raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
+        check_images("images", images, values=False)
         foreign = [name for name in targets if name not in self.tasks]
         if foreign or not targets:
             raise ValueError(f"targets: expected those of {list(self.tasks)} or of some of them, got {list(targets)}")

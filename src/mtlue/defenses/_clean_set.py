@@ -54,19 +54,6 @@ class CheckedSamples(Samples):
         return image, targets
 
 
-def check_samples(argument: str, dataset: object) -> Dataset[Any]:
-    """Return a data set that has a length, an index and a sample.
-
-    Raises:
-        TypeError: it has no length, or cannot be indexed.
-        ValueError: it is empty.
-    """
-    try:
-        return check_map_style(dataset)
-    except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("dataset", argument, 1)) from None
-
-
 class CleanSet:
     """A clean data set with the tasks that it is labelled with.
 
@@ -92,7 +79,7 @@ class CleanSet:
         image_size: tuple[int, int] | None,
         argument: str,
     ) -> None:
-        self.dataset = check_samples(argument, dataset)
+        self.dataset = check_map_style(argument, dataset)
         own = getattr(dataset, "tasks", None)
         described = own if tasks is None and isinstance(own, Mapping) else tasks
         self.tasks = None if described is None else resolve_tasks(described)

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
-from mtlue._data import shuffled_batches
+from mtlue._data import check_map_style, shuffled_batches
 from mtlue._fit.optimization import descend
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.device import choose_device
 from mtlue._runtime.seeds import Stream
 from mtlue._tasks import Task
-from mtlue.defenses._clean_set import CheckedSamples, check_samples
+from mtlue.defenses._clean_set import CheckedSamples
 from mtlue.defenses._defense import Defense
 
 
@@ -88,7 +88,7 @@ class OrthogonalProjection(Defense):
             ValueError: the data set is empty or has images of several sizes, or no task has labels of the whole image.
         """
         self.check_tasks(tasks)
-        samples = CheckedSamples(check_samples("dataset", dataset), tasks, size=self.image_size, argument="dataset")
+        samples = CheckedSamples(check_map_style("dataset", dataset), tasks, size=self.image_size, argument="dataset")
         first = samples[0][0]
         self._shape = tuple(first.shape) if self.image_size is None else (len(first), *self.image_size)
         self.weights = fit_linear_model(

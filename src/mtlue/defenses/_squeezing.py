@@ -10,8 +10,7 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from mtlue._checks import check_count
-from mtlue._data import to_bytes, to_unit_floats
-from mtlue.defenses._check_images import check_images
+from mtlue._data import check_images, to_bytes, to_unit_floats
 
 # Luma of ITU-R BT.601, which JPEG and most libraries use.
 _LUMA = (0.299, 0.587, 0.114)
@@ -39,7 +38,7 @@ def grayscale(images: Tensor) -> Tensor:
         >>> grayscale(red).flatten()
         tensor([0.2990, 0.2990, 0.2990])
     """
-    check_images(images, channels=(1, 3))
+    check_images("images", images, channels=(1, 3))
     if images.shape[1] == 1:
         return images
     weights = images.new_tensor(_LUMA).reshape(1, 3, 1, 1)
@@ -69,7 +68,7 @@ def bit_depth(images: Tensor, bits: int = 2) -> Tensor:
         >>> bit_depth(torch.tensor([0.0, 0.2, 0.6, 1.0]).reshape(1, 1, 2, 2)).flatten()
         tensor([0.0000, 0.0000, 0.5020, 0.7529])
     """
-    check_images(images)
+    check_images("images", images)
     if check_count("bits", bits, minimum=1) > 8:
         raise ValueError(f"bits: expected 1 to 8, got {bits}")
     kept = 256 - (1 << (8 - bits))
@@ -98,7 +97,7 @@ def jpeg(images: Tensor, quality: int = 10) -> Tensor:
         >>> jpeg(torch.rand(2, 3, 16, 16), quality=50).shape
         torch.Size([2, 3, 16, 16])
     """
-    check_images(images, channels=(1, 3))
+    check_images("images", images, channels=(1, 3))
     if check_count("quality", quality, minimum=1) > 100:
         raise ValueError(f"quality: expected 1 to 100, got {quality}")
     if not images.numel():

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from mtlue._checks import check_fraction, check_number
-from mtlue._data import to_bytes, to_unit_floats
+from mtlue._checks import check_number, check_share
+from mtlue._data import check_images, to_bytes, to_unit_floats
 from mtlue._tasks import Task
-from mtlue.defenses._check_images import check_images
 from mtlue.defenses._defense import Defense
 
 _OPERATION = v2.TrivialAugmentWide()
@@ -43,10 +42,7 @@ class StrongAugmentation(Defense):
 
     def __init__(self, *, blur: float = 1.0, cutout: float = 0.5) -> None:
         self.blur = check_number("blur", blur)
-        try:
-            self.cutout = check_fraction(cutout)
-        except (TypeError, ValueError) as error:
-            raise type(error)(str(error).replace("fraction", "cutout", 1)) from None
+        self.cutout = check_share("cutout", cutout)
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
         """Refuse tasks whose labels would have to move with the pixels.
@@ -68,7 +64,7 @@ class StrongAugmentation(Defense):
             TypeError: the images are no floats.
             ValueError: the images have another shape or range.
         """
-        check_images(images, channels=(1, 3))
+        check_images("images", images, channels=(1, 3))
         if not len(images):
             return images
         changed = trivial_augment(images)

@@ -65,8 +65,8 @@ class Audited:
             TypeError: a set has no length, or cannot be indexed.
             ValueError: one has samples that cannot be used, they do not belong together, or the tasks cannot be found.
         """
-        for each in (protected, clean, test):
-            check_map_style(each)
+        for name, each in (("protected", protected), ("clean", clean), ("test", test)):
+            check_map_style(name, each)
         if isinstance(clean, ProtectedDataset):
             raise ValueError(
                 "clean: expected samples without protection, got a protected set; the order is protected, clean, test"
@@ -84,7 +84,7 @@ class Audited:
             )
         seen_shape(held_out, image_size)
         shape = seen_shape(inspection, image_size)
-        epsilon = check_epsilon(getattr(protected, "epsilon", _DEFAULT_EPSILON))
+        epsilon = check_epsilon("epsilon", getattr(protected, "epsilon", _DEFAULT_EPSILON))
         noise = noise_budget(protected, clean, epsilon)
         return cls(protected, clean, test, resolved, epsilon, noise, shape, image_size)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_image_size
+from mtlue._checks import check_batch_size, check_image_size
 from mtlue._data import Batch, Samples, check_map_style, image_problem, ordered_batches
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime.compute import Compute
@@ -77,9 +77,8 @@ def evaluate(
     victim = model if isinstance(model, Surrogate) else Surrogate(model, resolved, argument="model")
     if victim.tasks != resolved:
         raise ValueError(f"model: its tasks {victim.tasks} are not those of this call, {resolved}")
-    check_map_style(dataset)
-    if batch_size is not None:
-        check_count("batch_size", batch_size, minimum=1)
+    check_map_style("dataset", dataset)
+    check_batch_size(batch_size)
     samples = Samples(dataset, resolved, size=check_image_size(image_size))
     compute = Compute.checked(device=device, module=victim.module, precision=precision, num_workers=num_workers)
     return measure(victim, samples, compute, batch_size=batch_size)

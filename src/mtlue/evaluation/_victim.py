@@ -112,7 +112,7 @@ def train_victim(
         >>> victim.training, victim is net
         (False, False)
     """
-    check_map_style(dataset)
+    check_map_style("dataset", dataset)
     if after_epoch is not None and not callable(after_epoch):
         raise TypeError(f"after_epoch: expected a callable, got {after_epoch!r}")
     plan = VictimPlan(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlue._checks import check_count, check_image_size, check_number
+from mtlue._checks import check_batch_size, check_count, check_image_size, check_number
 from mtlue._data import Batch, Samples, Transform, augmented, checked_transform, random_crop_and_flip, shuffled_batches
 from mtlue._fit.optimization import descend
 from mtlue._fit.schedule import Schedule, paper_schedule
@@ -56,8 +56,7 @@ class VictimPlan:
             TypeError: one has the wrong type.
         """
         check_count("epochs", self.epochs, minimum=1)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
         check_number("learning_rate", self.learning_rate, above=0.0)
         checked_transform(self.transform, argument="transform")
         if not callable(self.schedule):
