@@ -25,7 +25,7 @@ def make_backbone(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
     """
     if name not in _BACKBONES:
         raise ValueError(f"backbone: expected a module or one of {sorted(_BACKBONES)}, got {name!r}")
-    return _BACKBONES[name](image_shape)
+    return _BACKBONES[name](name, image_shape)
 
 
 def patch_size(height: int, width: int) -> int:
@@ -43,47 +43,41 @@ def patch_size(height: int, width: int) -> int:
     return max(fitting)
 
 
-def _resnet(make: Callable[..., nn.Module]) -> Callable[[tuple[int, int, int]], nn.Module]:
-    def build(image_shape: tuple[int, int, int]) -> nn.Module:
-        resnet = make(weights=None)
-        _set_channels(resnet, "conv1", image_shape[0])
-        return ResNetStages(resnet)
-
-    return build
+def _resnet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+    resnet = torchvision.models.get_model(name, weights=None)
+    _set_channels(resnet, "conv1", image_shape[0])
+    return ResNetStages(resnet)
 
 
-def _vgg(make: Callable[..., nn.Module]) -> Callable[[tuple[int, int, int]], nn.Module]:
-    def build(image_shape: tuple[int, int, int]) -> nn.Module:
-        # The classifier that is dropped has nine tenths of the parameters: they are never made.
-        with torch.device("meta"):
-            features = make(weights=None).features
-        if not isinstance(features, nn.Sequential):
-            raise TypeError(f"torchvision's VGG is not built as expected: features is a {type(features).__name__}")
-        _set_channels(features, "0", image_shape[0])
-        features.to_empty(device="cpu")
-        for part in features:
-            if isinstance(part, nn.Conv2d):
-                _initialise(part)
-            elif isinstance(part, nn.BatchNorm2d):
-                part.reset_parameters()
-        return features
-
-    return build
+def _vgg(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+    # The classifier that is dropped has nine tenths of the parameters: they are never made.
+    with torch.device("meta"):
+        features = torchvision.models.get_model(name, weights=None).features
+    if not isinstance(features, nn.Sequential):
+        raise TypeError(f"torchvision's VGG is not built as expected: features is a {type(features).__name__}")
+    _set_channels(features, "0", image_shape[0])
+    features.to_empty(device="cpu")
+    for part in features:
+        if isinstance(part, nn.Conv2d):
+            _initialise(part)
+        elif isinstance(part, nn.BatchNorm2d):
+            part.reset_parameters()
+    return features
 
 
-def _densenet121(image_shape: tuple[int, int, int]) -> nn.Module:
-    features = torchvision.models.densenet121(weights=None).features
+def _densenet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+    features = torchvision.models.get_model(name, weights=None).features
     _set_channels(features, "conv0", image_shape[0])
     return nn.Sequential(features, nn.ReLU())
 
 
-def _unet(image_shape: tuple[int, int, int]) -> nn.Module:
+def _unet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
     # What it is made for is a processor, where this layout takes four fifths of the time.
     made: nn.Module = UNet(image_shape[0]).to(memory_format=torch.channels_last)
     return made
 
 
-def _vit_b_16(image_shape: tuple[int, int, int]) -> nn.Module:
+def _vit(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
     channels, height, width = image_shape
     vit: nn.Module = torchvision.models.VisionTransformer(
         image_size=height, patch_size=patch_size(height, width), num_layers=12, num_heads=12, hidden_dim=768, mlp_dim=3072
@@ -121,15 +115,10 @@ def _initialise(convolution: nn.Conv2d) -> None:
         nn.init.zeros_(convolution.bias)
 
 
-_BACKBONES: dict[str, Callable[[tuple[int, int, int]], nn.Module]] = {
-    "resnet18": _resnet(torchvision.models.resnet18),
-    "resnet50": _resnet(torchvision.models.resnet50),
-    "resnet101": _resnet(torchvision.models.resnet101),
-    "resnet152": _resnet(torchvision.models.resnet152),
-    "wide_resnet50_2": _resnet(torchvision.models.wide_resnet50_2),
-    "vgg16": _vgg(torchvision.models.vgg16),
-    "vgg16_bn": _vgg(torchvision.models.vgg16_bn),
-    "densenet121": _densenet121,
-    "vit_b_16": _vit_b_16,
+_BACKBONES: dict[str, Callable[[str, tuple[int, int, int]], nn.Module]] = {
+    **dict.fromkeys(("resnet18", "resnet50", "resnet101", "resnet152", "wide_resnet50_2"), _resnet),
+    **dict.fromkeys(("vgg16", "vgg16_bn"), _vgg),
+    "densenet121": _densenet,
+    "vit_b_16": _vit,
     "unet": _unet,
 }

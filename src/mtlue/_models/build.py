@@ -11,10 +11,9 @@ from torch import nn
 
 from mtlue._checks import check_count
 from mtlue._models.backbones import WITHOUT_MAPS, make_backbone
-from mtlue._models.cross_stitch import CrossStitch
+from mtlue._models.columns import LTB, CrossStitch
 from mtlue._models.features import device_of
 from mtlue._models.heads import check_features_suffice, tasks_with_maps
-from mtlue._models.ltb import LTB
 from mtlue._models.model import HardSharing
 from mtlue._models.mtan import MTAN
 from mtlue._models.resnet_stages import ResNetStages, dilate
@@ -111,27 +110,11 @@ def _stages(make: _Make) -> ResNetStages:
     return backbone if isinstance(backbone, ResNetStages) else ResNetStages(backbone)
 
 
-def _hard_sharing(make: _Make, tasks: dict[str, Task], shape: _Shape) -> nn.Module:
-    return HardSharing(make(), tasks, image_shape=shape)
-
-
-def _cross_stitch(make: _Make, tasks: dict[str, Task], shape: _Shape) -> nn.Module:
-    return CrossStitch([_stages(make) for _ in tasks], tasks, image_shape=shape)
-
-
-def _mtan(make: _Make, tasks: dict[str, Task], shape: _Shape) -> nn.Module:
-    return MTAN(_stages(make), tasks, image_shape=shape)
-
-
-def _ltb(make: _Make, tasks: dict[str, Task], shape: _Shape) -> nn.Module:
-    return LTB([_stages(make) for _ in tasks], tasks, image_shape=shape)
-
-
 _ARCHITECTURES: dict[str, Callable[[_Make, dict[str, Task], _Shape], nn.Module]] = {
-    "hard-sharing": _hard_sharing,
-    "cross-stitch": _cross_stitch,
-    "mtan": _mtan,
-    "ltb": _ltb,
+    "hard-sharing": lambda make, tasks, shape: HardSharing(make(), tasks, image_shape=shape),
+    "cross-stitch": lambda make, tasks, shape: CrossStitch([_stages(make) for _ in tasks], tasks, image_shape=shape),
+    "mtan": lambda make, tasks, shape: MTAN(_stages(make), tasks, image_shape=shape),
+    "ltb": lambda make, tasks, shape: LTB([_stages(make) for _ in tasks], tasks, image_shape=shape),
 }
 
 

@@ -49,7 +49,8 @@ class MTAN(TaskFeaturesModel):
         picked = 0
         for (read, given), block in zip(self._channels(image_shape), self.last, strict=True):
             if picked:
-                self.transfer.append(_convolution(picked, read))
+                convolution = nn.Conv2d(picked, read, 3, padding=1, bias=False)
+                self.transfer.append(nn.Sequential(convolution, nn.BatchNorm2d(read), nn.ReLU()))
             seen, narrow = read * (2 if picked else 1), given // int(getattr(block, "expansion", 1))
             self.attention.append(nn.ModuleList([_mask(seen, narrow, given) for _ in tasks]))
             picked = given
@@ -79,11 +80,6 @@ class MTAN(TaskFeaturesModel):
         return pairs
 
     def _channels(self, image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
-        """Channels of what `_shared` gives.
-
-        Raises:
-            ValueError: the last block of a stage changes the size.
-        """
         device = device_of(self)
         with borrowed(self, device=device, trainable=False), torch.no_grad():
             pairs = self._shared(torch.zeros(2, *image_shape, device=device))
@@ -101,7 +97,3 @@ def _mask(seen: int, narrow: int, given: int) -> nn.Sequential:
         nn.BatchNorm2d(given),
         nn.Sigmoid(),
     )
-
-
-def _convolution(channels: int, next_channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, next_channels, 3, padding=1, bias=False), nn.BatchNorm2d(next_channels), nn.ReLU())
