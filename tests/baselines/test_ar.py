@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue.baselines import _ar
-from mtlue.baselines._ar import AR, find_processes
-from mtlue.baselines._ar_process import draw_coefficients, matching_filters, responses, run, start_noise
+from mtlue.baselines._ar import AR, draw_coefficients, find_processes, matching_filters, responses, run, start_noise
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlue.baselines._fused_patterns import FusedPatterns
-from mtlue.baselines._fusion import Draw, average_fusion, patch_fusion
+from mtlue.baselines._fusion import Draw, FusedPatterns, average_fusion, patch_fusion
 
 Shape = tuple[int, int, int]
 

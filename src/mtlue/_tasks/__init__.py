@@ -1,10 +1,9 @@
 """Tasks: what the labels of an image are."""
 
-from mtlue._tasks.base import Task
+from mtlue._tasks.base import Task, is_registered
 from mtlue._tasks.classification import Classification
 from mtlue._tasks.depth import Depth
 from mtlue._tasks.normals import SurfaceNormals
-from mtlue._tasks.registered import is_registered
 from mtlue._tasks.resolve import (
     CheckedTargets,
     Tasks,

@@ -181,3 +181,8 @@ class Task(ABC):
         """The call that makes an equal task."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def is_registered(function: Any, task: Task) -> bool:
+    """Whether a ``functools.singledispatch`` function has an implementation for a task's kind or one that it derives from."""
+    return function.dispatch(type(task)) is not function.dispatch(object)

@@ -34,11 +34,6 @@ class Classification(ClassLabels):
         """One embedding a class."""
         return self.num_classes
 
-    @property
-    def output_channels(self) -> int:
-        """One logit a class."""
-        return self.num_classes
-
     def read_target(self, label: object) -> Tensor:
         """An integer, or integers of shape (B,) or (B, 1), as int64 of shape () or (B,).
 

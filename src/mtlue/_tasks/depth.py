@@ -25,10 +25,7 @@ class Depth(RegressionMap):
         tensor(1.5000)
     """
 
-    @property
-    def label_channels(self) -> int:
-        """One: the distance."""
-        return 1
+    label_channels = 1
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean |output - target| over the pixels with a reading, shape ()."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -33,9 +32,10 @@ class ClassLabels(Task):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
-    @abstractmethod
-    def read_target(self, label: object) -> Tensor:
-        """See `Task.read_target`."""
+    @property
+    def output_channels(self) -> int:
+        """One logit a class."""
+        return self.num_classes
 
     def _read_integers(self, label: object) -> Tensor:
         """Check that every label is a class index or the ignore index, and return them as int64.

@@ -23,10 +23,7 @@ class SurfaceNormals(RegressionMap):
         tensor(2.)
     """
 
-    @property
-    def label_channels(self) -> int:
-        """Three: x, y and z."""
-        return 3
+    label_channels = 3
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """One minus the mean cosine over the pixels with a reading, shape (); zero where there is none."""

@@ -29,15 +29,7 @@ class Segmentation(ClassLabels):
         tensor([[[[ 1., 13.,  0.]]]])
     """
 
-    @property
-    def label_channels(self) -> int:
-        """One channel, which holds the class."""
-        return 1
-
-    @property
-    def output_channels(self) -> int:
-        """One logit a class."""
-        return self.num_classes
+    label_channels = 1
 
     def read_target(self, label: object) -> Tensor:
         """Integers of shape (H, W), (B, H, W) or (B, 1, H, W), as int64 without the channel.

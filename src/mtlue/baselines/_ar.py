@@ -1,13 +1,16 @@
-"""Patterns of autoregressive processes, and the search for processes that can be used."""
+"""Patterns of autoregressive processes over the pixels of an image, and the search for processes that can be used."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mtlue.baselines._ar_process import draw_coefficients, matching_filters, responses, run, start_noise
 from mtlue.baselines._patterns import check_request, unit_norm
 
+_WINDOW = 3
+# Rows and columns at the top and at the left that are dropped: they are still the noise that a process starts from.
+_CROP = 4
 # Acceptance test of the original: three signals of 3x32x32, each of an l2 norm of at most 50.
 _TRIALS, _TRIAL_SIZE, _TRIAL_NORM, _TRIAL_CHANNELS = 3, 32, 50.0, 3
 #: Response to the unit-norm signal of a new process that every filter of an accepted one must have.
@@ -114,3 +117,60 @@ def _largest_norm(channels: int, height: int, width: int) -> float:
     """The norm that signals of this shape may have: the mean square is that of the original's limit."""
     pixels = channels * height * width
     return float(_TRIAL_NORM * (pixels / (_TRIAL_CHANNELS * _TRIAL_SIZE**2)) ** 0.5)
+
+
+def draw_coefficients(count: int, generator: torch.Generator) -> Tensor:
+    """Coefficients of random processes of one channel, (count, 3, 3).
+
+    They weigh the 3x3 window that ends at a pixel; the weight of the pixel itself, at the bottom right, is 0, and the others
+    sum to 1.
+    """
+    coefficients = torch.randn(count, _WINDOW, _WINDOW, generator=generator, device=generator.device)
+    coefficients[:, -1, -1] = 0
+    return coefficients / coefficients.sum(dim=(1, 2), keepdim=True)
+
+
+def start_noise(count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """What so many signals of this size start from, (count, height + 4, width + 4)."""
+    return torch.randn(count, size[0] + _CROP, size[1] + _CROP, generator=generator, device=generator.device)
+
+
+def run(coefficients: Tensor, start: Tensor) -> Tensor:
+    """Let each process replace its noise, pixel by pixel in raster order, by the dot product with the window before it.
+
+    A pixel needs only pixels of earlier anti-diagonals: one step a diagonal computes all its pixels of all processes.
+
+    Args:
+        coefficients: (N, 3, 3).
+        start: Noise, (N, H + 4, W + 4).
+
+    Returns:
+        The signals without their first four rows and columns, (N, H, W); infinite or NaN where a process diverges.
+    """
+    count, height, width = start.shape
+    # By diagonal, then row, then process: what a step reads and writes lies in one piece.
+    skewed = start.new_zeros(height + width - 1, height, count)
+    # The same memory by row, column, process: pixel (i, j) is at (i + j, i).
+    signals = skewed.as_strided((height, width, count), ((height + 1) * count, height * count, 1))
+    signals.copy_(start.permute(1, 2, 0))
+    weights = coefficients.flip(1, 2).permute(1, 2, 0).contiguous()
+    before = [(up, left) for up in range(_WINDOW) for left in range(_WINDOW) if up or left]
+    for diagonal in range(2 * (_WINDOW - 1), height + width - 1):
+        first, last = max(_WINDOW - 1, diagonal - width + 1), min(height, diagonal - _WINDOW + 2)
+        total = skewed.new_zeros(last - first, count)
+        for up, left in before:
+            total.addcmul_(weights[up, left], skewed[diagonal - up - left, first - up : last - up])
+        skewed[diagonal, first:last] = total
+    return signals.permute(2, 0, 1)[:, _CROP:, _CROP:].contiguous()
+
+
+def matching_filters(coefficients: Tensor) -> Tensor:
+    """Filters (N, C, 3, 3) that answer 0 everywhere to what processes of these coefficients (N, C, 3, 3) generate."""
+    filters = coefficients.clone()
+    filters[..., -1, -1] = -1
+    return filters
+
+
+def responses(signals: Tensor, filters: Tensor) -> Tensor:
+    """How strongly filters (M, C, 3, 3) answer to signals (N, C, H, W), (N, M): the sum of what a convolution has above 0."""
+    return F.conv2d(signals, filters).relu().sum(dim=(2, 3))

@@ -20,8 +20,7 @@ from mtlue._runtime.seeds import Stream, derived_seed
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Task, Tasks, resolve_tasks, split_by_task
 from mtlue.baselines._assemble import assemble
-from mtlue.baselines._fused_patterns import FusedPatterns
-from mtlue.baselines._fusion import Draw, Fusion
+from mtlue.baselines._fusion import Draw, FusedPatterns, Fusion
 from mtlue.baselines._patterns import Patterns, unit_norm
 
 _BUDGET_SIDE = 32

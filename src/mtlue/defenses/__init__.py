@@ -6,17 +6,15 @@ what moves pixels would leave them behind: `StrongAugmentation` refuses such tas
 """
 
 from mtlue.defenses._adversarial_training import AdversarialTraining
-from mtlue.defenses._bit_depth import bit_depth
 from mtlue.defenses._defense import Defense, Preprocessing
 
 # For mtlue.evaluation; no public name.
 from mtlue.defenses._defense import as_defense as as_defense
 from mtlue.defenses._early_stopping import EarlyStopping
-from mtlue.defenses._grayscale import grayscale
-from mtlue.defenses._jpeg import jpeg
 from mtlue.defenses._last_layer_retraining import LastLayerRetraining
 from mtlue.defenses._mixup import Mixup
 from mtlue.defenses._orthogonal_projection import OrthogonalProjection
+from mtlue.defenses._squeezing import bit_depth, grayscale, jpeg
 from mtlue.defenses._strong_augmentation import StrongAugmentation
 from mtlue.defenses._ueraser import UEraser
 

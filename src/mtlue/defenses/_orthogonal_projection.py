@@ -17,7 +17,7 @@ from mtlue._runtime.compute import Compute
 from mtlue._runtime.device import choose_device
 from mtlue._runtime.seeds import Stream
 from mtlue._tasks import Task
-from mtlue.defenses._checked_samples import CheckedSamples, check_samples
+from mtlue.defenses._clean_set import CheckedSamples, check_samples
 from mtlue.defenses._defense import Defense
 
 

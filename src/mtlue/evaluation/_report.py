@@ -140,7 +140,10 @@ class Report:
         """
         try:
             content = json.loads(text)
-            measurements = [Measurement(**_read(each)) for each in content["measurements"]]
+            measurements = [
+                Measurement(**{**each, "last": _with_nan(each["last"]), "best": _with_nan(each["best"])})
+                for each in content["measurements"]
+            ]
             chance = _with_nan(content.get("chance", {}))
             return cls(tasks_from_config(content["tasks"]), content["epsilon"], measurements, content["settings"], chance)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
@@ -179,7 +182,3 @@ def _without_nan(value: Any) -> Any:
 
 def _with_nan(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in values.items()}
-
-
-def _read(measurement: Mapping[str, Any]) -> dict[str, Any]:
-    return {**measurement, **{name: _with_nan(measurement[name]) for name in ("last", "best")}}

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED
-from mtlue.evaluation._metrics import Headline, residual_learnability
+from mtlue.evaluation._metrics import Headline, residuals_of
 from mtlue.evaluation._rows import Row
 
 # Columns of text, before those of numbers.
@@ -83,10 +83,6 @@ def _mean_row(rows: Sequence[Row], undefended: Sequence[Row], *, lower_is_better
     chance = statistics.fmean(row.chance for row in rows)
     values = {data: statistics.fmean(row.values[data] for row in rows) for data in first.values}
     reference = statistics.fmean(row.values[CLEAN] for row in undefended)
-    residuals = {
-        data: residual_learnability(value, reference, chance, lower_is_better=lower_is_better)
-        for data, value in values.items()
-        if data != CLEAN
-    }
+    residuals = residuals_of(values, reference, chance, lower_is_better=lower_is_better)
     best = statistics.fmean(row.best for row in rows)
     return Row(first.victim, first.defense, "mean", first.metric, chance, values, {}, best, residuals)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mtlue._tasks import Task
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
-from mtlue.evaluation._metrics import Headline, headline_for, residual_learnability
+from mtlue.evaluation._metrics import Headline, headline_for, residuals_of
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,5 @@ def _row(counted: Headline, chance: float, measurements: Sequence[Measurement], 
         values,
         {data: statistics.stdev(each) if len(each) > 1 else 0.0 for data, each in found.items()},
         statistics.fmean(best) if best else math.nan,
-        {
-            data: residual_learnability(value, reference, chance, lower_is_better=counted.lower_is_better)
-            for data, value in values.items()
-            if data != CLEAN
-        },
+        residuals_of(values, reference, chance, lower_is_better=counted.lower_is_better),
     )

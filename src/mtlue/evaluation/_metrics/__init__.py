@@ -1,7 +1,7 @@
 """What is measured for each kind of task, how much of it was learned, and what a constant answer reaches."""
 
 from mtlue.evaluation._metrics import classification, depth, normals, segmentation  # they register themselves
-from mtlue.evaluation._metrics.base import TaskMetrics
+from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for
 from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
 from mtlue.evaluation._metrics.headline import (
     Headline,
@@ -9,10 +9,10 @@ from mtlue.evaluation._metrics.headline import (
     headlines_of,
     known_chance,
     residual_learnability,
+    residuals_of,
+    unregistered,
     value_of,
 )
-from mtlue.evaluation._metrics.kinds import metrics_for
-from mtlue.evaluation._metrics.unregistered import unregistered
 
 __all__ = [
     "BestConstant",
@@ -27,6 +27,7 @@ __all__ = [
     "metrics_for",
     "normals",
     "residual_learnability",
+    "residuals_of",
     "segmentation",
     "unregistered",
     "value_of",

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from mtlue._runtime.extras import require
 from mtlue._tasks import Classification
-from mtlue.evaluation._metrics.base import TaskMetrics
+from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for
 from mtlue.evaluation._metrics.headline import Headline, headline_for
-from mtlue.evaluation._metrics.kinds import metrics_for
 
 
 @headline_for.register

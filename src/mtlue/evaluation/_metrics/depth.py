@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from mtlue._tasks import Depth
-from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
+from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for, pixels_with_a_reading
 from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
 from mtlue.evaluation._metrics.headline import Headline, headline_for
-from mtlue.evaluation._metrics.kinds import metrics_for
 
-# In the labels' own unit, which nobody has told.
-_ABSOLUTE_ERROR = Headline("absolute_error", "absolute error", perfect=0.0)
 # Bins of floats by sign, exponent and the first eleven bits of the fraction: a bin is 1/2048 wide, relative to its value.
 _DROPPED_BITS, _BINS = 12, 2**20
 
 
 @headline_for.register
 def _(task: Depth) -> Headline:
-    return _ABSOLUTE_ERROR
+    # In the labels' own unit, which nobody has told.
+    return Headline("absolute_error", "absolute error", perfect=0.0)
 
 
 @metrics_for.register(Depth)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import singledispatch
 
-from mtlue._tasks import Task
+from mtlue._tasks import Task, is_registered
+from mtlue.evaluation._measurement import CLEAN
+from mtlue.evaluation._metrics.constant import best_constant_for
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,32 @@ def known_chance(headlines: Mapping[str, Headline]) -> dict[str, float]:
     return {name: counted.chance for name, counted in headlines.items() if counted.chance is not None}
 
 
+def unregistered(tasks: Mapping[str, Task], *, known: Collection[str] = ()) -> list[str]:
+    """A sentence for each kind of task of which a report cannot say all, with the registration that is missing.
+
+    Args:
+        tasks: The tasks.
+        known: Names of those whose chance is known.
+    """
+    found: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        kind, counted = type(task).__name__, headline_for(task)
+        if counted is None:
+            lack = (
+                f"no headline metric is registered for {kind}, so there is no row for it; "
+                "register one with evaluation.headline_for.register"
+            )
+        elif counted.chance is None and name not in known and not is_registered(best_constant_for, task):
+            lack = (
+                f"no best constant answer is registered for {kind}, so chance and R are not known; "
+                "register one with evaluation.best_constant_for.register"
+            )
+        else:
+            continue
+        found.setdefault(lack, []).append(repr(name))
+    return [f"task{'s' if len(names) > 1 else ''} {', '.join(names)}: {lack}" for lack, names in found.items()]
+
+
 def residual_learnability(protected: float, clean: float, chance: float, *, lower_is_better: bool = False) -> float:
     """What is left to learn: (protected - chance) / (clean - chance).
 
@@ -135,3 +163,12 @@ def residual_learnability(protected: float, clean: float, chance: float, *, lowe
     """
     learned = clean < chance if lower_is_better else clean > chance
     return (protected - chance) / (clean - chance) if learned else math.nan
+
+
+def residuals_of(values: Mapping[str, float], reference: float, chance: float, *, lower_is_better: bool) -> dict[str, float]:
+    """Residual learnability by set that a victim was trained on, of all but the clean one."""
+    return {
+        data: residual_learnability(value, reference, chance, lower_is_better=lower_is_better)
+        for data, value in values.items()
+        if data != CLEAN
+    }

@@ -9,19 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._tasks import SurfaceNormals
-from mtlue.evaluation._metrics.base import TaskMetrics, pixels_with_a_reading
+from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for, pixels_with_a_reading
 from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
 from mtlue.evaluation._metrics.headline import Headline, headline_for
-from mtlue.evaluation._metrics.kinds import metrics_for
-
-_MEAN_ANGLE = Headline("mean_angle", "mean angle", unit="°", perfect=0.0, digits=2)
 
 _STEPS = 1000
 
 
 @headline_for.register
 def _(task: SurfaceNormals) -> Headline:
-    return _MEAN_ANGLE
+    return Headline("mean_angle", "mean angle", unit="°", perfect=0.0, digits=2)
 
 
 @metrics_for.register(SurfaceNormals)

@@ -11,17 +11,14 @@ from torch import Tensor
 
 from mtlue._runtime.extras import require
 from mtlue._tasks import Segmentation
-from mtlue.evaluation._metrics.base import TaskMetrics
+from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for
 from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
 from mtlue.evaluation._metrics.headline import Headline, headline_for
-from mtlue.evaluation._metrics.kinds import metrics_for
-
-_MIOU = Headline("miou", "mIoU", unit="%", perfect=1.0, scale=100.0, digits=1)
 
 
 @headline_for.register
 def _(task: Segmentation) -> Headline:
-    return _MIOU
+    return Headline("miou", "mIoU", unit="%", perfect=1.0, scale=100.0, digits=1)
 
 
 @metrics_for.register(Segmentation)
