@@ -4,10 +4,8 @@ from mtlue._formats.arrays import load_array
 from mtlue._formats.class_names import class_names, read_class_names
 from mtlue._formats.export import export
 from mtlue._formats.export_format import ExportFormat, ExportSamples
-from mtlue._formats.image_files import ImageFiles, map_path
+from mtlue._formats.image_files import NPY, PNG, ImageFiles, map_path
 from mtlue._formats.images import Images, ImageSink, MemoryImages
-from mtlue._formats.npy import NPY
-from mtlue._formats.png import PNG
 from mtlue._formats.store import SETTINGS, StoredImages, StoreWriter, read_json
 
 __all__ = [

@@ -50,5 +50,8 @@ def _lists_of_names(entries: object) -> dict[str, list[str]]:
     if not isinstance(entries, Mapping):
         return {}
     lists = {key: list(names) for key, names in entries.items() if isinstance(names, list | tuple)}
-    words = {key: names for key, names in lists.items() if all(isinstance(name, str) for name in names)}
-    return {key: names for key, names in words.items() if len(set(names)) == len(names)}
+    return {
+        key: names
+        for key, names in lists.items()
+        if all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    }

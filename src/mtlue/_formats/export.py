@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mtlue._formats.export_format import ExportFormat, ExportSamples
-from mtlue._formats.npy import NPY
-from mtlue._formats.png import PNG
+from mtlue._formats.image_files import NPY, PNG
 
 _FORMATS: dict[str, type[ExportFormat]] = {"png": PNG, "npy": NPY}
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from mtlue._data import read_image, to_bytes
-from mtlue._formats.arrays import encode_array, load_array
+from mtlue._formats.arrays import decode_array, encode_array, load_array
 from mtlue._formats.class_names import write_class_names
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 
@@ -112,6 +115,37 @@ class ImageFiles(ExportFormat):
 
     def _read(self, content: bytes) -> Tensor:
         return to_bytes(read_image(self.decode(content)))
+
+
+class PNG(ImageFiles):
+    """PNG files, which hold images of 1 or 3 channels."""
+
+    suffix = "png"
+    channels = (1, 3)
+
+    def encode(self, image: Tensor) -> bytes:
+        """The content of a PNG file."""
+        buffer = io.BytesIO()
+        to_pil_image(image).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def decode(self, content: bytes) -> Any:
+        """The image as Pillow reads it."""
+        return Image.open(io.BytesIO(content))
+
+
+class NPY(ImageFiles):
+    """NumPy files, which hold images of any number of channels."""
+
+    suffix = "npy"
+
+    def encode(self, image: Tensor) -> bytes:
+        """The content of a NumPy file."""
+        return encode_array(image)
+
+    def decode(self, content: bytes) -> Tensor:
+        """The image as a tensor."""
+        return decode_array(content)
 
 
 def map_path(folder: Path, task: str, image: str) -> Path:

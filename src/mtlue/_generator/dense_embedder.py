@@ -7,6 +7,7 @@ from einops import reduce
 from torch import Tensor, nn
 
 from mtlue._generator.encoder import Encoder
+from mtlue._tasks import Task
 
 
 class DenseEmbedder(nn.Module):
@@ -60,3 +61,14 @@ class DenseEmbedder(nn.Module):
         # The plain mean of the first ten batches, so that the zeros at the start do not count.
         weight = labelled.any() / self.mean_updates.clamp(1, 10)
         self.mean_embedding.lerp_(mean.reshape_as(self.mean_embedding), weight)
+
+
+def embed_labels(embedder: DenseEmbedder, task: Task, target: Tensor, *, size: tuple[int, int], protected: bool) -> Tensor:
+    """Embeddings of the labels of a batch; the mean where one is missing, and of all if the task is not protected."""
+    if protected:
+        embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
+    # A copy: the running mean changes in place, which must not reach a backward pass that is still to come.
+    mean = embedder.mean_embedding.clone()
+    if not protected:
+        return mean.expand(len(target), -1, (size[0] + 1) // 2, (size[1] + 1) // 2)
+    return torch.where(task.missing(target).reshape(-1, 1, 1, 1), mean.to(embedding.dtype), embedding)

@@ -15,7 +15,7 @@ from mtlue._data import resize
 from mtlue._generator.bound import BOUNDS, largest_float32
 from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings, selection_weights
 from mtlue._generator.decoder import Decoder
-from mtlue._generator.dense_embedder import DenseEmbedder
+from mtlue._generator.dense_embedder import DenseEmbedder, embed_labels
 from mtlue._generator.encoder import Encoder
 from mtlue._runtime.files import load_tensors, save_tensors
 from mtlue._runtime.warn import warn
@@ -75,6 +75,7 @@ class UEGenerator(nn.Module):
         self.trained = False
 
         channels, height, image_width = self.image_shape
+        self._size = (height, image_width)
         half = ((height + 1) // 2, (image_width + 1) // 2)
         self.encoder = Encoder(channels, width=width)
         self.embeddings = ClassEmbeddingBank(self.tasks, channels=embedding_channels, size=half)
@@ -116,15 +117,14 @@ class UEGenerator(nn.Module):
         protected = check_protected_tasks(protected_tasks, self.tasks)
         if not images.is_floating_point():
             raise TypeError(f"images: expected floats in [0, 1], got {images.dtype}")
-        channels, *own_size = self.image_shape
+        channels = self.image_shape[0]
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images: expected shape (B, {channels}, H, W), got {tuple(images.shape)}")
         read = read_targets(targets, self.tasks).to(images.device)
         for name, target in read.items():
             if target.shape[:1] != images.shape[:1]:
                 raise ValueError(f"targets: task {name!r} has shape {tuple(target.shape)} for {len(images)} images")
-        size = (own_size[0], own_size[1])
-        delta = self._perturbation(resize(images.float(), size), read, protected)
+        delta = self._perturbation(resize(images.float(), self._size), read, protected)
         delta = resize(delta.float(), (images.shape[-2], images.shape[-1]))
         limit = largest_float32(self.epsilon)
         return delta.clamp(-limit, limit)
@@ -138,7 +138,6 @@ class UEGenerator(nn.Module):
         return (images + delta).clamp(0.0, 1.0)
 
     def _perturbation(self, images: Tensor, targets: dict[str, Tensor], protected: Collection[str]) -> Tensor:
-        size = (self.image_shape[1], self.image_shape[2])
         parts = {0: self.encoder(images)}
         tables: dict[int, Tensor] = {}
         weights: list[Tensor] = []
@@ -146,35 +145,23 @@ class UEGenerator(nn.Module):
             index = self.tasks[name].embedding_index(targets[name])
             if name not in protected:
                 index = torch.full_like(index, -1)
-            if self._has_shared_table(name, len(images)):
+            # A table longer than the batch would cost more than the embeddings of the batch do.
+            if len(table) <= len(images) or self._reused_spread is not None:
                 tables[self._position[name]] = table
                 weights.append(selection_weights(index, len(table), dtype=images.dtype))
             else:
                 parts[self._position[name]] = select_embeddings(table, index)
-        for name in self.embedders:
-            parts[self._position[name]] = self._dense_embedding(name, targets[name], name in protected)
+        for name, embedder in self.embedders.items():
+            parts[self._position[name]] = embed_labels(
+                cast("DenseEmbedder", embedder), self.tasks[name], targets[name], size=self._size, protected=name in protected
+            )
         spread = None
         if tables:
             spread = self._reused_spread if self._reused_spread is not None else self.decoder.spread(tables)
         selection = torch.cat(weights, dim=1) if weights else None
-        raw = self.decoder(parts, size=size, spread=spread, selection=selection)
+        raw = self.decoder(parts, size=self._size, spread=spread, selection=selection)
         bounded: Tensor = BOUNDS[self.bound](raw.float(), self.epsilon)
         return bounded
-
-    def _has_shared_table(self, name: str, batch_size: int) -> bool:
-        # A table longer than the batch would cost more than the embeddings of the batch do.
-        return self.tasks[name].num_embeddings <= batch_size or self._reused_spread is not None
-
-    def _dense_embedding(self, name: str, target: Tensor, protected: bool) -> Tensor:
-        task, embedder = self.tasks[name], cast("DenseEmbedder", self.embedders[name])
-        size = (self.image_shape[1], self.image_shape[2])
-        if protected:
-            embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
-        # A copy: the running mean changes in place, which must not reach a backward pass that is still to come.
-        mean = embedder.mean_embedding.clone()
-        if not protected:
-            return mean.expand(len(target), -1, (size[0] + 1) // 2, (size[1] + 1) // 2)
-        return torch.where(task.missing(target).reshape(-1, 1, 1, 1), mean.to(embedding.dtype), embedding)
 
     def spread_tables(self) -> Tensor | None:
         """The decoder's view of all class embeddings, for `reuse_tables`; None without any, or over a gigabyte."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from mtlue._generator import ClassEmbeddingBank, UEGenerator
-from mtlue.analysis._figures import PathArgument, finished, look_of, new_figure
+from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new_figure
 from mtlue.analysis._tsne import tsne
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _LEGEND_ROWS = 20
 # Of more points the names would cover each other.

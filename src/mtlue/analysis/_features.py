@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from mtlue._data.inference import infer_tasks
 from mtlue._losses import borrowed
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
-from mtlue._tasks import Task, Tasks, resolve_tasks
+from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.analysis._layers import check_layer, only_answer, recorded
 
 
@@ -66,7 +65,9 @@ def collect_features(
     batch_size = check_count("batch_size", batch_size, minimum=1)
     resolved = infer_tasks(dataset, num_workers=num_workers) if tasks is None else resolve_tasks(tasks)
     compute = Compute.checked(device=device, module=model, precision=torch.float32, num_workers=num_workers)
-    samples = Samples(dataset, resolved, size=_size_of_first(dataset))
+    height, width = read_image(dataset[0][0]).shape[-2:]
+    samples = Samples(dataset, resolved, size=(height, width))
+    classes = {name: task for name, task in resolved.items() if not task.is_map}
     sizes = BatchSize(batch_size)
     features: list[Tensor] = []
     labels: list[dict[str, Tensor]] = []
@@ -79,13 +80,8 @@ def collect_features(
     with borrowed(model, device=compute.device, trainable=False), torch.no_grad():
         for batch in ordered_batches(samples, range(len(samples)), batch_size=batch_size, compute=compute):
             features += [found for _, found in sizes.run(look, batch)]
-            labels.append(_class_labels(resolved, batch.targets))
-    return torch.cat(features), {name: torch.cat([each[name] for each in labels]) for name in labels[0]}
-
-
-def _size_of_first(dataset: Dataset[Any]) -> tuple[int, int]:
-    height, width = read_image(dataset[0][0]).shape[-2:]
-    return height, width
+            labels.append({name: task.embedding_index(batch.targets[name]).cpu() for name, task in classes.items()})
+    return torch.cat(features), {name: torch.cat([each[name] for each in labels]) for name in classes}
 
 
 def _pooled(answer: Tensor) -> Tensor:
@@ -94,7 +90,3 @@ def _pooled(answer: Tensor) -> Tensor:
     if answer.ndim != 2:
         raise ValueError(f"layer: expected one that gives (B, F) or (B, F, H, W), got {tuple(answer.shape)}")
     return answer
-
-
-def _class_labels(tasks: Mapping[str, Task], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: task.embedding_index(targets[name]).cpu() for name, task in tasks.items() if not task.is_map}

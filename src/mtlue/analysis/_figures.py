@@ -14,9 +14,10 @@ from mtlue._data import image_problem, to_unit_floats
 from mtlue._runtime.extras import require
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+Figure: TypeAlias = "matplotlib.figure.Figure"
 PathArgument: TypeAlias = "str | os.PathLike[str] | None"
 
 # Okabe and Ito's colours, which the colour-blind can tell apart, with a dark brown in place of yellow, which is faint on white.
@@ -40,7 +41,7 @@ def new_figure(width: float, height: float) -> Figure:
         ImportError: Matplotlib is not installed.
     """
     figure: Figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height))
-    figure.set_layout_engine(require("matplotlib.layout_engine", extra="plot").ConstrainedLayoutEngine(w_pad=0.1))
+    figure.set_layout_engine("constrained", w_pad=0.1)
     return figure
 
 
@@ -63,8 +64,7 @@ def picture_grid(labels: Sequence[str], columns: int, *, shape: tuple[int, ...])
     """A figure with a labelled row of pictures (C, H, W) for each label, each picture `PICTURE` wide."""
     height, width = shape[-2:]
     figure = new_figure(PICTURE * columns + 1.3, PICTURE * len(labels) * height / width + 0.1)
-    engine = require("matplotlib.layout_engine", extra="plot").ConstrainedLayoutEngine
-    figure.set_layout_engine(engine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0, compress=True))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0, compress=True)
     grid: list[list[Axes]] = figure.subplots(len(labels), columns, squeeze=False).tolist()
     for label, row in zip(labels, grid, strict=True):
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mtlue.analysis._figures import PICTURE, PathArgument, check_pictures, finished, picture_grid, show_picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mtlue.analysis._figures import PICTURE, Figure, PathArgument, check_pictures, finished, picture_grid, show_picture
 
 _BAR = 0.12
 

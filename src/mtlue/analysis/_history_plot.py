@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
 from mtlue._fit import History
 from mtlue._runtime.extras import require
-from mtlue.analysis._figures import COLORS, PathArgument, finished, new_figure, tidy
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new_figure, tidy
 
 
 def plot_history(history: History, path: PathArgument = None) -> Figure:
@@ -51,21 +49,22 @@ def plot_history(history: History, path: PathArgument = None) -> Figure:
     panels = 3 if accuracies else 2
     figure = new_figure(3.4 * panels, 2.8)
     loss, regularizers, *accuracy = (tidy(axes) for axes in figure.subplots(1, panels))
-    loss.plot(numbers, [epoch.base_loss for epoch in history], marker="o", color=COLORS[0], markersize=4)
+    _draw(loss, numbers, [epoch.base_loss for epoch in history])
     loss.set_ylabel("base loss")
-    regularizers.plot(
-        numbers, [epoch.intra_er for epoch in history], marker="o", color=COLORS[0], label="intra-ER", markersize=4
-    )
-    regularizers.plot(
-        numbers, [epoch.inter_er for epoch in history], marker="s", color=COLORS[1], label="inter-ER", markersize=4
-    )
+    _draw(regularizers, numbers, [epoch.intra_er for epoch in history], label="intra-ER")
+    _draw(regularizers, numbers, [epoch.inter_er for epoch in history], label="inter-ER", index=1)
     regularizers.set_ylabel("mean cosine")
     # Above the chart: no corner of it is sure to be empty.
     regularizers.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     for axes in accuracy:
-        axes.plot(list(accuracies), list(accuracies.values()), marker="o", color=COLORS[0], markersize=4)
+        _draw(axes, accuracies, accuracies.values())
         axes.set(ylabel="surrogate's accuracy (%)", ylim=(0, 103))
     for axes in (loss, regularizers, *accuracy):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     return finished(figure, path)
+
+
+def _draw(axes: Any, epochs: Iterable[int], values: Iterable[float], *, index: int = 0, label: str | None = None) -> None:
+    color, marker = look_of(index)
+    axes.plot(list(epochs), list(values), color=color, marker=marker, markersize=4, label=label)

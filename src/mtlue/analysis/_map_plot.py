@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import singledispatch
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +12,7 @@ from torch import Tensor
 from mtlue._runtime.extras import require
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task, Tasks, is_registered, resolve_tasks
-from mtlue.analysis._figures import PathArgument, check_pictures, finished, picture_grid, show_picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid, show_picture
 
 
 def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: PathArgument = None, *, tasks: Tasks) -> Figure:
@@ -71,12 +67,6 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
 
 
 def _read(source: str, by_task: Mapping[str, Tensor], name: str, images: Tensor) -> Tensor:
-    """The map of one source.
-
-    Raises:
-        TypeError: it is no tensor.
-        ValueError: it is missing, or does not fit the images.
-    """
     if name not in by_task:
         raise ValueError(f"maps[{source!r}]: expected one for each task, {name!r} is missing")
     values = by_task[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,10 +11,7 @@ from torch.utils.data import Dataset
 
 from mtlue._data import check_map_style, read_image, to_bytes, to_unit_floats
 from mtlue._protect import ProtectedDataset
-from mtlue.analysis._figures import PathArgument, check_pictures, finished, picture_grid, show_picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid, show_picture
 
 _SHOWN = 6
 
@@ -61,7 +58,9 @@ def plot_perturbations(
     length = len(cast("Sized", clean))
     by_method = _check_protected(protected, length)
     chosen = _check_indices(range(min(_SHOWN, length)) if indices is None else indices, length)
-    images = [check_pictures("clean", _as_stored(clean[index][0]).unsqueeze(0))[0] for index in chosen]
+    # In 8 bits, as they are stored: a perturbation is what differs from that, and not what rounding did.
+    stored = [to_unit_floats(to_bytes(read_image(clean[index][0]))) for index in chosen]
+    images = [check_pictures("clean", image.unsqueeze(0))[0] for image in stored]
     parts = [f"{name}\n{part}".lstrip() for name in by_method for part in ("perturbation", "protected")]
     figure, grid = picture_grid(["clean", *parts], len(chosen), shape=images[0].shape)
     for axes, image in zip(grid[0], images, strict=True):
@@ -75,11 +74,6 @@ def plot_perturbations(
             show_picture(upper, stretched(after - image))
             show_picture(lower, after)
     return finished(figure, path)
-
-
-def _as_stored(image: object) -> Tensor:
-    """The clean image in 8 bits: a perturbation is what differs from that, and not what rounding did."""
-    return to_unit_floats(to_bytes(read_image(image)))
 
 
 def stretched(perturbation: Tensor) -> Tensor:

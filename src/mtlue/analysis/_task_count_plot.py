@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from mtlue._checks import check_number
-from mtlue.analysis._figures import PathArgument, finished, look_of, new_figure, tidy
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new_figure, tidy
 
 Measured: TypeAlias = "float | tuple[float, float]"
 
