@@ -58,7 +58,6 @@ class ExportSamples:
         return class_names(self.dataset, self.tasks)
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.images)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
@@ -123,5 +122,4 @@ class ExportFormat(ABC):
         """The samples of such a folder in their order: image, uint8 (C, H, W), and targets as they were written."""
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"{type(self).__name__}()"

@@ -13,9 +13,7 @@ from torch import Tensor
 class Images(Protocol):
     """Images of 8 bits by index."""
 
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
+    def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Tensor:
         """One image, uint8, (C, H, W)."""
@@ -89,7 +87,6 @@ class MemoryImages(ImageSink):
         return self
 
     def __len__(self) -> int:
-        """Number of images."""
         return self.length
 
     def __getitem__(self, index: int) -> Tensor:

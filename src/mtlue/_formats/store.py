@@ -69,11 +69,7 @@ class StoreWriter(ImageSink):
             logger.info("protect: streaming %d images to %s", length, folder)
 
     def _noted(self) -> dict[str, Any]:
-        """What an earlier process noted of its work, nothing before the first note.
-
-        Raises:
-            ValueError: the note, or what it tells of, is damaged.
-        """
+        # What an earlier process noted of its work, nothing before the first note.
         if not (self.folder / PROGRESS).exists():
             return {}
         try:
@@ -193,7 +189,6 @@ class StoredImages:
             raise ValueError(f"{IMAGES} does not hold {self._length} images of the shape that the manifest gives")
 
     def __len__(self) -> int:
-        """Number of images."""
         return int(self._length)
 
     def __getitem__(self, index: int) -> Tensor:

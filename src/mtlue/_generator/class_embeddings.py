@@ -57,7 +57,6 @@ class ClassEmbeddingBank(nn.Module):
         return iter(self.tasks)
 
     def __len__(self) -> int:
-        """Number of tasks that have a table."""
         return len(self.tasks)
 
     def __contains__(self, name: object) -> bool:
@@ -94,7 +93,6 @@ class ClassEmbeddingBank(nn.Module):
         return torch.cat(parts, dim=1)
 
     def extra_repr(self) -> str:
-        """Classes of each task, and the shape of an embedding."""
         classes = ", ".join(f"{name}: {task.num_embeddings}" for name, task in self.tasks.items())
         return f"{{{classes}}}, channels={self.channels}, size={self.size}"
 

@@ -48,7 +48,6 @@ class DenseEmbedder(nn.Module):
         return embedding
 
     def extra_repr(self) -> str:
-        """What the embedder was made from."""
         return f"in_channels={self.in_channels}, width={self.width}"
 
     @torch.no_grad()

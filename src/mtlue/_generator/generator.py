@@ -231,7 +231,6 @@ class UEGenerator(nn.Module):
         return generator.to(device or "cpu").eval()
 
     def extra_repr(self) -> str:
-        """What the generator was made from."""
         return (
             f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={255 * self.epsilon:.4g}/255, "
             f"embedding_channels={self.embedding_channels}, width={self.width}, bound={self.bound!r}, trained={self.trained}"

@@ -178,7 +178,6 @@ class Task(ABC):
         return hash(repr((self.kind(), sorted(self.config().items()))))
 
     def __repr__(self) -> str:
-        """The call that makes an equal task."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({arguments})"
 

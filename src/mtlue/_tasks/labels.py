@@ -112,7 +112,6 @@ class ClassLabels(Task):
         return (float(torch.stack(recalls).mean()) - chance) / (1.0 - chance)
 
     def __repr__(self) -> str:
-        """The call that makes an equal task."""
         ignored = "" if self.ignore_index == -1 else f", ignore_index={self.ignore_index}"
         return f"{type(self).__name__}({self.num_classes}{ignored})"
 

@@ -59,22 +59,23 @@ def tidy(axes: Axes) -> Axes:
     return axes
 
 
-def picture_grid(labels: Sequence[str], columns: int, *, shape: tuple[int, ...]) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a labelled row of pictures (C, H, W) for each label, each picture `PICTURE` wide."""
-    height, width = shape[-2:]
-    figure = new_figure(PICTURE * columns + 1.3, PICTURE * len(labels) * height / width + 0.1)
+def picture_grid(rows: Sequence[tuple[str, Sequence[Tensor]]]) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with a row of pictures (C, H, W) in [0, 1] beside each label, each picture `PICTURE` wide."""
+    columns, (height, width) = len(rows[0][1]), rows[0][1][0].shape[-2:]
+    figure = new_figure(PICTURE * columns + 1.3, PICTURE * len(rows) * height / width + 0.1)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0, compress=True)
-    grid: list[list[Axes]] = figure.subplots(len(labels), columns, squeeze=False).tolist()
-    for label, row in zip(labels, grid, strict=True):
-        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-        for axes in row:
+    grid: list[list[Axes]] = figure.subplots(len(rows), columns, squeeze=False).tolist()
+    for (label, pictures), places in zip(rows, grid, strict=True):
+        places[0].set_ylabel(label, rotation=0, ha="right", va="center")
+        for axes, picture in zip(places, pictures, strict=True):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
+            _show(axes, picture)
     return figure, grid
 
 
-def show_picture(axes: Axes, image: Tensor) -> None:
-    """An image (C, H, W) in [0, 1], grey for one channel, coloured for three."""
+def _show(axes: Axes, image: Tensor) -> None:
+    # Grey for one channel, coloured for three.
     pixels = image.detach().cpu().float()
     if len(pixels) == 1:
         axes.imshow(pixels[0].numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")

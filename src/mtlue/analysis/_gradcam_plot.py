@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mtlue.analysis._figures import PICTURE, Figure, PathArgument, check_pictures, finished, picture_grid, show_picture
+from mtlue.analysis._figures import PICTURE, Figure, PathArgument, check_pictures, finished, picture_grid
 
 _BAR = 0.12
 
@@ -40,13 +40,11 @@ def plot_gradcam(images: Tensor, maps: Tensor | Mapping[str, Tensor], path: Path
         raise ValueError("maps: expected those of at least one model, got an empty dict")
     for name, each in by_model.items():
         _check_maps(name, each, pictures)
-    figure, grid = picture_grid(["image", *map(str, by_model)], len(pictures), shape=pictures.shape)
-    for axes, picture in zip(grid[0], pictures, strict=True):
-        show_picture(axes, picture)
+    # Under the maps in grey, so that all colour is theirs.
+    grey = [picture.mean(dim=0, keepdim=True) for picture in pictures]
+    figure, grid = picture_grid([("image", list(pictures)), *((str(name), grey) for name in by_model)])
     for row, each in zip(grid[1:], by_model.values(), strict=True):
-        for axes, picture, values in zip(row, pictures, each.detach().cpu().float(), strict=True):
-            # In grey, so that all colour is the map's.
-            show_picture(axes, picture.mean(dim=0, keepdim=True))
+        for axes, values in zip(row, each.detach().cpu().float(), strict=True):
             shown = axes.imshow(values.numpy(), cmap="inferno", vmin=0.0, vmax=1.0, alpha=0.6, interpolation="bilinear")
     # As high as the rows together, and of one width however many pictures there are.
     height = len(grid) * PICTURE * pictures.shape[-2] / pictures.shape[-1]

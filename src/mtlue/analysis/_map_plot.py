@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from mtlue._runtime.extras import require
 from mtlue._runtime.warn import warn
 from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task, Tasks, is_registered, resolve_tasks
-from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid, show_picture
+from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid
 
 
 def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: PathArgument = None, *, tasks: Tasks) -> Figure:
@@ -54,16 +54,12 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
         raise ValueError(f"tasks: expected one whose labels are maps that can be drawn, got {list(tasks)}")
     if not isinstance(maps, Mapping) or not maps:
         raise ValueError("maps: expected those of at least one source by its name")
-    rows: list[tuple[str, Tensor]] = []
+    rows: list[tuple[str, Sequence[Tensor]]] = [("image", list(pictures))]
     for name, task in shown.items():
         read = {source: _read(source, by_task, name, pictures) for source, by_task in maps.items()}
         first = next(iter(read.values()))
-        rows += [(f"{name}\n{source}", draw_map(task, values, first)) for source, values in read.items()]
-    figure, grid = picture_grid(["image", *(label for label, _ in rows)], len(pictures), shape=pictures.shape)
-    for row, drawn in zip(grid, (pictures, *(colours for _, colours in rows)), strict=True):
-        for axes, picture in zip(row, drawn, strict=True):
-            show_picture(axes, picture)
-    return finished(figure, path)
+        rows += [(f"{name}\n{source}", list(draw_map(task, values, first))) for source, values in read.items()]
+    return finished(picture_grid(rows)[0], path)
 
 
 def _read(source: str, by_task: Mapping[str, Tensor], name: str, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from mtlue._data import check_map_style, read_image, to_bytes, to_unit_floats
 from mtlue._protect import ProtectedDataset
-from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid, show_picture
+from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid
 
 _SHOWN = 6
 
@@ -61,19 +61,16 @@ def plot_perturbations(
     # In 8 bits, as they are stored: a perturbation is what differs from that, and not what rounding did.
     stored = [to_unit_floats(to_bytes(read_image(clean[index][0]))) for index in chosen]
     images = [check_pictures("clean", image.unsqueeze(0))[0] for image in stored]
-    parts = [f"{name}\n{part}".lstrip() for name in by_method for part in ("perturbation", "protected")]
-    figure, grid = picture_grid(["clean", *parts], len(chosen), shape=images[0].shape)
-    for axes, image in zip(grid[0], images, strict=True):
-        show_picture(axes, image)
-    for (name, dataset), above, below in zip(by_method.items(), grid[1::2], grid[2::2], strict=True):
-        for index, image, upper, lower in zip(chosen, images, above, below, strict=True):
-            after = dataset[index][0]
+    rows = [("clean", images)]
+    for name, dataset in by_method.items():
+        protected_images = [dataset[index][0] for index in chosen]
+        for index, image, after in zip(chosen, images, protected_images, strict=True):
             if after.shape != image.shape:
                 shapes = f"{tuple(after.shape)}, clean it is {tuple(image.shape)}"
                 raise ValueError(f"protected: {name!r}: sample {index} is an image of shape {shapes}; another data set?")
-            show_picture(upper, stretched(after - image))
-            show_picture(lower, after)
-    return finished(figure, path)
+        perturbations = [stretched(after - image) for image, after in zip(images, protected_images, strict=True)]
+        rows += [(f"{name}\nperturbation".lstrip(), perturbations), (f"{name}\nprotected".lstrip(), protected_images)]
+    return finished(picture_grid(rows)[0], path)
 
 
 def stretched(perturbation: Tensor) -> Tensor:

@@ -59,7 +59,6 @@ class AR:
         return unit_norm(find_processes(num_classes, check_request(num_classes, shape), generator)[1])
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return "AR()"
 
 

@@ -59,7 +59,6 @@ class LSP:
         return unit_norm(cells[..., :height, :width])
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return "LSP()"
 
 

@@ -103,11 +103,7 @@ def shortcut(
 
 
 def _check_classes(tasks: Mapping[str, Task]) -> None:
-    """Refuse tasks whose labels are maps: each pixel has a class or a reading of its own, and no image has one.
-
-    Raises:
-        ValueError: there is such a task.
-    """
+    # Each pixel of a map has a class or a reading of its own, and no image has one.
     maps = ", ".join(f"{name!r}: {task!r}" for name, task in tasks.items() if task.is_map)
     if maps:
         others = [name for name, task in tasks.items() if not task.is_map]

@@ -31,6 +31,7 @@ _FINDINGS = (
     "Hernia",
 )
 _HEALTHY = "No Finding"
+_SOURCE = "get the NIH's ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC"
 _TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 
@@ -80,59 +81,50 @@ class ChestXray14(LabelledImages):
     """
 
     _mode = "L"
-    _source = "get the NIH's ChestX-ray14 from https://nihcc.app.box.com/v/ChestXray-NIHCC"
+    _source = _SOURCE
 
     def __init__(self, root: str | os.PathLike[str], *, split: str, image_size: int | tuple[int, int] | None = None) -> None:
-        folder = check_root(root, source=self._source)
+        folder = check_root(root, source=_SOURCE)
         split = check_split(split, tuple(_LISTS))
         size = check_image_size(image_size)
         listing = folder / _LISTS[split]
-        names = read_lines(listing, source=self._source)
-        table = _find_table(folder, self._source)
-        findings = _read_findings(table, self._source)
+        names = read_lines(listing, source=_SOURCE)
+        table = _find_table(folder)
+        findings = _read_findings(table)
         unlabelled = [name for name in names if name not in findings]
         if unlabelled:
-            raise ValueError(f"{table}: no line for {shortened(unlabelled)} of {listing.name}; {self._source}")
+            raise ValueError(f"{table}: no line for {shortened(unlabelled)} of {listing.name}; {_SOURCE}")
         super().__init__(
-            _find_images(folder, names, listing.name, self._source),
-            _labels(names, findings, table, self._source),
+            _find_images(folder, names, listing.name),
+            _labels(names, findings, table),
             tasks={name: Classification(2) for name in _FINDINGS},
             split=split,
             image_size=size,
         )
 
 
-def _find_table(root: Path, source: str) -> Path:
+def _find_table(root: Path) -> Path:
     for name in _TABLES:
         if (root / name).is_file():
             return root / name
-    raise FileNotFoundError(f"{root}: there is neither {' nor '.join(_TABLES)}; {source}")
+    raise FileNotFoundError(f"{root}: there is neither {' nor '.join(_TABLES)}; {_SOURCE}")
 
 
-def _read_findings(table: Path, source: str) -> dict[str, str]:
-    """The column of findings by image name.
-
-    Raises:
-        ValueError: a column is missing, or a line is cut short.
-    """
+def _read_findings(table: Path) -> dict[str, str]:
+    # The column of findings by image name.
     # Columns by position: the commas in the header's [Width,Height] make names of which none fits its column's meaning.
-    header, *rows = list(csv.reader(read_lines(table, source=source))) or [[]]
+    header, *rows = list(csv.reader(read_lines(table, source=_SOURCE))) or [[]]
     columns = [name.strip() for name in header]
     if "Image Index" not in columns or "Finding Labels" not in columns:
-        raise ValueError(f"{table}: expected columns 'Image Index' and 'Finding Labels', got {columns}; {source}")
+        raise ValueError(f"{table}: expected columns 'Image Index' and 'Finding Labels', got {columns}; {_SOURCE}")
     image, finding = columns.index("Image Index"), columns.index("Finding Labels")
     short = [row for row in rows if len(row) <= max(image, finding)]
     if short:
-        raise ValueError(f"{table}: the line {','.join(short[0])!r} is cut short; {source}")
+        raise ValueError(f"{table}: the line {','.join(short[0])!r} is cut short; {_SOURCE}")
     return {row[image].strip(): row[finding] for row in rows}
 
 
-def _labels(names: Sequence[str], findings: Mapping[str, str], table: Path, source: str) -> torch.Tensor:
-    """Zeros and ones of shape (N, 14).
-
-    Raises:
-        ValueError: a finding is none of the fourteen.
-    """
+def _labels(names: Sequence[str], findings: Mapping[str, str], table: Path) -> torch.Tensor:
     labels = torch.zeros(len(names), len(_FINDINGS), dtype=torch.int8)
     column = {name: index for index, name in enumerate(_FINDINGS)}
     for row, name in enumerate(names):
@@ -140,16 +132,11 @@ def _labels(names: Sequence[str], findings: Mapping[str, str], table: Path, sour
             if finding in column:
                 labels[row, column[finding]] = 1
             elif finding != _HEALTHY:
-                raise ValueError(f"{table}: unknown finding {finding!r} of {name}; {source}")
+                raise ValueError(f"{table}: unknown finding {finding!r} of {name}; {_SOURCE}")
     return labels
 
 
-def _find_images(root: Path, names: Sequence[str], listing: str, source: str) -> list[str]:
-    """Path of each image, in whichever folder it is.
-
-    Raises:
-        FileNotFoundError: images are in none of them.
-    """
+def _find_images(root: Path, names: Sequence[str], listing: str) -> list[str]:
     folders = [folder for folder in (*sorted(root.glob("images_*/images")), root / "images") if folder.is_dir()]
     # A look at twelve folders, not at 112,120 files.
     where = {name: folder for folder in folders for name in os.listdir(folder)}
@@ -157,6 +144,6 @@ def _find_images(root: Path, names: Sequence[str], listing: str, source: str) ->
     if missing:
         raise FileNotFoundError(
             f"{root}: {len(missing)} of the {len(names)} images of {listing} are not in images_001/images ... "
-            f"images_012/images: {shortened(missing)}; {source}"
+            f"images_012/images: {shortened(missing)}; {_SOURCE}"
         )
     return [str(where[name] / name) for name in names]

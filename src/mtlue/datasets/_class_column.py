@@ -1,4 +1,4 @@
-"""A column of a table as the classes of a task."""
+"""Which columns of a table are tasks, and a column as the classes of one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtlue._tasks import Classification, Task
+from mtlue._tasks import Classification, Task, Tasks, resolve_tasks
 from mtlue.datasets._files import shortened
 
 # As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
@@ -32,6 +32,24 @@ class ClassColumn:
     task: Task
     labels: Tensor
     names: list[str] | None
+
+
+def requested_tasks(tasks: Tasks | Collection[str] | None) -> dict[str, Task | None] | None:
+    """The tasks by name, None for one that is to be read off its column; None if the caller leaves the choice.
+
+    Raises:
+        TypeError: ``tasks`` is neither a mapping nor a list of names.
+        ValueError: it is empty, or a number of classes is out of range.
+    """
+    if tasks is None:
+        return None
+    if isinstance(tasks, Mapping):
+        return dict(resolve_tasks(tasks))
+    if isinstance(tasks, str) or not isinstance(tasks, Collection) or not all(isinstance(name, str) for name in tasks):
+        raise TypeError(f'tasks: expected a dict such as {{"age": 9}}, a list of column names or None, got {tasks!r}')
+    if not tasks:
+        raise ValueError("tasks: expected at least one column name, got none")
+    return dict.fromkeys(tasks)
 
 
 def check_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
@@ -127,11 +145,6 @@ def _code_of(names: Sequence[str], distinct: set[str], *, numbered: bool) -> dic
 
 
 def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str]) -> dict[str, int]:
-    """The class of each distinct cell.
-
-    Raises:
-        ValueError: the cells are neither all integers nor all texts.
-    """
     integers = {cell for cell in distinct if _INTEGER.fullmatch(cell)}
     if integers == distinct:
         return {cell: _number(cell) for cell in distinct}
@@ -149,11 +162,7 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
 
 
 def _check_repeats(cells: Sequence[str], code: Mapping[str, int], where: Callable[[int], str]) -> None:
-    """Refuse a column of which each cell is another, as of names, dates and numbers of files.
-
-    Raises:
-        ValueError: it is one.
-    """
+    # Each cell is another one in a column of names, dates or numbers of files.
     filled = sum(bool(cell) for cell in cells)
     if len(code) == filled >= _FEW or max(code.values()) >= max(filled, _MANY):
         raise ValueError(f"{where(0)}: {len(code)} different values in {filled} cells are no classes. {_OTHERWISE}")
@@ -181,11 +190,7 @@ def _check_not_negative(cells: Sequence[str], code: dict[str, int], where: Calla
 
 
 def _check_labels(labels: Tensor, cells: Sequence[str], task: Task, where: Callable[[int], str]) -> None:
-    """Let the task read the labels, all at once, and look for the place only if that fails.
-
-    Raises:
-        ValueError: a label is not one of the task's.
-    """
+    # All at once; the place is looked for only if that fails.
     try:
         task.read_target(labels)
     except ValueError:

@@ -15,9 +15,11 @@ from torchvision.transforms.functional import pil_to_tensor
 from mtlue._data import to_unit_floats
 from mtlue._runtime.extras import require
 from mtlue._tasks import Classification, Task, Tasks, read_single
-from mtlue.datasets._channels import check_channels, read_channels
-from mtlue.datasets._class_column import ClassColumn, read_classes
-from mtlue.datasets._requested_tasks import requested_tasks
+from mtlue.datasets._class_column import ClassColumn, read_classes, requested_tasks
+from mtlue.datasets._images import check_channels, read_channels
+
+# Types of columns that may hold classes.
+_LABELS = ("bool", "string", "large_string", "int", "uint")
 
 
 class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
@@ -105,7 +107,6 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._rows = dataset if transformed else plain.select_columns(used)
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -135,11 +136,6 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def _check_dataset(library: Any, dataset: Any) -> None:
-    """Refuse all but a map-style set of the library.
-
-    Raises:
-        TypeError: it is another thing.
-    """
     if isinstance(dataset, library.Dataset):
         return
     if isinstance(dataset, library.DatasetDict | library.IterableDatasetDict):
@@ -148,16 +144,8 @@ def _check_dataset(library: Any, dataset: Any) -> None:
     raise TypeError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}{hint}")
 
 
-def _is_label(dtype: str) -> bool:
-    return dtype in ("bool", "string", "large_string") or dtype.startswith(("int", "uint"))
-
-
 def _label_columns(library: Any, features: Any, image: str) -> list[str]:
-    """Columns that are labels by their type.
-
-    Raises:
-        ValueError: there is none.
-    """
+    # Columns that are labels by their type.
     dtypes = {name: feature.dtype for name, feature in features.items() if isinstance(feature, library.Value)}
     classes = [name for name in features if isinstance(features[name], library.ClassLabel) or dtypes.get(name) == "bool"]
     # Integers are often identifiers, so they count only where nothing says class more plainly.
@@ -169,14 +157,9 @@ def _label_columns(library: Any, features: Any, image: str) -> list[str]:
 
 
 def _read_column(library: Any, dataset: Any, name: str, task: Task | None) -> ClassColumn:
-    """A column as classes.
-
-    Raises:
-        ValueError: it holds none.
-    """
     feature = dataset.features[name]
     is_class = isinstance(feature, library.ClassLabel)
-    if not is_class and not (isinstance(feature, library.Value) and _is_label(feature.dtype)):
+    if not is_class and not (isinstance(feature, library.Value) and feature.dtype.startswith(_LABELS)):
         raise ValueError(f"tasks: column {name!r} is {feature}, which holds no class; expected one column a task")
     if task is None and is_class:
         task = Classification(max(feature.num_classes, 2))

@@ -16,13 +16,10 @@ from mtlue._checks import check_image_size
 from mtlue._data import to_unit_floats
 from mtlue._formats import NPY, ImageFiles, load_array, map_path, read_class_names
 from mtlue._tasks import Task, Tasks, read_single
-from mtlue.datasets._channels import check_channels, read_channels
-from mtlue.datasets._class_column import check_names, fitting_names, read_classes
+from mtlue.datasets._class_column import check_names, fitting_names, read_classes, requested_tasks
 from mtlue.datasets._files import check_root
-from mtlue.datasets._images import resize_image
-from mtlue.datasets._label_table import read_table
-from mtlue.datasets._requested_tasks import requested_tasks
-from mtlue.datasets._table_faults import check_columns, find_image_column, image_faults, listed, missing_maps
+from mtlue.datasets._images import check_channels, read_channels, reading, resize_image
+from mtlue.datasets._label_table import check_columns, find_image_column, image_faults, listed, missing_maps, read_table
 
 _FEW = 8
 
@@ -133,7 +130,6 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             raise ValueError(f"{labels.path}: {listed(faults)}")
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -173,31 +169,17 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def _check_format(format: ImageFiles | None) -> list[ImageFiles]:
-    """The formats of images that Pillow does not open.
-
-    Raises:
-        TypeError: it is no format of such files.
-    """
+    # The formats of images that Pillow does not open.
     if format is not None and not isinstance(format, ImageFiles):
         raise TypeError(f"format: expected an object of a mtlue.datasets.ImageFiles or None, got {format!r}")
     return [NPY()] if format is None else [format, NPY()]
 
 
 def _load_image(path: str, formats: Sequence[ImageFiles], channels: int | None) -> Tensor:
-    """An image file as it is stored, or with that many channels.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no image, is cut short, or has more than 8 bits a channel.
-    """
-    try:
+    """An image file as it is stored, or with that many channels. Raises what `reading` raises."""
+    with reading(path, "an image"):
         for each in formats:
             if path.endswith(f".{each.suffix}"):
                 return read_channels(each.decode(Path(path).read_bytes()), channels)
         with Image.open(path) as file:
             return read_channels(file, channels)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: not found") from None
-    # Pillow says SyntaxError of a broken PNG.
-    except (OSError, SyntaxError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from error

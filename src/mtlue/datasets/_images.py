@@ -1,28 +1,69 @@
-"""Images from files, and their size."""
+"""Images from files, their channels and their size."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
 from mtlue._data import read_image, resize, to_unit_floats
 
+_MODES = {1: "L", 3: "RGB"}
+
+
+def check_channels(channels: int | None) -> int | None:
+    """Return the number of channels if it is 1, 3 or None.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if channels is not None and (isinstance(channels, bool) or channels not in _MODES):
+        raise ValueError(f"channels: expected 1, 3 or None, got {channels!r}")
+    return channels
+
+
+def read_channels(image: Any, channels: int | None) -> Tensor:
+    """An image as `mtlue._data.read_image` gives it; a PIL image first with as many channels as asked for.
+
+    Raises:
+        TypeError: it is no image.
+        ValueError: it has more than 8 bits a channel, or no form that can be read.
+    """
+    # Pillow would cut 16 bits and floats off at 255; those are left for read_image to refuse.
+    if channels is not None and hasattr(image, "convert") and not image.mode.startswith(("I", "F")):
+        image = image.convert(_MODES[channels])
+    return read_image(image)
+
+
+@contextmanager
+def reading(path: str | PathLike[str], what: str, *, source: str = "") -> Iterator[None]:
+    """While this context lasts, an error says which file could not be read, and where to get it if a source is told.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not what it should be, or is cut short.
+    """
+    hint = f"; {source}" if source else ""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: not found{hint}") from None
+    # Pillow says SyntaxError of a broken PNG.
+    except (OSError, EOFError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as {what} ({error}){hint}") from error
+
 
 def load_image(path: str, *, mode: str, source: str) -> Tensor:
     """An image file as floats in [0, 1], (3, H, W) for the mode ``"RGB"`` and (1, H, W) for ``"L"``.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no image, or is cut short.
+    Raises what `reading` raises.
     """
-    try:
-        with Image.open(path) as file:
-            image = file.convert(mode)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: not found; {source}") from None
-    # Pillow says SyntaxError of a broken PNG.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error}); {source}") from error
+    with reading(path, "an image", source=source), Image.open(path) as file:
+        image = file.convert(mode)
     return to_unit_floats(read_image(image))
 
 

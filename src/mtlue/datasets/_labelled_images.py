@@ -44,7 +44,6 @@ class LabelledImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._labels = labels.to(torch.int8)
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from mtlue._checks import check_image_size
 from mtlue._runtime.extras import require
 from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task
 from mtlue.datasets._files import check_exist, check_root, check_split
-from mtlue.datasets._images import resize_image
+from mtlue.datasets._images import reading, resize_image
 
 _SOURCE = (
     "get NYUv2 as pre-processed for MTAN from https://github.com/lorenmt/mtan, "
@@ -79,7 +79,6 @@ class NYUv2(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._numbers = _sample_numbers(self._folder)
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -116,11 +115,7 @@ class NYUv2(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def _sample_numbers(folder: Path) -> list[int]:
-    """Numbers of the samples of which any file is there, in order.
-
-    Raises:
-        FileNotFoundError: another file of such a sample is missing, or there is no sample.
-    """
+    # Numbers of the samples of which any file is there, in order.
     check_exist([folder / kind for kind in _CHANNELS], source=_SOURCE)
     found = {kind: {int(path.stem) for path in (folder / kind).glob("*.npy") if path.stem.isdecimal()} for kind in _CHANNELS}
     numbers = sorted(set.union(*found.values()))
@@ -134,19 +129,10 @@ def _sample_numbers(folder: Path) -> list[int]:
 
 
 def _load(path: Path, *, channels: int | None) -> Tensor:
-    """An array (H, W, channels) as a tensor (channels, H, W), or one (H, W) as it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or has another shape.
-    """
+    # An array (H, W, channels) as a tensor (channels, H, W), or one (H, W) as it is.
     numpy: Any = require("numpy", extra="datasets")
-    try:
+    with reading(path, "an array of numbers", source=_SOURCE):
         values = torch.as_tensor(numpy.load(path))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: not found; {_SOURCE}") from None
-    except (OSError, EOFError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as an array of numbers ({error}); {_SOURCE}") from error
     expected = "(H, W)" if channels is None else f"(H, W, {channels})"
     fits = values.ndim == 2 if channels is None else values.ndim == 3 and values.shape[-1] == channels
     if not fits or 0 in values.shape:

@@ -105,7 +105,6 @@ class RandomZoomFlip(JointTransform):
         return (image.flip(-1) if mirrored else image), moved
 
     def __repr__(self) -> str:
-        """The call that makes an equal one."""
         return f"RandomZoomFlip({self.tasks})"
 
 

@@ -67,5 +67,4 @@ class AdversarialTraining(Defense):
         return victim.losses(self.attack(victim, images, targets), targets)
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"AdversarialTraining(radius={self.radius:.4g}, step_size={self.step_size:.4g}, steps={self.steps})"

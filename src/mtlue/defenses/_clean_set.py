@@ -88,7 +88,6 @@ class CleanSet:
         self.argument = argument
 
     def __len__(self) -> int:
-        """Number of samples."""
         return len(cast("Sized", self.dataset))
 
     def ordered(self, victim: Surrogate, device: torch.device) -> Iterator[Batch]:

@@ -66,7 +66,6 @@ class Defense:
         """Once, after the last epoch: the model, in eval mode, may be changed in place."""
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"{type(self).__name__}()"
 
 
@@ -113,7 +112,6 @@ class Preprocessing(Defense):
         return self.function(images)
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"Preprocessing({self.name})"
 
 

@@ -48,5 +48,4 @@ class Mixup(Defense):
         }
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"Mixup(alpha={self.alpha:g})"

@@ -123,7 +123,6 @@ class OrthogonalProjection(Defense):
             return (flat - (flat @ self.basis.T) @ self.basis).reshape(images.shape)
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"OrthogonalProjection(epochs={self.epochs}, batch_size={self.batch_size})"
 
 

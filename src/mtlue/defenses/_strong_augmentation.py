@@ -72,7 +72,6 @@ class StrongAugmentation(Defense):
         return cutout(changed, share=self.cutout)
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"StrongAugmentation(blur={self.blur:g}, cutout={self.cutout:g})"
 
 

@@ -69,7 +69,6 @@ class UEraser(Defense):
         return victim.losses(self.worst(victim, images, targets), targets)
 
     def __repr__(self) -> str:
-        """The call that makes it."""
         return f"UEraser(count={self.count})"
 
 

@@ -47,7 +47,6 @@ class TaskMetrics(ABC):
         """Values by name, over all that was taken; NaN where nothing was."""
 
     def __repr__(self) -> str:
-        """Its kind."""
         return f"{type(self).__name__}()"
 
 

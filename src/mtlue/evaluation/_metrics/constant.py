@@ -47,7 +47,6 @@ class BestConstant(ABC):
         """
 
     def __repr__(self) -> str:
-        """Its kind."""
         return f"{type(self).__name__}()"
 
 
