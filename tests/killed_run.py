@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+from mtlue import baselines
 from snapshots import equal
 
 torch.set_num_threads(1)
@@ -39,12 +40,46 @@ class Untargeted(mtlue.BaseUELoss):
         return surrogate.adversarial_loss(images, targets)
 
 
+class Students(mtlue.BaseUELoss):
+    """EM against networks that learn inside the loss: its gradient at the images comes first, then they take a step."""
+
+    def __init__(self, rate: float = 0.01, *, trains_surrogate: bool = False) -> None:
+        self.rate, self.trains_surrogate = rate, trains_surrogate
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            self.checkpoints = [nn.Sequential(nn.Flatten(), nn.BatchNorm1d(90), nn.Linear(90, 2)) for _ in range(2)]
+        parameters = [parameter for student in self.checkpoints for parameter in student.parameters()]
+        self._optimizer, self._calls = torch.optim.Adam(parameters, lr=rate), 0
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        self._calls += 1
+        leaf = images.detach().requires_grad_()
+        value = torch.stack([surrogate.with_module(each).loss(leaf, targets) for each in self.checkpoints]).mean()
+        self._optimizer.zero_grad()
+        value.backward()
+        self._optimizer.step()
+        assert leaf.grad is not None
+        return value.detach() + (leaf.grad * (images - images.detach())).sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        students = [student.state_dict() for student in self.checkpoints]
+        return {"students": students, "optimizer": self._optimizer.state_dict(), "calls": self._calls}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for student, kept in zip(self.checkpoints, state["students"], strict=True):
+            student.load_state_dict(kept)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._calls = state["calls"]
+
+
 def loss_of(kind: str) -> mtlue.BaseUELoss:
+    if kind.startswith("students"):
+        return Students(trains_surrogate=kind == "students and surrogate")
     return mtlue.EM() if kind == "em" else Untargeted()
 
 
 def fit(
-    kind: str, checkpoint: Any, progress: Any = False, **changes: Any
+    kind: str, checkpoint: Any, progress: Any = False, loss: Any = None, **changes: Any
 ) -> tuple[mtlue.UEGenerator, nn.Module, mtlue.History]:
     dataset, net, generator = parts()
     settings: dict[str, Any] = {
@@ -55,19 +90,28 @@ def fit(
         "precision": torch.float32,
     }
     settings.update({"augment": lambda images: images + 0.01 * torch.rand_like(images), **changes})
-    history = mtlue.fit(generator, dataset, net, loss=loss_of(kind), checkpoint=checkpoint, progress=progress, **settings)
+    loss = loss_of(kind) if loss is None else loss
+    history = mtlue.fit(generator, dataset, net, loss=loss, checkpoint=checkpoint, progress=progress, **settings)
     return generator, net, history
 
 
 def protect(kind: str, path: Any, progress: Any = False, **changes: Any) -> Any:
     dataset, net, generator = parts()
     settings: dict[str, Any] = {"epochs": 4, "batch_size": 4, "fraction": 0.8, "precision": torch.float32, **changes}
-    settings.update(surrogate=net, generator=generator, loss=loss_of(kind), path=path, progress=progress)
+    settings = {"loss": loss_of(kind), **settings}
+    settings.update(surrogate=net, generator=generator, path=path, progress=progress)
     return mtlue.protect(dataset, **settings)
 
 
+def pgd(kind: str, path: Any, progress: Any = False, **changes: Any) -> Any:
+    dataset, net, generator = parts()
+    settings: dict[str, Any] = {"batch_size": 8, "rounds": 2, "steps": 3, "step_size": 1.3 / 255, "surrogate_steps": 2}
+    settings.update(stop_accuracy=1.1, precision=torch.float32, tasks=generator.tasks, surrogate=net, loss=loss_of(kind))
+    return baselines.pgd(dataset, path=path, progress=progress, **{**settings, **changes})
+
+
 def kill(verb: str, kind: str, path: Path, stage: str, step: int) -> None:
-    """Run ``fit`` or ``protect`` in another process, which kills itself at a step of a stage."""
+    """Run ``fit``, ``protect`` or ``pgd`` in another process, which kills itself at a step of a stage."""
     done = subprocess.run([sys.executable, __file__, verb, kind, str(path), stage, str(step)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
@@ -87,4 +131,4 @@ def _killer(stage: str, at: int) -> Callable[[Any], None]:
 
 if __name__ == "__main__":
     chosen, of, where, stage, step = sys.argv[1:]
-    {"fit": fit, "protect": protect}[chosen](of, where, progress=_killer(stage, int(step)))
+    {"fit": fit, "protect": protect, "pgd": pgd}[chosen](of, where, progress=_killer(stage, int(step)))

@@ -57,3 +57,33 @@ def test_a_reader_gives_a_tensor_and_a_dict(tmp_path: Path) -> None:
     assert_type(targets, dict[str, Tensor])
     assert_type(dataset.classes, dict[str, list[str]])
     assert isinstance(image, Tensor)
+
+
+class WithClean(mtlue.BaseUELoss):
+    """A loss with a parameter that others do not have."""
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor) -> Tensor:
+        return surrogate.loss(images, targets) + (images - clean).square().mean()
+
+
+class Plain:
+    """A loss that derives from nothing."""
+
+    trains_surrogate = False
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        return surrogate.loss(images, targets)
+
+
+class PlainWithClean:
+    """Both."""
+
+    trains_surrogate = False
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor) -> Tensor:
+        return surrogate.loss(clean, targets) + (images - clean).square().mean()
+
+
+def test_a_loss_may_take_the_clean_images() -> None:
+    losses: list[mtlue.BaseUELoss] = [WithClean(), Plain(), PlainWithClean(), mtlue.EM()]
+    assert all(isinstance(loss, mtlue.BaseUELoss) for loss in losses)

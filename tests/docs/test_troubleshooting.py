@@ -164,6 +164,13 @@ class Own(mtlue.BaseUELoss):
         return self.form(surrogate.loss(images, targets))
 
 
+def with_state(state: Any = None, **members: Any) -> Any:
+    """A loss that has a state, by default that of a surrogate."""
+    kind = type("Learner", (mtlue.EM,), {"trains_surrogate": False, **members})
+    kind.state_dict = lambda _: {"state": FLAT.state_dict() if state is None else state}
+    return kind()
+
+
 class Forward(mtlue.BaseUELoss):
     """A loss written as one writes a module."""
 
@@ -285,6 +292,9 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: mtlue.fit(made(), GOOD, Net(TWO), loss=mtlue.EM(), augment=lambda images: images.double(), progress=False),
     lambda: protect(loss=Own(lambda value: {}["shoe"])),
     lambda: protect(loss=Forward()),
+    lambda: protect(loss=with_state(load_state_dict=None), surrogate=FLAT),
+    lambda: protect(loss=with_state()),
+    lambda: protect(loss=with_state(object(), load_state_dict=None)),
     lambda: protect(protected_tasks=["race"]),
     lambda: protect(fraction=1.5),
     lambda: protect(loss=mtlue.TAP),

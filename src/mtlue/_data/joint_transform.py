@@ -121,7 +121,9 @@ def augmented(transform: Transform | None, batch: Batch, tasks: Mapping[str, Tas
 def augmented_alike(
     transform: Transform | None, batch: Batch, clean: Tensor, tasks: Mapping[str, Task]
 ) -> tuple[Batch, Tensor]:
-    """A perturbed batch and its clean images through one draw of an augmentation. Raises what `augmented` raises."""
+    """A perturbed batch and a copy of its clean images through one draw of an augmentation. Raises what `augmented` raises."""
+    # A copy, as what is perturbed is one: transform or loss may work in place.
+    clean = clean.clone()
     start = RandomState(batch.images.device)
     seen = augmented(transform, batch, tasks)
     end = RandomState(batch.images.device)

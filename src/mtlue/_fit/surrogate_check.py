@@ -13,9 +13,13 @@ from mtlue._losses import (
     BaseUELoss,
     Surrogate,
     borrowed,
+    check_checkpoints,
+    has_state,
     image_gradient,
     judged_surrogate,
     kept_state,
+    state_of,
+    trains_itself,
 )
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize, out_of_memory
@@ -32,7 +36,8 @@ def check_loss(loss: object) -> BaseUELoss:
     """Return the loss if it matches the protocol.
 
     Raises:
-        TypeError: it is not callable, is a class, or has no ``trains_surrogate``.
+        TypeError: it is not callable, is a class, or has no ``trains_surrogate``; its checkpoints are no networks; or its state
+            cannot be kept in a file, or not be given back to it.
     """
     if isinstance(loss, type):
         raise TypeError(f"loss: expected an object such as mtlue.TAP(), got the class {loss.__name__}")
@@ -41,14 +46,20 @@ def check_loss(loss: object) -> BaseUELoss:
             "loss: expected mtlue.EM(), TAP(), SEP(checkpoints), or a callable with an attribute trains_surrogate, "
             f"got {type(loss).__name__}"
         )
-    return cast("BaseUELoss", loss)
+    chosen = cast("BaseUELoss", loss)
+    check_checkpoints(getattr(loss, "checkpoints", None) or ())
+    if has_state(chosen) and not hasattr(loss, "load_state_dict"):
+        raise TypeError(f"loss: {type(loss).__name__} has a state_dict, but no load_state_dict to take it back")
+    state_of(chosen)
+    return chosen
 
 
 def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     """Refuse a surrogate that the loss cannot use.
 
     Raises:
-        ValueError: it has no parameters, none to train where the loss trains it, or some without a value.
+        ValueError: it has no parameters, none to train where the loss trains it, or some without a value; or the loss has it in
+            its own state, and it would be frozen there.
     """
     parameters = list(surrogate.module.parameters())
     if not parameters:
@@ -57,6 +68,9 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
         raise ValueError("surrogate: it is on the meta device, its weights were never made")
     if loss.trains_surrogate and not any(parameter.requires_grad for parameter in parameters):
         raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
+    if not loss.trains_surrogate and trains_itself(loss, surrogate.module):
+        name = type(loss).__name__
+        raise ValueError(f"surrogate: {name} has it in its own state, and it would be frozen there; give copy.deepcopy of it")
 
 
 def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0) -> None:

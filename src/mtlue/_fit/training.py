@@ -18,7 +18,7 @@ from mtlue._fit.optimization import descend, perturbed_loss
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._generator import UEGenerator
-from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, image_gradient, restore_state, state_of
+from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.identity import described
@@ -84,6 +84,9 @@ class GeneratorTraining:
         if state is not None:
             self._restore(state)
             logger.info("fit: going on after epoch %d of %d, from %s", len(self.history), plan.epochs, checkpoint.path)
+        elif has_state(self.loss):
+            # The call that takes up a broken first epoch may bring a loss that has gone through a part of it.
+            checkpoint.save(self._state())
         steps = -(-length // self.batch_size.value)
         with Progress(self.compute.progress, stage="fit", total=plan.epochs * steps, images=plan.epochs * length) as shown:
             shown.skip(len(self.history) * steps, len(self.history) * length)

@@ -1,8 +1,16 @@
 """Base losses: what the generator minimises."""
 
-from mtlue._losses.base import NO_GRADIENT, BaseUELoss, image_gradient, loss_value, takes_clean_images
+from mtlue._losses.base import NO_GRADIENT, BaseUELoss, has_state, image_gradient, loss_value, takes_clean_images
 from mtlue._losses.em import EM
-from mtlue._losses.networks import judged_surrogate, kept_state, networks_of, restore_state, state_of
+from mtlue._losses.networks import (
+    check_checkpoints,
+    judged_surrogate,
+    kept_state,
+    networks_of,
+    restore_state,
+    state_of,
+    trains_itself,
+)
 from mtlue._losses.sep import SEP
 from mtlue._losses.surrogate import Surrogate, borrowed, frozen
 from mtlue._losses.tap import TAP
@@ -15,7 +23,9 @@ __all__ = [
     "BaseUELoss",
     "Surrogate",
     "borrowed",
+    "check_checkpoints",
     "frozen",
+    "has_state",
     "image_gradient",
     "judged_surrogate",
     "kept_state",
@@ -24,4 +34,5 @@ __all__ = [
     "restore_state",
     "state_of",
     "takes_clean_images",
+    "trains_itself",
 ]

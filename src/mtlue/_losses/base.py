@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlue._losses.surrogate import Surrogate
 from mtlue._runtime.identity import described_by_attributes
@@ -32,7 +32,9 @@ class BaseUELoss(Protocol):
     * ``state_dict()`` and ``load_state_dict(state)``, where it has a state of its own, such as networks that it trains: a run
       that goes on after a kill goes on with that too. The state is made of tensors and plain values.
 
-    Public attributes are its settings. They make its ``repr``, and a run with other settings does not take up a checkpoint.
+    Public attributes are its settings. They make its ``repr``, and a run with other settings does not take up a checkpoint; nor
+    does one with other values in the tensors and networks that the loss holds, but for those in its state. Keep what changes in
+    a run, such as a counter, in the state and in a private attribute.
 
     Attributes:
         trains_surrogate: Whether `mtlue.fit` trains the surrogate alternately on the perturbed images, as in EM. If not,
@@ -57,13 +59,16 @@ class BaseUELoss(Protocol):
         super().__init_subclass__()
         cls.needs_trained_surrogate = getattr(cls, "needs_trained_surrogate", False)  # type: ignore[attr-defined]
 
-    def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+    # To a type checker the last two say that a loss may have more parameters, ``clean`` among them.
+    def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], *more: Any, **named: Any) -> Tensor:
         """Loss of a batch, a scalar that a gradient flows through to ``images``.
 
         Args:
             surrogate: The model that stands for the one to be fooled.
             images: Perturbed images in [0, 1], augmented if `mtlue.fit` was given ``augment``, shape (B, C, H, W).
             targets: True labels by task.
+            more: No loss gets these two as they stand here. One of your own may have a fourth parameter, which is called
+            named: ``clean``: the images without the perturbation, for which there is no gradient.
         """
         ...
 
@@ -75,9 +80,14 @@ class BaseUELoss(Protocol):
 def takes_clean_images(loss: BaseUELoss) -> bool:
     """Whether a loss has a parameter for the images without the perturbation."""
     try:
-        return "clean" in inspect.signature(loss).parameters
+        return "clean" in inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
     except (TypeError, ValueError):  # a callable without a signature, such as one in C
         return False
+
+
+def has_state(loss: BaseUELoss) -> bool:
+    """Whether a loss has a state of its own, which a run that goes on needs."""
+    return hasattr(loss, "state_dict")
 
 
 def loss_value(
@@ -96,13 +106,18 @@ def loss_value(
         TypeError: it is not one.
         ValueError: a loss of the user's own fails.
     """
+    name, cached = getattr(loss, "__name__", type(loss).__name__), torch.is_autocast_cache_enabled()
     try:
+        # Networks that are trained in the loss must not be seen with the weights that they had before a step.
+        torch.set_autocast_cache_enabled(cached and not has_state(loss))
         more = {} if clean is None else {"clean": clean}
         value: object = loss(surrogate, images, targets, **more)
     except Exception as error:
         if out_of_memory(error) or type(loss).__module__.partition(".")[0] == "mtlue":
             raise
-        raise ValueError(f"loss: {type(loss).__name__} failed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"loss: {name} failed: {type(error).__name__}: {error}") from error
+    finally:
+        torch.set_autocast_cache_enabled(cached)
     if isinstance(value, Tensor) and not value.ndim:
         return value
     got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
@@ -110,7 +125,7 @@ def loss_value(
         # The body of the protocol's own call is empty.
         inherited = type(loss).__call__ is BaseUELoss.__call__
         got += "; override __call__" if inherited else "; is a return missing in its __call__?"
-    raise TypeError(f"loss: expected a scalar tensor from {type(loss).__name__}, got {got}")
+    raise TypeError(f"loss: expected a scalar tensor from {name}, got {got}")
 
 
 def image_gradient(value: Tensor, images: Tensor, *, retain_graph: bool = False) -> Tensor:

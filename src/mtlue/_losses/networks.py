@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 from torch import Tensor, nn
 
-from mtlue._losses.base import BaseUELoss
+from mtlue._losses.base import BaseUELoss, has_state
 from mtlue._losses.surrogate import Surrogate
 from mtlue._runtime.identity import checksum, tensors_digest, tensors_in, text_digest
 
 Checkpoint: TypeAlias = nn.Module | Mapping[str, Tensor]
+
+
+def check_checkpoints(checkpoints: object) -> None:
+    """Check the networks that a loss looks at in the surrogate's place.
+
+    Raises:
+        TypeError: they are no list, or one of them is neither a module nor a state dict.
+    """
+    if not isinstance(checkpoints, Sequence | nn.ModuleList):
+        raise TypeError(f"checkpoints: expected a list of modules or state dicts, got {type(checkpoints).__name__}")
+    for position, checkpoint in enumerate(checkpoints):
+        if not isinstance(checkpoint, nn.Module | Mapping):
+            raise TypeError(f"checkpoints[{position}]: expected a module or a state dict, got {type(checkpoint).__name__}")
 
 
 def check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
@@ -54,27 +69,68 @@ def networks_of(loss: BaseUELoss, surrogate: Surrogate) -> dict[str, str]:
     """Checksums of the networks that a loss takes its signal from, by name: only with the same does a run go on.
 
     A surrogate that is trained is told by the shapes of its state: its values are taken from the interrupted call, and may
-    have changed in it. So it is with all that a loss with a state of its own holds.
+    have changed in it. What is in the state of a loss is left out for the same reason.
     """
     if loss.trains_surrogate:
         shapes = [(name, tuple(getattr(value, "shape", ()))) for name, value in surrogate.module.state_dict().items()]
         digests = {"surrogate": text_digest(repr(shapes))}
     else:
         digests = {"surrogate": tensors_digest(tensors_in(surrogate.module))}
-    if not has_state(loss):
-        held = {name: list(tensors_in(value)) for name, value in getattr(loss, "__dict__", {}).items()}
-        digests |= {name: tensors_digest(tensors) for name, tensors in held.items() if tensors}
+    held = {name: list(tensors_in(value)) for name, value in _held(loss)}
+    state = list(tensors_in(state_of(loss)))
+    live, places = {tensor.data_ptr() for tensor in state}, {each.data_ptr() for values in held.values() for each in values}
+    # A loss may hand out copies: those are told by their values.
+    copies = {tensors_digest([tensor]) for tensor in state if tensor.data_ptr() not in places}
+    for name, tensors in held.items():
+        fixed = [each for each in tensors if each.data_ptr() not in live and tensors_digest([each]) not in copies]
+        if fixed:
+            # Whatever a loss of the user's own calls them, they are not taken for a setting of the run.
+            digests[name if name == "checkpoints" else f"loss's {name}"] = tensors_digest(fixed)
     return {name: checksum(digest) for name, digest in digests.items()}
 
 
-def has_state(loss: BaseUELoss) -> bool:
-    """Whether a loss has a state of its own, which a run that goes on needs."""
-    return hasattr(loss, "state_dict") and hasattr(loss, "load_state_dict")
+def _held(loss: object) -> Iterator[tuple[str, object]]:
+    """What a loss holds, by name; with `functools.partial` that is what it binds too."""
+    if isinstance(loss, functools.partial):
+        yield from _held(loss.func)
+        yield from ((f"argument {position}", value) for position, value in enumerate(loss.args))
+        yield from loss.keywords.items()
+    yield from getattr(loss, "__dict__", {}).items()
+
+
+def trains_itself(loss: BaseUELoss, module: nn.Module) -> bool:
+    """Whether a loss has the parameters of a module in its state."""
+    live = {tensor.data_ptr() for tensor in tensors_in(state_of(loss))}
+    return any(parameter.data_ptr() in live for parameter in module.parameters())
 
 
 def state_of(loss: BaseUELoss) -> dict[str, Any]:
-    """The entry of a checkpoint with a loss' own state; none where it has no state."""
-    return {"loss": cast("Any", loss).state_dict()} if has_state(loss) else {}
+    """The entry of a checkpoint with a loss' own state; none where it has no state.
+
+    Raises:
+        TypeError: there is something in the state that could not be read from a file again.
+    """
+    if not has_state(loss):
+        return {}
+    state = cast("Any", loss).state_dict()
+    for where, value in _leaves(state, "state_dict()"):
+        if not isinstance(value, Tensor) and type(value) not in (type(None), bool, int, float, str):
+            name = type(loss).__name__
+            raise TypeError(
+                f"loss: expected tensors and plain values in the state of {name}, got {type(value).__name__} at {where}"
+            )
+    return {"loss": state}
+
+
+def _leaves(value: object, where: str) -> Iterator[tuple[str, object]]:
+    if type(value) in (dict, OrderedDict):
+        for name, each in cast("dict[object, object]", value).items():
+            yield from _leaves(each, f"{where}[{name!r}]")
+    elif type(value) in (list, tuple):
+        for position, each in enumerate(cast("list[object]", value)):
+            yield from _leaves(each, f"{where}[{position}]")
+    else:
+        yield where, value
 
 
 def restore_state(loss: BaseUELoss, state: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlue._losses.base import BaseUELoss, image_gradient
-from mtlue._losses.networks import Checkpoint, check_state
+from mtlue._losses.networks import Checkpoint, check_checkpoints, check_state
 from mtlue._losses.surrogate import Surrogate, borrowed
 
 
@@ -55,13 +55,9 @@ class SEP(BaseUELoss):
     needs_trained_surrogate = True
 
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
-        if isinstance(checkpoints, nn.Module | Mapping) or not isinstance(checkpoints, Sequence):
-            raise TypeError(f"checkpoints: expected a list of modules or state dicts, got {type(checkpoints).__name__}")
+        check_checkpoints(checkpoints)
         if not checkpoints:
             raise ValueError("checkpoints: expected at least one, got none")
-        for position, checkpoint in enumerate(checkpoints):
-            if not isinstance(checkpoint, nn.Module | Mapping):
-                raise TypeError(f"checkpoints[{position}]: expected a module or a state dict, got {type(checkpoint).__name__}")
         self.checkpoints = list(checkpoints)
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
@@ -75,8 +71,8 @@ class SEP(BaseUELoss):
             value = value + loss.detach()
             if images.requires_grad:
                 gradient += image_gradient(loss, leaf)
-        attached: Tensor = _WithGradient.apply(images, value, gradient)
-        return attached
+        # The value, with this gradient at the images: what is multiplied is zero.
+        return value + (gradient * (images - images.detach())).sum()
 
     def _members(self, surrogate: Surrogate, device: torch.device) -> Iterator[Surrogate]:
         for checkpoint in self.checkpoints:
@@ -105,17 +101,3 @@ class _Stateless(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         return torch.func.functional_call(self._module[0], self._state, (images,))
-
-
-class _WithGradient(torch.autograd.Function):
-    """A value whose gradient with respect to some input is already known."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return outer[0] * gradient, None, None

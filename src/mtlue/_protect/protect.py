@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection
 from dataclasses import replace
@@ -19,7 +20,7 @@ from mtlue._fit.fit import check_channels
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_check import check_loss
 from mtlue._generator import UEGenerator
-from mtlue._losses import TAP, BaseUELoss, Surrogate
+from mtlue._losses import TAP, BaseUELoss, Surrogate, has_state
 from mtlue._protect.generation import Generation
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
@@ -235,4 +236,8 @@ def _checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:
     if checkpoints and not isinstance(checkpoints[-1], nn.Module):
         name = type(loss).__name__
         raise ValueError(f"surrogate: {name}'s checkpoints are state dicts; give the module that they belong to")
-    return checkpoints[-1] if checkpoints else None
+    if not checkpoints:
+        return None
+    # The surrogate is frozen, and a loss with a state may train its networks.
+    last: nn.Module = checkpoints[-1]
+    return copy.deepcopy(last) if has_state(loss) else last

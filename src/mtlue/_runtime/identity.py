@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -12,36 +13,56 @@ from torch import Tensor, nn
 _CHECKSUM = "sha256:"
 # Digits of a checksum, which a message has to show.
 _SHOWN = 12
+# Characters that a module may take in a line of the log.
+_LONGEST = 200
 
 
 def described(value: object) -> str:
-    """What an object prints as; the call that its attributes suggest, or its name, where that is only an address."""
+    """What an object prints as; the call that its attributes suggest, or its name, where that says too little."""
     if isinstance(value, functools.partial):
         parts = [value.func, *value.args]
         named = [f"{name}={described(each)}" for name, each in value.keywords.items()]
         return f"partial({', '.join([*map(described, parts), *named])})"
     if isinstance(value, Tensor):
         return f"Tensor{tuple(value.shape)}"
-    if isinstance(value, nn.Module):
-        return type(value).__qualname__
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(described, value))}]"
-    text = repr(value)
+    if isinstance(value, set | frozenset):
+        # From one process to the next they have another order.
+        return f"{{{', '.join(sorted(map(described, value)))}}}"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name!r}: {described(each)}' for name, each in value.items())}}}"
+    if isinstance(value, nn.Module):
+        return _module(value)
+    text = " ".join(repr(value).split())
     if " at 0x" not in text:
         return text
     name = getattr(value, "__qualname__", None)
     return described_by_attributes(value) if name is None else str(name)
 
 
+@reprlib.recursive_repr()
 def described_by_attributes(value: object) -> str:
     """The call that would make an object whose arguments are its public attributes: ``MarginPush(margin=2.0)``."""
     public = {name: each for name, each in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
+    if isinstance(value, nn.Module):
+        public = {**{name: each for name, each in public.items() if name != "training"}, **dict(value.named_children())}
     arguments = ", ".join(f"{name}={described(each)}" for name, each in public.items())
     return f"{type(value).__qualname__}({arguments})" if arguments or not _is_nameless(value) else type(value).__qualname__
 
 
 def _is_nameless(value: object) -> bool:
     return type(value).__repr__ is object.__repr__
+
+
+def _module(module: nn.Module) -> str:
+    """What a module prints as, with its attributes where it does not show them itself; a network by a checksum of that."""
+    kind = type(module)
+    silent = kind.__repr__ is nn.Module.__repr__ and kind.extra_repr is nn.Module.extra_repr
+    text = described_by_attributes(module) if silent else " ".join(repr(module).split())
+    if " at 0x" in text:
+        return kind.__qualname__
+    return text if len(text) <= _LONGEST else f"{kind.__qualname__}({text_digest(text)[:_SHOWN]})"
 
 
 def text_digest(text: str) -> str:

@@ -39,6 +39,8 @@ class Alternation:
         current, at_end = self._restore(), False
         if current >= 0:
             start = self.store.resume(current)
+            if start:
+                restore_state(self.search.loss, self.store.note.load() or {})
             logger.info("pgd: going on in round %d of %d after %d images", current + 1, self.search.plan.rounds, start)
             self.search.progress.skip(*self._before(current, start))
             at_end = self._run_round(current, start)
@@ -57,7 +59,7 @@ class Alternation:
             for batch in search.batches(range(start, length)):
                 pixels = Pixels(batch, self.store.read(range(start, start + len(batch))), start)
                 delta = search.descend(pixels, steps=search.plan.steps, round=round)
-                self.store.write(delta, round=round, start=start)
+                self.store.write(delta, round=round, start=start, beside=state_of(search.loss))
                 start += len(batch)
         accuracy = None
         if round + 1 < search.plan.rounds:

@@ -17,7 +17,7 @@ from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.optimization import probed_batch_size
 from mtlue._fit.surrogate_check import check_answers, check_gradient
 from mtlue._formats import Images, ImageSink
-from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of, restore_state, state_of
+from mtlue._losses import BaseUELoss, Surrogate, borrowed, has_state, networks_of, restore_state, state_of
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.rounding import add_in_levels
 from mtlue._protect.work_folder import WorkFolder
@@ -80,7 +80,7 @@ def search_images(
                 search = PixelSearch(surrogate, loss, samples, plan, compute, BatchSize(batch_size), shown)
                 work = None if folders is None else folders.work
                 if not loss.trains_surrogate:
-                    kept = Checkpoint(None if work is None or not state_of(loss) else work / _LOSS, {})
+                    kept = Checkpoint(None if work is None or not has_state(loss) else work / _LOSS, {})
                     sink = _sink(search, shape, folders)
                     return sink.fill(_frozen(search, sink.count, kept))
                 state = None if work is None else work / _STATE
@@ -106,12 +106,13 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Seque
     plan, size = search.plan, search.batch_size.value
     steps = plan.rounds * plan.steps
     search.progress.skip(-(-start // size) * steps, start * steps)
-    # A loss' own state before the last two batches: one of them is that of the last batch that is safely on disk.
+    # A loss' own state before and after the last batch: where a call was broken, only one of them fits what is safely on disk.
     states: dict[int, Any] = (kept.load() or {}).get("before", {})
     if start in states:
         restore_state(search.loss, states[start])
+    kept.save({"before": {start: state_of(search.loss)}})
     for batch in search.batches(range(start, len(search.samples))):
-        states = {start: copy.deepcopy(state_of(search.loss))}
+        states = {} if kept.path is None else {start: copy.deepcopy(state_of(search.loss))}
         delta = search.descend(Pixels(batch, torch.zeros_like(batch.images), start), steps=steps, round=0)
         start += len(batch)
         kept.save({"before": {**states, start: state_of(search.loss)}})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ class PixelStore:
         self._unit = epsilon / _LARGEST
         self._path = None if folder is None else folder / PERTURBATIONS
         last_batch = None if folder is None else folder / LAST_BATCH
-        self._note = Checkpoint(last_batch, {})
+        #: The batch that was written last.
+        self.note = Checkpoint(last_batch, {})
         if fresh:
             for file in (self._path, last_batch):
                 if file is not None:
@@ -57,16 +59,16 @@ class PixelStore:
         """Perturbations of some samples, floats (B, C, H, W)."""
         return self._levels[torch.as_tensor(indices, dtype=torch.int64)].float() * self._unit
 
-    def write(self, delta: Tensor, *, round: int, start: int) -> None:
-        """Replace the perturbations of the samples from ``start`` on, the next of this round."""
+    def write(self, delta: Tensor, *, round: int, start: int, beside: Mapping[str, Any] | None = None) -> None:
+        """Replace the perturbations of the samples from ``start`` on, the next of this round; note what is given beside."""
         levels = (delta.float() / self._unit).round().clamp(-_LARGEST, _LARGEST).to(torch.int16)
         self._flush()
-        self._note.save({"round": round, "start": start, "levels": levels})
+        self.note.save({**(beside or {}), "round": round, "start": start, "levels": levels})
         self._levels[start : start + len(levels)] = levels
 
     def resume(self, round: int) -> int:
         """Make whole what an interrupted call left; return how many samples have been through this round."""
-        state = self._note.load()
+        state = self.note.load()
         if state is None:
             return 0
         stop: int = state["start"] + len(state["levels"])
