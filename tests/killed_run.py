@@ -67,7 +67,7 @@ def protect(kind: str, path: Any, progress: Any = False, **changes: Any) -> Any:
 
 
 def kill(verb: str, kind: str, path: Path, stage: str, step: int) -> None:
-    """Run ``fit`` or ``protect`` in another process, which kills itself at a step of a stage."""
+    """Run ``fit`` or ``protect`` in another process, which kills itself at a step of a stage, or once the store has its name."""
     done = subprocess.run([sys.executable, __file__, verb, kind, str(path), stage, str(step)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
@@ -85,6 +85,14 @@ def _killer(stage: str, at: int) -> Callable[[Any], None]:
     return kill_here
 
 
+def _publish_and_die(source: Any, target: Any, replace: Any = os.replace) -> None:
+    replace(source, target)
+    if str(target) == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
     chosen, of, where, stage, step = sys.argv[1:]
+    if stage == "publish":
+        os.replace = _publish_and_die
     {"fit": fit, "protect": protect}[chosen](of, where, progress=_killer(stage, int(step)))

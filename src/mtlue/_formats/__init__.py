@@ -8,7 +8,7 @@ from mtlue._formats.image_files import ImageFiles, map_path
 from mtlue._formats.images import Images, ImageSink, MemoryImages
 from mtlue._formats.npy import NPY
 from mtlue._formats.png import PNG
-from mtlue._formats.store import SETTINGS, StoredImages, StoreWriter, read_json
+from mtlue._formats.store import SETTINGS, StoredImages, StoreWriter, is_published, read_json
 
 __all__ = [
     "NPY",
@@ -24,6 +24,7 @@ __all__ = [
     "StoredImages",
     "class_names",
     "export",
+    "is_published",
     "load_array",
     "map_path",
     "read_class_names",
