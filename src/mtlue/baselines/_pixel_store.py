@@ -112,7 +112,11 @@ def _allocate(path: Path, size: int) -> None:
 
 
 def _reserved(descriptor: int, size: int) -> bool:
-    """Whether the system has set blocks aside for a file; neither every system nor every file system can."""
+    """Whether the system has set blocks aside for a file; neither every system nor every file system can.
+
+    Raises:
+        OSError: there is no room.
+    """
     if not hasattr(os, "posix_fallocate"):
         return False
     try:
