@@ -111,7 +111,7 @@ def pgd(kind: str, path: Any, progress: Any = False, **changes: Any) -> Any:
 
 
 def kill(verb: str, kind: str, path: Path, stage: str, step: int) -> None:
-    """Run ``fit``, ``protect`` or ``pgd`` in another process, which kills itself at a step of a stage."""
+    """Run ``fit``, ``protect`` or ``pgd`` in another process, which kills itself at a step of a stage, or after the store is out."""
     done = subprocess.run([sys.executable, __file__, verb, kind, str(path), stage, str(step)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
@@ -129,6 +129,14 @@ def _killer(stage: str, at: int) -> Callable[[Any], None]:
     return kill_here
 
 
+def _publish_and_die(source: Any, target: Any, replace: Any = os.replace) -> None:
+    replace(source, target)
+    if str(target) == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
     chosen, of, where, stage, step = sys.argv[1:]
+    if stage == "publish":
+        os.replace = _publish_and_die
     {"fit": fit, "protect": protect, "pgd": pgd}[chosen](of, where, progress=_killer(stage, int(step)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +299,117 @@ def test_a_store_is_taken_up_or_begun_anew(tmp_path: Path) -> None:
     assert not (tmp_path / LAST_BATCH).exists()
     assert store.resume(2) == 0
     assert not store.read(range(4)).any()
+
+
+def test_the_file_has_its_blocks_before_it_is_written_to(tmp_path: Path) -> None:
+    """A map of a file without them ends the process where the disk is full."""
+    PixelStore(100, (3, 32, 32), epsilon=1.0, folder=tmp_path)
+    status = (tmp_path / PERTURBATIONS).stat()
+    assert status.st_size == 100 * 3 * 32 * 32 * 2
+    assert 512 * status.st_blocks >= status.st_size
+    assert status.st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("how", ["no such call", "no such file system"])
+def test_zeros_are_written_where_blocks_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if how == "no such call":
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr("mtlue.baselines._pixel_store._CHUNK", 1000)
+    store = PixelStore(10, (3, 8, 8), epsilon=1.0, folder=tmp_path)
+    assert (tmp_path / PERTURBATIONS).read_bytes() == bytes(10 * 3 * 8 * 8 * 2)
+    store.write(torch.ones(2, 3, 8, 8), round=0, start=0)
+    again = PixelStore(10, (3, 8, 8), epsilon=1.0, folder=tmp_path, fresh=False)
+    assert again.read(range(10)).flatten(1).mean(dim=1).tolist() == [1.0] * 2 + [0.0] * 8
+
+
+def test_a_disk_without_room_for_the_perturbations_is_told_of(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        words = r"path: no room is left for .*safe\.partial; make some and repeat the call, which goes on where it stopped"
+        with pytest.raises(OSError, match=words) as caught:
+            search("em", tmp_path / "safe")
+    assert caught.value.errno == errno.ENOSPC
+    assert not (tmp_path / "safe.partial" / PERTURBATIONS).exists()
+    search("em", tmp_path / "safe")
+    assert same_files(tmp_path / "safe", whole[0] / "em")
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("frozen", 100), ("frozen", 350), ("em", 100), ("em", 350), ("em", 500), ("em", 1500), ("em", 6000)]
+)
+def test_a_disk_that_becomes_full_costs_no_work(whole: Any, tmp_path: Path, kind: str, size: int) -> None:
+    """Settings, images, perturbations and checkpoints are of these sizes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"path: no room is left for .*safe\.partial; make some") as caught:
+            search(kind, tmp_path / "safe")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert not list((tmp_path / "safe.partial").glob("*.draft"))
+    net = make_surrogate()
+    search(kind, tmp_path / "safe", net=net)
+    assert same_files(tmp_path / "safe", whole[0] / kind)
+    assert same_state(net, whole[1][kind])
+
+
+@pytest.mark.parametrize("size", [0, 300, 801])
+def test_perturbations_that_were_cut_are_not_taken_up(tmp_path: Path, size: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        search("em", tmp_path / "safe", progress=interrupt_at(20))
+    os.truncate(tmp_path / "safe.partial" / PERTURBATIONS, size)
+    words = rf"path: .*safe\.partial is damaged and cannot be taken up \({PERTURBATIONS} has {size} bytes, expected 800\)"
+    with pytest.raises(ValueError, match=words):
+        search("em", tmp_path / "safe")
+
+
+def test_a_surrogate_without_its_perturbations_is_not_taken_up(whole: Any, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        search("em", tmp_path / "safe", progress=interrupt_at(20))
+    (tmp_path / "safe.partial" / PERTURBATIONS).unlink()
+    net = make_surrogate()
+    search("em", tmp_path / "safe", net=net)
+    assert same_files(tmp_path / "safe", whole[0] / "em")
+    assert same_state(net, whole[1]["em"])
+
+
+@pytest.mark.parametrize("kind", ["frozen", "em"])
+@pytest.mark.parametrize("at", range(4))
+def test_a_search_that_stops_amid_the_clean_up_finds_its_store(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, at: int
+) -> None:
+    unlink, left = os.unlink, at
+
+    def stop(path: Any, **named: Any) -> None:
+        nonlocal left
+        if (tmp_path / "safe").exists():
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+        unlink(path, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", stop)
+        with pytest.raises(KeyboardInterrupt):
+            search(kind, tmp_path / "safe")
+    (tmp_path / "safe.partial.lock").unlink(missing_ok=True)
+    if not (tmp_path / "safe.partial" / "manifest.json").exists():
+        assert (kind, at) == ("frozen", 3)
+        return
+    net = make_surrogate()
+    safe = search(kind, tmp_path / "safe", net=net)
+    assert same_files(tmp_path / "safe", whole[0] / kind)
+    assert same_state(net, whole[1][kind])
+    assert len(safe) == 20
+    assert [file.name for file in tmp_path.iterdir()] == ["safe"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
@@ -93,6 +94,23 @@ def manifest_that_was_changed() -> None:
     manifest = store("other") / "manifest.json"
     manifest.write_text(manifest.read_text().replace("0.03", "0.04"))
     load("other")
+
+
+def path_of_two_calls() -> None:
+    protect(path="two", progress=lambda figures: protect(path="two"))
+
+
+def path_that_was_taken_meanwhile() -> None:
+    protect(path="taken", progress=lambda figures: Path("taken").write_text("mine"))
+
+
+def full_disk() -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        protect(path="full")
 
 
 def path_of_another_call() -> None:
@@ -308,6 +326,10 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: load("nothing"),
     lambda: [store("twice"), store("twice")],
     path_of_another_call,
+    path_of_two_calls,
+    path_that_was_taken_meanwhile,
+    full_disk,
+    lambda: protect(device="meta"),
     checkpoint_of_another_run,
     damaged_key,
     lambda: mtlue.UEGenerator.load("no.pt"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from torch import nn
 
 import mtlue
-from mtlue import evaluation
+from mtlue import baselines, evaluation
+from mtlue._losses import borrowed
 from mtlue._runtime import device as module
-from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision
+from mtlue._runtime.device import autocast, check_single_process, choose_device, choose_precision, moved
 from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 from processor import computes_in_bfloat16
 
@@ -44,6 +46,62 @@ def test_then_cuda_mps_and_cpu_in_that_order(monkeypatch: pytest.MonkeyPatch, cu
 def test_a_device_that_is_none(device: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=f"device: .*{device}"):
         choose_device(device, None)
+
+
+@pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+def test_a_device_without_values_is_refused(device: Any) -> None:
+    words = "device: expected one that can compute, such as 'cpu', got 'meta', where a model has no weights"
+    with pytest.raises(ValueError, match=words):
+        choose_device(device, nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("verb", ["fit", "protect", "pgd", "train_victim", "evaluate"])
+def test_the_meta_device_costs_no_weights(canvases: Any, net: nn.Module, make_generator: Any, verb: str) -> None:
+    generator, tasks = make_generator(), {"shoe": 2, "front": 2}
+    before = [parameter.clone() for part in (net, generator) for parameter in part.parameters()]
+    quiet: dict[str, Any] = {"device": "meta", "progress": False}
+    verbs: dict[str, Any] = {
+        "fit": lambda: mtlue.fit(generator, canvases, net, loss=mtlue.EM(), **quiet),
+        "protect": lambda: mtlue.protect(canvases, surrogate=net, generator=generator, loss=mtlue.EM(), **quiet),
+        "pgd": lambda: baselines.pgd(canvases, tasks=tasks, surrogate=net, loss=mtlue.EM(), **quiet),
+        "train_victim": lambda: evaluation.train_victim(canvases, tasks=tasks, model=lambda tasks: net, **quiet),
+        "evaluate": lambda: evaluation.evaluate(net, canvases, tasks=tasks, device="meta"),
+    }
+    with pytest.raises(ValueError, match="device: expected one that can compute"):
+        verbs[verb]()
+    after = [parameter for part in (net, generator) for parameter in part.parameters()]
+    assert all(torch.equal(left, right) for left, right in zip(before, after, strict=True))
+
+
+class Travelling(nn.Linear):
+    """Knows where it was sent, as a processor has no second device to go to."""
+
+    def __init__(self, *, fits: bool = True) -> None:
+        super().__init__(1, 1)
+        self.where, self.fits = "cpu", fits
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.where = next(cell.cell_contents.type for cell in fn.__closure__ if isinstance(cell.cell_contents, torch.device))
+        if self.where == "cuda" and not self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self
+
+
+@pytest.mark.parametrize("context", [moved, functools.partial(borrowed, trainable=False)], ids=["moved", "borrowed"])
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_is_moved_comes_back_also_when_it_does_not_fit(context: Any, fits: bool) -> None:
+    parts = [Travelling(), Travelling(fits=fits)]
+    module = nn.Sequential(*parts)
+    parts[0].weight.grad = gradient = torch.ones(1, 1)
+    seen = []
+    try:
+        with context(module, device=torch.device("cuda")):
+            seen = [part.where for part in parts]
+    except torch.OutOfMemoryError:
+        assert not fits
+    assert seen == (["cuda", "cuda"] if fits else [])
+    assert [part.where for part in parts] == ["cpu", "cpu"]
+    assert parts[0].weight.grad is gradient
 
 
 @pytest.mark.parametrize("wanted", [torch.float32, torch.bfloat16])

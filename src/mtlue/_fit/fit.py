@@ -22,6 +22,7 @@ from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.device import check_single_process, moved
 from mtlue._runtime.identity import described
+from mtlue._runtime.ownership import sole_owner
 from mtlue._runtime.progress import ProgressOption
 
 
@@ -93,6 +94,7 @@ def fit(
             answer the tasks.
         NotImplementedError: called inside a process group of several ranks.
         RuntimeError: the loss is no longer finite.
+        BlockingIOError: another call is writing to ``checkpoint``.
 
     Example:
         >>> import torch, mtlue
@@ -124,10 +126,11 @@ def fit(
         seed=seed,
         progress=progress,
     )
-    inspection = inspect_dataset(dataset, generator.tasks, num_workers=num_workers)
-    check_channels(generator, inspection)
-    samples = Samples(dataset, generator.tasks, size=inspection.size_for(generator.image_shape))
-    return train_generator(generator, wrapped, loss, samples, plan, compute, checkpoint=checkpoint)
+    with sole_owner(checkpoint, argument="checkpoint"):
+        inspection = inspect_dataset(dataset, generator.tasks, num_workers=num_workers)
+        check_channels(generator, inspection)
+        samples = Samples(dataset, generator.tasks, size=inspection.size_for(generator.image_shape))
+        return train_generator(generator, wrapped, loss, samples, plan, compute, checkpoint=checkpoint)
 
 
 def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss: BaseUELoss) -> Surrogate:

@@ -6,7 +6,7 @@ from mtlue._formats.export import export
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG, ImageFiles, map_path
 from mtlue._formats.images import Images, ImageSink, MemoryImages
-from mtlue._formats.store import SETTINGS, StoredImages, StoreWriter, read_json
+from mtlue._formats.store import SETTINGS, StoredImages, StoreWriter, is_published, read_json
 
 __all__ = [
     "NPY",
@@ -22,6 +22,7 @@ __all__ = [
     "StoredImages",
     "class_names",
     "export",
+    "is_published",
     "load_array",
     "map_path",
     "read_class_names",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -43,12 +43,11 @@ class ImageSink(ABC):
     def close(self) -> None:  # noqa: B027  # memory has nothing open
         """Let go of what is open; what was taken stays."""
 
-    def fill(self, batches: Iterable[Sequence[Tensor]], *, before_finish: Callable[[], object] | None = None) -> Images:
+    def fill(self, batches: Iterable[Sequence[Tensor]]) -> Images:
         """Take all batches from image `count` on, and finish.
 
         Args:
             batches: Makes them.
-            before_finish: Called when all images are taken, and what they are kept in is not yet finished.
 
         Raises:
             RuntimeError: the batches ended before the last image.
@@ -58,8 +57,6 @@ class ImageSink(ABC):
                 self.append(batch)
             if self.count != self.length:
                 raise RuntimeError(f"{self.count} images were made of {self.length}")
-            if before_finish is not None:
-                before_finish()
             return self.finish()
         finally:
             self.close()

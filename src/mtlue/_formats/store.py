@@ -7,9 +7,11 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -17,11 +19,14 @@ from torch import Tensor
 from mtlue._formats.image_files import LABELS
 from mtlue._formats.images import ImageSink
 from mtlue._runtime.files import write_bytes
+from mtlue._runtime.warn import warn
 
 FORMAT = "mtlue protected images 1"
 MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin", "progress.json"
 #: What a call that is taken up again must have been given too.
 SETTINGS = "settings.json"
+#: The folder, in that of an unfinished store, that gets the final name.
+_READY = "ready"
 
 logger = logging.getLogger("mtlue.protect")
 
@@ -53,11 +58,20 @@ class StoreWriter(ImageSink):
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.final, self.shape, self.manifest = folder, final, shape, manifest
+        self._files: dict[str, IO[bytes]] = {}
+        self._published = is_published(folder, final)
+        if self._published:
+            super().__init__(length, batch_size)
+            self.count = length
+            return
+        # An earlier process, or a publication that failed, stopped between the two.
+        for name in (IMAGES, SHAPES):
+            if (folder / _READY / name).exists():
+                os.replace(folder / _READY / name, folder / name)
         state = self._noted()
         super().__init__(length, state.get("batch_size") or batch_size)
         self.count = state.get("count", 0)
         self._sizes: dict[str, int] = state.get("bytes", {IMAGES: 0, SHAPES: 0})
-        self._files = {}
         for name, size in self._sizes.items():
             file = (folder / name).open("ab")
             # What a killed process wrote after its last note is written again.
@@ -102,15 +116,28 @@ class StoreWriter(ImageSink):
 
     def close(self) -> None:
         """Close the files; what was noted stays."""
-        for file in self._files.values():
-            file.close()
+        with ExitStack() as stack:
+            # Each, also if one fails on a full disk: what it holds back must not be written later.
+            for file in self._files.values():
+                stack.callback(file.close)
 
     def finish(self) -> StoredImages:
-        """Write the manifest, and give the folder its final name in one step.
+        """Give a folder of the images and their manifest the final name in one step, then remove what is no longer needed.
 
         The finished folder holds the protected images and what is needed to read them, and nothing else.
+
+        Raises:
+            OSError: it cannot get its name; nothing is lost.
         """
         self.close()
+        if not self._published:
+            self._publish()
+        images = StoredImages(self.final)
+        logger.info("protect: finished %s, %d images", self.final, self.count)
+        self._remove_rest()
+        return images
+
+    def _publish(self) -> None:
         names = [IMAGES] if self.shape is not None else [IMAGES, SHAPES]
         content: dict[str, Any] = {
             "format": FORMAT,
@@ -120,14 +147,29 @@ class StoreWriter(ImageSink):
             "files": {name: {"bytes": self._sizes[name], "sha256": _sha256(self.folder / name)} for name in names},
         }
         content["sha256"] = _manifest_sha256(content)
-        write_bytes(json.dumps(content, indent=2).encode(), self.folder / MANIFEST)
-        # The settings go last: without them a call with other arguments could take up what is left after a kill.
-        extras = [extra for extra in self.folder.iterdir() if extra.name not in (*names, MANIFEST)]
-        for extra in sorted(extras, key=lambda extra: (extra.name != PROGRESS, extra.name == SETTINGS)):
-            extra.unlink()
-        os.replace(self.folder, self.final)
-        logger.info("protect: finished %s, %d images", self.final, self.count)
-        return StoredImages(self.final)
+        ready = self.folder / _READY
+        shutil.rmtree(ready, ignore_errors=True)
+        ready.mkdir()
+        # The copy that stays tells a call that is repeated after a kill that the finished store is its own.
+        for folder in (self.folder, ready):
+            write_bytes(json.dumps(content, indent=2).encode(), folder / MANIFEST)
+        for name in names:
+            os.replace(self.folder / name, ready / name)
+        try:
+            os.replace(ready, self.final)
+        except OSError as error:
+            text = f"path: {self.final} is in the way ({error.strerror}); take it away and repeat the call, nothing is lost"
+            raise type(error)(error.errno, text) from error
+
+    def _remove_rest(self) -> None:
+        """Remove the folder with the generator; the settings last, by which a call that is repeated after a kill is known."""
+        last = (MANIFEST, SETTINGS)
+        try:
+            for extra in sorted(self.folder.iterdir(), key=lambda extra: (extra.name in last, extra.name)):
+                shutil.rmtree(extra) if extra.is_dir() and not extra.is_symlink() else extra.unlink()
+            self.folder.rmdir()
+        except OSError as error:
+            warn(f"path: {self.final} is finished, but {self.folder} cannot be removed ({error.strerror}); delete it")
 
 
 class StoredImages:
@@ -205,6 +247,13 @@ class StoredImages:
     def __getstate__(self) -> dict[str, Any]:
         """State without the map: a worker process makes its own instead of being sent every image."""
         return {**self.__dict__, "_map": None}
+
+
+def is_published(folder: Path, final: Path) -> bool:
+    """Whether a finished store was made from this folder, which a kill has left."""
+    if not all(file.is_file() for file in (folder / SETTINGS, folder / MANIFEST, final / MANIFEST)):
+        return False
+    return (folder / MANIFEST).read_bytes() == (final / MANIFEST).read_bytes()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mtlue._runtime.device import moved
 from mtlue._tasks import Task, Tasks, read_outputs, read_targets, resolve_tasks
 
 
@@ -92,20 +93,18 @@ def borrowed(module: nn.Module, *, device: torch.device, trainable: bool) -> Ite
     parameter takes a gradient meanwhile.
     """
     modes = {part: part.training for part in module.modules()}
-    parameters = list(module.parameters())
-    wanted = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
-    home = parameters[0].device if parameters else None
+    wanted = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     try:
-        module.to(device).eval()
         for parameter, requires_grad, _ in wanted:
             parameter.requires_grad_(requires_grad and trainable)
+            # Before the module is moved, which would take the gradient along.
             parameter.grad = None
-        yield
+        with moved(module, device):
+            module.eval()
+            yield
     finally:
         for part, mode in modes.items():
             part.training = mode
-        if home is not None:
-            module.to(home)
         for parameter, requires_grad, gradient in wanted:
             parameter.requires_grad_(requires_grad)
             parameter.grad = gradient

@@ -93,6 +93,8 @@ def protect(
         ValueError: an argument is out of range or does not fit another, the data set has faults (all are told at once), or the
             surrogate does not answer the tasks.
         FileExistsError: ``path`` exists already.
+        BlockingIOError: another call is writing to ``path``.
+        OSError: the disk is full; the call can be repeated, and goes on.
         NotImplementedError: called inside a process group of several ranks.
 
     Example:
@@ -133,49 +135,49 @@ def protect(
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
-    folders = WorkFolder.claim(path)
-    untrained = generator is None or not generator.trained or _trained_by_this_call(generator, folders)
-    if not untrained and (surrogate is not None or loss is not None):
-        warn("generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit")
-    check_levels(epsilon)
-    inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
-    if generator is not None:
-        check_channels(generator, inspection)
-    shape = inspection.image_shape if generator is None else generator.image_shape
-    samples = Samples(dataset, resolved, size=inspection.size_for(shape))
-    if folders is not None:
-        settings = {
-            "generator": None if generator is None or untrained else tensors_digest(generator.state_dict().values()),
-            "epsilon": epsilon,
-            "protected_tasks": protected,
-            "fraction": fraction,
-            "epochs": epochs,
-            **compute.settings(),
-        }
-        folders.check_settings(run_settings(samples, settings))
-    history = None
-    if generator is None or untrained:
-        if not samples.has_maps:  # a label map would have to move with its image
-            plan = replace(plan, augment=random_crop)
-        try:
-            models = Models(chosen_loss, surrogate, generator, epsilon)
-            generator, history = train_models(models, samples, inspection, plan, compute, folders)
-        except OtherRunError as error:
-            # The caller gave a path, and knows of no checkpoint.
-            raise error if folders is None else folders.left_by_another_call(error.changed) from None
-    selected = selected_samples(fraction, inspection.length, compute)
-    generation = Generation(generator.eval(), samples, selected, protected, compute)
-    images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
-    return ProtectedDataset[Tensor](
-        images,
-        dataset,
-        tasks=resolved,
-        epsilon=epsilon,
-        protected_tasks=protected,
-        fraction=fraction,
-        generator=generator,
-        history=history,
-    )
+    with WorkFolder.claim(path) as folders:
+        untrained = generator is None or not generator.trained or _trained_by_this_call(generator, folders)
+        if not untrained and (surrogate is not None or loss is not None):
+            warn("generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit")
+        check_levels(epsilon)
+        inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
+        if generator is not None:
+            check_channels(generator, inspection)
+        shape = inspection.image_shape if generator is None else generator.image_shape
+        samples = Samples(dataset, resolved, size=inspection.size_for(shape))
+        if folders is not None:
+            settings = {
+                "generator": None if generator is None or untrained else tensors_digest(generator.state_dict().values()),
+                "epsilon": epsilon,
+                "protected_tasks": protected,
+                "fraction": fraction,
+                "epochs": epochs,
+                **compute.settings(),
+            }
+            folders.check_settings(run_settings(samples, settings))
+        history = None
+        if generator is None or untrained:
+            if not samples.has_maps:  # a label map would have to move with its image
+                plan = replace(plan, augment=random_crop)
+            try:
+                models = Models(chosen_loss, surrogate, generator, epsilon)
+                generator, history = train_models(models, samples, inspection, plan, compute, folders)
+            except OtherRunError as error:
+                # The caller gave a path, and knows of no checkpoint.
+                raise error if folders is None else folders.left_by_another_call(error.changed) from None
+        selected = selected_samples(fraction, inspection.length, compute)
+        generation = Generation(generator.eval(), samples, selected, protected, compute)
+        images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
+        return ProtectedDataset[Tensor](
+            images,
+            dataset,
+            tasks=resolved,
+            epsilon=epsilon,
+            protected_tasks=protected,
+            fraction=fraction,
+            generator=generator,
+            history=history,
+        )
 
 
 def _resolve_tasks(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtlue._formats import SETTINGS, read_json
+from mtlue._formats import SETTINGS, is_published, read_json
 from mtlue._runtime.files import write_bytes
+from mtlue._runtime.ownership import sole_owner
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -25,21 +31,40 @@ class WorkFolder:
     work: Path
 
     @classmethod
-    def claim(cls, path: str | os.PathLike[str] | None) -> WorkFolder | None:
-        """The folders of a call, or None if it streams to no path.
+    @contextmanager
+    def claim(cls, path: str | os.PathLike[str] | None) -> Iterator[WorkFolder | None]:
+        """Have the folders of a call to oneself while this context lasts.
+
+        Args:
+            path: Where the call streams to, or None.
+
+        Yields:
+            The folders, or None if it streams to no path.
 
         Raises:
-            FileExistsError: the path is taken.
+            FileExistsError: the path is taken, and not by what a call left that was killed after it had finished the store.
+            BlockingIOError: another call is writing there.
+            OSError: the disk is full; what was written before stays, and can be taken up.
         """
         if path is None:
-            return None
+            yield None
+            return
         final = Path(path)
-        if final.exists():
-            raise FileExistsError(
-                f"path: {final} exists; open a finished store with mtlue.ProtectedDataset.load, or choose another path"
-            )
         work = final.with_name(final.name + ".partial")
-        return cls(final, work)
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with sole_owner(work, argument="path"):
+            # A link to nowhere is in the way, too.
+            if os.path.lexists(final) and not is_published(work, final):
+                raise FileExistsError(
+                    f"path: {final} exists; open a finished store with mtlue.ProtectedDataset.load, or choose another path"
+                )
+            try:
+                yield cls(final, work)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                text = f"path: no room is left for {work}; make some and repeat the call, which goes on where it stopped"
+                raise OSError(error.errno, text) from error
 
     def check_settings(self, settings: dict[str, Any]) -> None:
         """Note the settings of this call, or check that they are those of the call that is taken up again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -17,17 +18,20 @@ def choose_device(device: torch.device | str | None, module: nn.Module | None) -
 
     Raises:
         TypeError: it is neither a device nor the name of one.
-        ValueError: there is no such device.
+        ValueError: there is no such device, or it keeps no values.
     """
     if device is not None:
         try:
             # A tensor on it: torch accepts the name of a device that is not there.
-            return torch.empty(0, device=device).device
+            chosen = torch.empty(0, device=device).device
         except RuntimeError as error:
             raise ValueError(f"device: {device!r} cannot be used: {error}") from error
         except (TypeError, AssertionError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"device: expected a torch.device or a name such as 'cuda', got {device!r}: {error}") from error
+        if chosen.type == "meta":
+            raise ValueError("device: expected one that can compute, such as 'cpu', got 'meta', where a model has no weights")
+        return chosen
     parameter = next(module.parameters(), None) if module is not None else None
     if parameter is not None:
         return parameter.device
@@ -99,10 +103,16 @@ def check_single_process() -> None:
 
 @contextmanager
 def moved(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Have a module on a device while this context lasts."""
-    home = next(module.parameters()).device
-    module.to(device)
+    """Have a module on a device while this context lasts; each part comes back to its own, also if moving fails half-way."""
+    homes = [
+        (part, tensor.device)
+        for part in module.modules()
+        for tensor in itertools.islice(itertools.chain(part.parameters(recurse=False), part.buffers(recurse=False)), 1)
+    ]
     try:
+        module.to(device)
         yield
     finally:
-        module.to(home)
+        # A part comes before those that it holds, and takes them along.
+        for part, home in homes:
+            part.to(home)

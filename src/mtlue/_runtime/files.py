@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,15 +17,25 @@ def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
 
 
 def save_tensors(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a dictionary of tensors and plain values, whole or not at all."""
-    _replace(path, lambda file: torch.save(content, file))
+    """Write a dictionary of tensors and plain values, whole or not at all, for nobody but its owner to read.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _replace(path, lambda file: torch.save(content, file), opener=private)
 
 
-def _replace(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
+#: An opener of `open`: a new file can be read by its owner alone. What it holds could undo a protection.
+private = partial(os.open, mode=0o600)
+
+
+def _replace(
+    path: str | os.PathLike[str], write: Callable[[IO[bytes]], object], opener: Callable[[str, int], int] | None = None
+) -> None:
     target = Path(path)
     draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
     try:
-        with draft.open("wb") as file:
+        with open(draft, "wb", opener=opener) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -34,6 +45,12 @@ def _replace(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object])
         raise FileNotFoundError(
             f"path: {target} cannot be written: there is no folder {target.parent}, or another call is writing to it"
         ) from None
+    except BaseException as error:
+        draft.unlink(missing_ok=True)
+        # torch has words of its own for a full disk.
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: str = "a file written by mtlue") -> Any:

@@ -89,6 +89,8 @@ def pgd(
         ValueError: an argument is out of range, the data set has faults (all are told at once) or images of different sizes,
             or the surrogate does not answer the tasks.
         FileExistsError: ``path`` exists already.
+        BlockingIOError: another call is writing to ``path``.
+        OSError: the disk is full; the call can be repeated, and goes on.
         NotImplementedError: called inside a process group of several ranks.
         RuntimeError: the loss or its gradient is not finite.
 
@@ -130,11 +132,11 @@ def pgd(
         progress=progress,
     )
     check_levels(epsilon)
-    folders = WorkFolder.claim(path)
-    inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
-    _check_uniform(inspection)
-    images = search_images(Samples(dataset, resolved), inspection.image_shape, wrapped, loss, plan, compute, folders)
-    return ProtectedDataset[Tensor](images, dataset, tasks=resolved, epsilon=epsilon)
+    with WorkFolder.claim(path) as folders:
+        inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
+        _check_uniform(inspection)
+        images = search_images(Samples(dataset, resolved), inspection.image_shape, wrapped, loss, plan, compute, folders)
+        return ProtectedDataset[Tensor](images, dataset, tasks=resolved, epsilon=epsilon)
 
 
 def _check_uniform(inspection: Inspection) -> None:

@@ -6,7 +6,6 @@ import copy
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -28,9 +27,11 @@ from mtlue._runtime.progress import Progress
 from mtlue._tasks import tasks_to_config
 from mtlue.baselines._alternation import Alternation
 from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan
-from mtlue.baselines._pixel_store import PixelStore
+from mtlue.baselines._pixel_store import PERTURBATIONS, PixelStore
 
-_STATE, _LOSS = "surrogate.pt", "loss.pt"
+# The first by name, and so the first to go when the folder is removed: without it, what is left of a search is not taken up.
+_STATE = "alternation.pt"
+_LOSS = "loss.pt"
 
 logger = logging.getLogger("mtlue.baselines")
 
@@ -84,13 +85,14 @@ def search_images(
                     sink = _sink(search, shape, folders)
                     return sink.fill(_frozen(search, sink.count, kept))
                 state = None if work is None else work / _STATE
-                fresh = state is None or not state.exists()
+                fresh = work is None or not all((work / name).exists() for name in (_STATE, PERTURBATIONS))
+                if fresh and state is not None:
+                    # It is of no use without the perturbations.
+                    state.unlink(missing_ok=True)
                 store = PixelStore(len(samples), shape, epsilon=plan.epsilon, folder=work, fresh=fresh)
                 Alternation(search, store, Checkpoint(state, {})).run()
                 sink = _sink(search, shape, folders)
-                # Here, and not with the rest: a kill amid the clean-up must not leave a state without its perturbations.
-                forget = None if state is None else partial(state.unlink, missing_ok=True)
-                return sink.fill(_stored(search, store, sink.count), before_finish=forget)
+                return sink.fill(_stored(search, store, sink.count))
 
 
 def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder | None) -> ImageSink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mtlue._fit.checkpoint import Checkpoint
+from mtlue._runtime.files import private
 
 PERTURBATIONS, LAST_BATCH = "perturbations.bin", "last_batch.pt"
 
@@ -19,6 +21,7 @@ PERTURBATIONS, LAST_BATCH = "perturbations.bin", "last_batch.pt"
 # epsilon = 8/255 the unit is 0.00024 levels, the smallest step of the paper is 0.064. Eight bits in whole levels would lose
 # every such step, and float16 is coarsest at the bound, where most pixels end.
 _LARGEST = 32767
+_CHUNK = 2**24
 
 
 class PixelStore:
@@ -33,6 +36,10 @@ class PixelStore:
         epsilon: Largest absolute value.
         folder: Where the file is mapped into memory, or None to keep everything in memory.
         fresh: Begin with zeros, whatever an interrupted call left in the folder.
+
+    Raises:
+        ValueError: the file that this call left is damaged.
+        OSError: there is no room for the file.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class PixelStore:
         if self._path is None:
             levels = torch.zeros(size, dtype=torch.int16)
         else:
-            # A new file is zero everywhere.
+            _allocate(self._path, size * torch.int16.itemsize)
             levels = torch.from_file(str(self._path), shared=True, size=size, dtype=torch.int16)
         self._levels = levels.view(length, *shape)
 
@@ -80,3 +87,42 @@ class PixelStore:
         if self._path is not None:
             with self._path.open("r+b") as file:
                 os.fsync(file.fileno())
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Give a file blocks on the disk, zeros if it is new: writing to a map of a file without them can end the process.
+
+    Raises:
+        ValueError: the file is there, and has another size.
+        OSError: there is no room.
+    """
+    new = not path.exists()
+    if not new and path.stat().st_size != size:
+        fault = f"{path.name} has {path.stat().st_size} bytes, expected {size}"
+        raise ValueError(f"path: {path.parent} is damaged and cannot be taken up ({fault}); delete it")
+    try:
+        with open(path, "xb" if new else "r+b", opener=private) as file:
+            if not _reserved(file.fileno(), size) and new:
+                for start in range(0, size, _CHUNK):
+                    file.write(bytes(min(_CHUNK, size - start)))
+    except OSError:
+        if new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _reserved(descriptor: int, size: int) -> bool:
+    """Whether the system has set blocks aside for a file; neither every system nor every file system can.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True

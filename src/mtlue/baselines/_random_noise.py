@@ -51,6 +51,7 @@ def random_noise(
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, or the data set has faults.
         FileExistsError: ``path`` exists already.
+        BlockingIOError: another call is writing to ``path``.
         NotImplementedError: called inside a process group of several ranks.
 
     Example:
@@ -69,14 +70,14 @@ def random_noise(
     limit = largest_level(epsilon)
     if not limit:
         warn(f"epsilon: {epsilon:.4g} is less than one level of 1/255: no pixel changes")
-    folders = WorkFolder.claim(path)
-    inspection = inspect_dataset(dataset, resolved)
+    with WorkFolder.claim(path) as folders:
+        inspection = inspect_dataset(dataset, resolved)
 
-    def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
-        return [_signs(image.shape, seed, index) * limit for image, index in zip(images, indices, strict=True)]
+        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
+            return [_signs(image.shape, seed, index) * limit for image, index in zip(images, indices, strict=True)]
 
-    settings = {"baseline": "random_noise", "epsilon": epsilon, "seed": seed}
-    return assemble(Samples(dataset, resolved), inspection, change, epsilon=epsilon, folders=folders, settings=settings)
+        settings = {"baseline": "random_noise", "epsilon": epsilon, "seed": seed}
+        return assemble(Samples(dataset, resolved), inspection, change, epsilon=epsilon, folders=folders, settings=settings)
 
 
 def _signs(shape: torch.Size, seed: int, index: int) -> Tensor:

@@ -65,6 +65,7 @@ def shortcut(
             them, appendix A.1), the data set has faults or images of several sizes, or ``patterns`` or ``fusion`` does not
             return what is expected.
         FileExistsError: ``path`` exists already.
+        BlockingIOError: another call is writing to ``path``.
         NotImplementedError: called inside a process group of several ranks.
 
     Example:
@@ -85,21 +86,22 @@ def shortcut(
     check_number("budget", budget, above=0.0)
     check_count("seed", seed, minimum=0)
     check_single_process()
-    folders = WorkFolder.claim(path)
-    inspection = inspect_dataset(dataset, resolved)
-    shape = _image_shape(inspection)
-    seeds = [derived_seed(seed, Stream.PATTERNS, k) for k in range(len(resolved))]
-    draws = [_draw(patterns, task.num_embeddings, each) for task, each in zip(resolved.values(), seeds, strict=True)]
-    parts = _check_parts(fusion(draws, shape), resolved, shape)
-    fused = FusedPatterns(parts, budget * shape[1] / _BUDGET_SIDE * shape[2] / _BUDGET_SIDE)
-    if not fused.epsilon:
-        warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: nothing is left of it")
+    with WorkFolder.claim(path) as folders:
+        inspection = inspect_dataset(dataset, resolved)
+        shape = _image_shape(inspection)
+        seeds = [derived_seed(seed, Stream.PATTERNS, k) for k in range(len(resolved))]
+        draws = [_draw(patterns, task.num_embeddings, each) for task, each in zip(resolved.values(), seeds, strict=True)]
+        parts = _check_parts(fusion(draws, shape), resolved, shape)
+        fused = FusedPatterns(parts, budget * shape[1] / _BUDGET_SIDE * shape[2] / _BUDGET_SIDE)
+        if not fused.epsilon:
+            warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: nothing is left of it")
 
-    def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
-        return list(fused.levels(_class_indices(targets, resolved)))
+        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
+            return list(fused.levels(_class_indices(targets, resolved)))
 
-    settings = {"baseline": "shortcut", "budget": budget, "seed": seed, "patterns": fused.digest()}
-    return assemble(Samples(dataset, resolved), inspection, change, epsilon=fused.epsilon, folders=folders, settings=settings)
+        settings = {"baseline": "shortcut", "budget": budget, "seed": seed, "patterns": fused.digest()}
+        samples = Samples(dataset, resolved)
+        return assemble(samples, inspection, change, epsilon=fused.epsilon, folders=folders, settings=settings)
 
 
 def _check_classes(tasks: Mapping[str, Task]) -> None:

@@ -1,0 +1,94 @@
+"""One call at a time writes to a path."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mtlue._runtime.warn import warn
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+#: Descriptors of the locks that this process holds.
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+# A forked worker shares its parent's lock, and would keep it for a while after the parent was killed.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterator[None]:
+    """Be the only call that writes to a file or a folder while this context lasts, in this process and beside others.
+
+    The system frees the lock of a process that dies, in whatever way. Drafts that it left are removed.
+
+    Args:
+        path: What is written to; with None nothing is, and nobody is in the way.
+        argument: What messages call it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        BlockingIOError: another call is writing to it.
+        FileNotFoundError: there is no folder for it.
+    """
+    if path is None:
+        yield
+        return
+    target = Path(path)
+    lock = target.with_name(target.name + ".lock")
+    try:
+        # Windows removes it by itself, and refuses to do so while it is open.
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_TEMPORARY", 0), 0o600)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{argument}: there is no folder {target.parent}") from None
+    if not _locked(descriptor, lock, argument):
+        os.close(descriptor)
+        raise BlockingIOError(f"{argument}: another call is writing to {target}; wait until it has ended, or give each its own")
+    _held.add(descriptor)
+    try:
+        for draft in [*target.glob("*.draft"), *target.parent.glob(f"{glob.escape(target.name)}.*.draft")]:
+            draft.unlink()
+        yield
+    finally:
+        if descriptor in _held:
+            _held.remove(descriptor)
+            # Before it is closed: afterwards the file may be another call's.
+            with suppress(OSError):
+                os.unlink(lock)
+            os.close(descriptor)
+
+
+def _locked(descriptor: int, lock: Path, argument: str) -> bool:
+    """Whether a file could be locked, and is still the one of this name: its last owner may have removed it."""
+    try:
+        _lock(descriptor)
+        return os.path.samestat(os.fstat(descriptor), os.stat(lock))
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        return False
+    except OSError as error:
+        warn(f"{argument}: {lock} cannot be locked ({error.strerror}); see to it that no other call writes there")
+        return True
