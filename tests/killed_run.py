@@ -111,7 +111,7 @@ def pgd(kind: str, path: Any, progress: Any = False, **changes: Any) -> Any:
 
 
 def kill(verb: str, kind: str, path: Path, stage: str, step: int) -> None:
-    """Run ``fit``, ``protect`` or ``pgd`` in another process, which kills itself at a step of a stage, or after the store is out."""
+    """Run a verb in another process, which kills itself at a step of a stage, or after the store is out."""
     done = subprocess.run([sys.executable, __file__, verb, kind, str(path), stage, str(step)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 

@@ -73,6 +73,20 @@ def test_the_core_imports_only_what_lies_below(path: Path) -> None:
     assert imported_packages(path) <= below
 
 
+def test_a_package_is_imported_by_what_it_offers() -> None:
+    """Not from its modules: they are its own business."""
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    deep = [
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and len(parts := (node.module or "").split(".")) > 2
+        and parts[1] in packages - {package_of(path)}
+    ]
+    assert deep == []
+
+
 @pytest.mark.parametrize("package", sorted(PUBLIC))
 def test_a_subpackage_knows_only_the_core_and_what_is_listed(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):

@@ -4,6 +4,7 @@ from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
 from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings
 from mtlue._data.images import check_images, image_problem, read_image, resize, to_bytes, to_unit_floats
+from mtlue._data.inference import infer_tasks
 from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset, item_problem
 from mtlue._data.joint_transform import (
     JointTransform,
@@ -28,6 +29,7 @@ __all__ = [
     "checked_transform",
     "image_bytes",
     "image_problem",
+    "infer_tasks",
     "inspect_dataset",
     "item_problem",
     "labels_digest",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mtlue._data.images import read_image, resize, to_unit_floats
-from mtlue._runtime.compute import Compute
+from mtlue._runtime import Compute
 from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_by_task
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from mtlue._data.batches import Samples
 from mtlue._data.images import read_image, to_bytes
 from mtlue._data.inspection import item_problem
-from mtlue._runtime.identity import checksum
+from mtlue._runtime import checksum
 from mtlue._tasks import Task, read_single, split_by_task
 
 _LOOKED_AT = 32

@@ -10,8 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mtlue._data.inspection import item_problem
 from mtlue._data.problems import Problem, Problems, told_at_once
-from mtlue._tasks import Task, resolve_tasks
-from mtlue._tasks.infer import LabelSurvey, named_labels
+from mtlue._tasks import LabelSurvey, Task, named_labels, resolve_tasks
 
 
 class _Targets(Dataset[Any]):

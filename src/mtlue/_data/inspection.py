@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mtlue._data.images import read_image
 from mtlue._data.problems import Problem, Problems, told_at_once
-from mtlue._runtime.warn import warn
+from mtlue._runtime import warn
 from mtlue._tasks import Task, read_single, split_by_task
 
 _REREAD = 16

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mtlue._data.batches import Batch
-from mtlue._runtime.seeds import RandomState
+from mtlue._runtime import RandomState
 from mtlue._tasks import Task, read_targets
 
 

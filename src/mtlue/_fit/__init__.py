@@ -1,6 +1,36 @@
 """Training the generator."""
 
-from mtlue._fit.fit import fit
+from mtlue._fit.checkpoint import Checkpoint, OtherRunError
+from mtlue._fit.fit import check_channels, check_models, fit, train_generator
 from mtlue._fit.history import Epoch, History
+from mtlue._fit.optimization import descend, module_batch_size, perturbed_loss, probed_batch_size
+from mtlue._fit.plan import FitPlan, SurrogatePlan
+from mtlue._fit.pretraining import pretrain
+from mtlue._fit.schedule import Schedule, paper_schedule
+from mtlue._fit.surrogate_check import check_answers, check_gradient, check_loss, check_parameters
+from mtlue._fit.surrogate_training import SurrogateTraining
 
-__all__ = ["Epoch", "History", "fit"]
+__all__ = [
+    "Checkpoint",
+    "Epoch",
+    "FitPlan",
+    "History",
+    "OtherRunError",
+    "Schedule",
+    "SurrogatePlan",
+    "SurrogateTraining",
+    "check_answers",
+    "check_channels",
+    "check_gradient",
+    "check_loss",
+    "check_models",
+    "check_parameters",
+    "descend",
+    "fit",
+    "module_batch_size",
+    "paper_schedule",
+    "perturbed_loss",
+    "pretrain",
+    "probed_batch_size",
+    "train_generator",
+]

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtlue._runtime.files import load_tensors, save_tensors
-from mtlue._runtime.identity import differences
+from mtlue._runtime import differences, load_tensors, save_tensors
 
 _FORMAT = "mtlue run 1"
 

@@ -19,11 +19,7 @@ from mtlue._fit.surrogate_check import check_answers, check_loss, check_paramete
 from mtlue._fit.training import GeneratorTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.device import check_single_process, moved
-from mtlue._runtime.identity import described
-from mtlue._runtime.ownership import sole_owner
-from mtlue._runtime.progress import ProgressOption
+from mtlue._runtime import Compute, ProgressOption, check_single_process, described, moved, sole_owner
 
 
 def fit(

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from mtlue._data import Batch, Samples, Transform, augmented, augmented_alike
 from mtlue._losses import BaseUELoss, Surrogate, kept_state, loss_value, takes_clean_images
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import training_batch_size
-from mtlue._runtime.seeds import Stream
+from mtlue._runtime import Compute, Stream, training_batch_size
 
 
 def descend(optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[Any], object] = torch.autograd.backward) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from mtlue._checks import check_batch_size, check_count, check_number
 from mtlue._data import Transform, checked_transform
 from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
-from mtlue._runtime.identity import checksum, described, text_digest
+from mtlue._runtime import checksum, described, text_digest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,7 @@ from mtlue._fit.optimization import module_batch_size
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._losses import Surrogate
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import BatchSize
-from mtlue._runtime.progress import Progress
-from mtlue._runtime.seeds import Stream
+from mtlue._runtime import BatchSize, Compute, Progress, Stream
 
 logger = logging.getLogger("mtlue.protect")
 

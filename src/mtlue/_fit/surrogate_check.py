@@ -21,10 +21,7 @@ from mtlue._losses import (
     state_of,
     trains_itself,
 )
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import BatchSize, out_of_memory
-from mtlue._runtime.seeds import random_numbers
-from mtlue._runtime.warn import warn
+from mtlue._runtime import BatchSize, Compute, out_of_memory, random_numbers, warn
 from mtlue._tasks import CheckedTargets
 
 # Above what luck gives on the few hundred images that are looked at.

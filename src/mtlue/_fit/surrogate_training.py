@@ -12,8 +12,7 @@ from mtlue._data import Batch
 from mtlue._fit.optimization import descend
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import Surrogate
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import BatchSize
+from mtlue._runtime import BatchSize, Compute
 
 #: Turns a batch into what the surrogate is to see; augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]

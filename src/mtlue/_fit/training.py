@@ -20,11 +20,7 @@ from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.identity import described
-from mtlue._runtime.memory import BatchSize
-from mtlue._runtime.progress import Progress
-from mtlue._runtime.seeds import Stream
+from mtlue._runtime import BatchSize, Compute, Progress, Stream, described
 
 # The whole set is looked at only when a sample of it says that the surrogate may have reached the goal.
 _ACCURACY_SAMPLE = 1000

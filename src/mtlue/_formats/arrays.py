@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 
 
 def encode_array(values: Tensor) -> bytes:

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from mtlue._formats.image_files import LABELS
 from mtlue._formats.images import ImageSink
-from mtlue._runtime.files import write_bytes
-from mtlue._runtime.warn import warn
+from mtlue._runtime import warn, write_bytes
 
 FORMAT = "mtlue protected images 1"
 MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin", "progress.json"

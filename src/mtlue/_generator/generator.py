@@ -17,8 +17,7 @@ from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddi
 from mtlue._generator.decoder import Decoder
 from mtlue._generator.dense_embedder import DenseEmbedder, embed_labels
 from mtlue._generator.encoder import Encoder
-from mtlue._runtime.files import load_tensors, save_tensors
-from mtlue._runtime.warn import warn
+from mtlue._runtime import load_tensors, save_tensors, warn
 from mtlue._tasks import Tasks, read_targets, resolve_tasks, tasks_from_config, tasks_to_config
 
 _FORMAT = "mtlue generator 1"

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlue._losses.surrogate import Surrogate
-from mtlue._runtime.identity import described_by_attributes
-from mtlue._runtime.memory import out_of_memory
+from mtlue._runtime import described_by_attributes, out_of_memory
 
 NO_GRADIENT = (
     "surrogate: no gradient reaches the images; is there torch.no_grad, .detach() or a conversion to bytes in its forward, in "

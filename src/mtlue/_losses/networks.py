@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mtlue._losses.base import BaseUELoss, has_state
 from mtlue._losses.surrogate import Surrogate
-from mtlue._runtime.identity import checksum, tensors_digest, tensors_in, text_digest
+from mtlue._runtime import checksum, tensors_digest, tensors_in, text_digest
 
 Checkpoint: TypeAlias = nn.Module | Mapping[str, Tensor]
 

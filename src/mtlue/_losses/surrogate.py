@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mtlue._runtime.device import moved
+from mtlue._runtime import moved
 from mtlue._tasks import Task, Tasks, read_outputs, read_targets, resolve_tasks
 
 

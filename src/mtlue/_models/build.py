@@ -17,7 +17,7 @@ from mtlue._models.heads import check_features_suffice, tasks_with_maps
 from mtlue._models.model import HardSharing
 from mtlue._models.mtan import MTAN
 from mtlue._models.resnet_stages import ResNetStages, dilate
-from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
+from mtlue._runtime import Stream, derived_seed, random_numbers
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _Shape: TypeAlias = tuple[int, int, int]

@@ -13,10 +13,7 @@ from torch.utils.data import DataLoader
 from mtlue._data import Batch, Samples, resize, to_bytes
 from mtlue._generator import UEGenerator
 from mtlue._protect.rounding import add_in_levels
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.device import moved
-from mtlue._runtime.memory import BatchSize, fitting_batch_size
-from mtlue._runtime.progress import Progress
+from mtlue._runtime import BatchSize, Compute, Progress, fitting_batch_size, moved
 
 _LARGEST_BATCH = 256
 

@@ -13,12 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_share, check_task_names
-from mtlue._data import Samples, check_map_style, inspect_dataset, random_crop, run_settings
-from mtlue._data.inference import infer_tasks
-from mtlue._fit.checkpoint import OtherRunError
-from mtlue._fit.fit import check_channels
-from mtlue._fit.plan import FitPlan
-from mtlue._fit.surrogate_check import check_loss
+from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, random_crop, run_settings
+from mtlue._fit import FitPlan, OtherRunError, check_channels, check_loss
 from mtlue._generator import UEGenerator
 from mtlue._losses import TAP, BaseUELoss, Surrogate, has_state
 from mtlue._protect.generation import Generation
@@ -26,12 +22,7 @@ from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import FIT_CHECKPOINT, Models, selected_samples, train_models, write_images
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.device import check_single_process
-from mtlue._runtime.files import load_tensors
-from mtlue._runtime.identity import tensors_digest
-from mtlue._runtime.progress import ProgressOption
-from mtlue._runtime.warn import warn
+from mtlue._runtime import Compute, ProgressOption, check_single_process, load_tensors, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255

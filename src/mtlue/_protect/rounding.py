@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mtlue._runtime.warn import warn
+from mtlue._runtime import warn
 
 # A perturbation at the bound is a hair below it in float32, and must still count as whole levels.
 _SLACK = 1e-3

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlue._data import Inspection, Samples
-from mtlue._fit.fit import check_models, train_generator
-from mtlue._fit.history import History
-from mtlue._fit.plan import FitPlan
-from mtlue._fit.pretraining import pretrain
-from mtlue._fit.surrogate_check import check_gradient
+from mtlue._fit import FitPlan, History, check_gradient, check_models, pretrain, train_generator
 from mtlue._formats import Images
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate
@@ -21,8 +17,7 @@ from mtlue._models import build_model
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation, generation_batch_size
 from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.seeds import Stream, random_numbers
+from mtlue._runtime import Compute, Stream, random_numbers
 
 #: What training the generator keeps in the folder of a call.
 FIT_CHECKPOINT = "fit.pt"

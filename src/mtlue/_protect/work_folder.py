@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlue._formats import SETTINGS, is_published, read_json
-from mtlue._runtime.files import write_bytes
-from mtlue._runtime.ownership import sole_owner
+from mtlue._runtime import sole_owner, write_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -2,5 +2,55 @@
 
 import logging as _logging
 
+from mtlue._runtime.compute import Compute
+from mtlue._runtime.device import check_single_process, choose_device, moved
+from mtlue._runtime.extras import require
+from mtlue._runtime.files import load_tensors, private, save_tensors, write_bytes
+from mtlue._runtime.identity import (
+    checksum,
+    described,
+    described_by_attributes,
+    differences,
+    tensors_digest,
+    tensors_in,
+    text_digest,
+)
+from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, training_batch_size
+from mtlue._runtime.ownership import sole_owner
+from mtlue._runtime.progress import Progress, ProgressOption
+from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
+from mtlue._runtime.warn import warn
+
 # Where nobody listens, what a library has to say is not printed: Python would otherwise do so from warnings on.
 _logging.getLogger("mtlue").addHandler(_logging.NullHandler())
+
+__all__ = [
+    "BatchSize",
+    "Compute",
+    "Progress",
+    "ProgressOption",
+    "RandomState",
+    "Stream",
+    "check_single_process",
+    "checksum",
+    "choose_device",
+    "derived_seed",
+    "described",
+    "described_by_attributes",
+    "differences",
+    "fitting_batch_size",
+    "load_tensors",
+    "moved",
+    "out_of_memory",
+    "private",
+    "random_numbers",
+    "require",
+    "save_tensors",
+    "sole_owner",
+    "tensors_digest",
+    "tensors_in",
+    "text_digest",
+    "training_batch_size",
+    "warn",
+    "write_bytes",
+]

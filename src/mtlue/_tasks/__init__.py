@@ -3,6 +3,8 @@
 from mtlue._tasks.base import Task, is_registered
 from mtlue._tasks.classification import Classification
 from mtlue._tasks.depth import Depth
+from mtlue._tasks.infer import LabelSurvey, named_labels
+from mtlue._tasks.maps import RegressionMap
 from mtlue._tasks.normals import SurfaceNormals
 from mtlue._tasks.resolve import (
     CheckedTargets,
@@ -21,11 +23,14 @@ __all__ = [
     "CheckedTargets",
     "Classification",
     "Depth",
+    "LabelSurvey",
+    "RegressionMap",
     "Segmentation",
     "SurfaceNormals",
     "Task",
     "Tasks",
     "is_registered",
+    "named_labels",
     "read_outputs",
     "read_single",
     "read_targets",

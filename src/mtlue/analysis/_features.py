@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count
-from mtlue._data import Batch, Samples, check_map_style, ordered_batches, read_image
-from mtlue._data.inference import infer_tasks
+from mtlue._data import Batch, Samples, check_map_style, infer_tasks, ordered_batches, read_image
 from mtlue._losses import borrowed
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import BatchSize
+from mtlue._runtime import BatchSize, Compute
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.analysis._layers import check_layer, only_answer, recorded
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import Tensor
 
 from mtlue._data import check_images, to_unit_floats
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 
 if TYPE_CHECKING:
     import matplotlib.figure

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from mtlue._data import check_images
 from mtlue._losses import Surrogate, borrowed
-from mtlue._runtime.device import choose_device
-from mtlue._runtime.extras import require
+from mtlue._runtime import choose_device, require
 from mtlue._tasks import Task, Tasks
 from mtlue.analysis._layers import check_layer, only_answer, recorded
 

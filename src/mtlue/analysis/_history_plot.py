@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mtlue._fit import History
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new_figure, tidy
 
 

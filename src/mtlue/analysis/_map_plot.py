@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlue._runtime.extras import require
-from mtlue._runtime.warn import warn
+from mtlue._runtime import require, warn
 from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task, Tasks, is_registered, resolve_tasks
 from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finished, picture_grid
 

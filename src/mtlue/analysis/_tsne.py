@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlue._checks import check_count, check_number
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 
 
 def tsne(embeddings: Tensor, *, seed: int = 0, perplexity: float | None = None) -> Tensor:

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from mtlue._data import Batch, augmented
-from mtlue._fit.checkpoint import Checkpoint
-from mtlue._fit.surrogate_training import SurrogateTraining
+from mtlue._fit import Checkpoint, SurrogateTraining
 from mtlue._losses import frozen, restore_state, state_of
-from mtlue._runtime.seeds import Stream
+from mtlue._runtime import Stream
 from mtlue.baselines._pixel_search import Pixels, PixelSearch
 from mtlue.baselines._pixel_store import PixelStore
 

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Inspection, Samples, run_settings, to_bytes
-from mtlue._protect import ProtectedDataset
-from mtlue._protect.collecting import open_sink
-from mtlue._protect.rounding import largest_level
-from mtlue._protect.work_folder import WorkFolder
+from mtlue._protect import ProtectedDataset, WorkFolder, largest_level, open_sink
 
 #: ``change(images, targets, indices)``: by how many levels of 1/255 each pixel of some samples is to change, int16 (C, H, W) a
 #: sample. The images are uint8 (C, H, W), the targets as the data set gives them, the indices those of the samples.

@@ -10,14 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._data import Inspection, Samples, Transform, inspect_dataset
-from mtlue._fit.surrogate_check import check_loss, check_parameters
+from mtlue._fit import check_loss, check_parameters
 from mtlue._losses import BaseUELoss, Surrogate
-from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
-from mtlue._protect.rounding import check_levels
-from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.device import check_single_process
-from mtlue._runtime.progress import ProgressOption
+from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, check_unprotected
+from mtlue._runtime import Compute, ProgressOption, check_single_process
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._pgd_stages import search_images
 from mtlue.baselines._pixel_search import SearchPlan

@@ -12,18 +12,11 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Batch, Samples, run_settings, to_bytes
-from mtlue._fit.checkpoint import Checkpoint
-from mtlue._fit.optimization import probed_batch_size
-from mtlue._fit.surrogate_check import check_answers, check_gradient
+from mtlue._fit import Checkpoint, check_answers, check_gradient, probed_batch_size
 from mtlue._formats import Images, ImageSink
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, has_state, networks_of, restore_state, state_of
-from mtlue._protect.collecting import open_sink
-from mtlue._protect.rounding import add_in_levels
-from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.identity import described
-from mtlue._runtime.memory import BatchSize
-from mtlue._runtime.progress import Progress
+from mtlue._protect import WorkFolder, add_in_levels, open_sink
+from mtlue._runtime import BatchSize, Compute, Progress, described
 from mtlue._tasks import tasks_to_config
 from mtlue.baselines._alternation import Alternation
 from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan

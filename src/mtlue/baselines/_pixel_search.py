@@ -10,13 +10,9 @@ from torch import Tensor
 
 from mtlue._checks import check_batch_size, check_count, check_epsilon, check_number
 from mtlue._data import Batch, Samples, ordered_batches
-from mtlue._fit.optimization import perturbed_loss
-from mtlue._fit.plan import SurrogatePlan
+from mtlue._fit import SurrogatePlan, perturbed_loss
 from mtlue._losses import BaseUELoss, Surrogate, image_gradient
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import BatchSize
-from mtlue._runtime.progress import Progress
-from mtlue._runtime.seeds import Stream
+from mtlue._runtime import BatchSize, Compute, Progress, Stream
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlue._fit.checkpoint import Checkpoint
-from mtlue._runtime.files import private
+from mtlue._fit import Checkpoint
+from mtlue._runtime import private
 
 PERTURBATIONS, LAST_BATCH = "perturbations.bin", "last_batch.pt"
 

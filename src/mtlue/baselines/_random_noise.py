@@ -11,15 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon
-from mtlue._data import Samples, check_map_style, inspect_dataset
-from mtlue._data.inference import infer_tasks
-from mtlue._protect import ProtectedDataset
-from mtlue._protect.protected_dataset import check_unprotected
-from mtlue._protect.rounding import largest_level
-from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import check_single_process
-from mtlue._runtime.seeds import Stream, derived_seed
-from mtlue._runtime.warn import warn
+from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset
+from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected, largest_level
+from mtlue._runtime import Stream, check_single_process, derived_seed, warn
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
 

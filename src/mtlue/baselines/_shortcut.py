@@ -12,12 +12,8 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
 from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
-from mtlue._protect import ProtectedDataset
-from mtlue._protect.protected_dataset import check_unprotected
-from mtlue._protect.work_folder import WorkFolder
-from mtlue._runtime.device import check_single_process
-from mtlue._runtime.seeds import Stream, derived_seed
-from mtlue._runtime.warn import warn
+from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected
+from mtlue._runtime import Stream, check_single_process, derived_seed, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks, split_by_task
 from mtlue.baselines._assemble import assemble
 from mtlue.baselines._fusion import Draw, FusedPatterns, Fusion

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from mtlue._data import to_unit_floats
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue._tasks import Classification, Task, Tasks, read_single
 from mtlue.datasets._class_column import ClassColumn, read_classes, requested_tasks
 from mtlue.datasets._images import check_channels, read_channels

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue._tasks import Depth, Segmentation, SurfaceNormals, Task
 from mtlue.datasets._files import check_exist, check_root, check_split
 from mtlue.datasets._images import reading, resize_image

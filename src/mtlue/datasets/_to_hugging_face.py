@@ -9,7 +9,7 @@ from typing import Any
 
 from mtlue._formats import PNG, class_names
 from mtlue._protect import ProtectedDataset
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue._tasks import Task, read_single, split_by_task
 from mtlue.datasets._hugging_face import HuggingFace
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_count, check_image_size
 from mtlue._data import Batch, Samples, check_map_style, image_problem, ordered_batches, shuffled_batches
 from mtlue._losses import Surrogate
-from mtlue._runtime.compute import Compute
+from mtlue._runtime import Compute
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 

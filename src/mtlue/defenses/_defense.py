@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._losses import Surrogate
-from mtlue._runtime.identity import described
+from mtlue._runtime import described
 from mtlue._tasks import Task
 
 

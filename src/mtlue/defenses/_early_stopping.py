@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._losses import Surrogate, borrowed
-from mtlue._runtime.device import choose_device
+from mtlue._runtime import choose_device
 from mtlue._tasks import Task, Tasks
 from mtlue.defenses._clean_set import CleanSet
 from mtlue.defenses._defense import Defense

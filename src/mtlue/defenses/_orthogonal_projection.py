@@ -12,10 +12,8 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
 from mtlue._data import check_map_style, shuffled_batches
-from mtlue._fit.optimization import descend
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.device import choose_device
-from mtlue._runtime.seeds import Stream
+from mtlue._fit import descend
+from mtlue._runtime import Compute, Stream, choose_device
 from mtlue._tasks import Task
 from mtlue.defenses._clean_set import CheckedSamples
 from mtlue.defenses._defense import Defense

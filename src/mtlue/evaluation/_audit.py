@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._data import Transform
-from mtlue._fit.schedule import Schedule
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.progress import Progress, ProgressOption
-from mtlue._runtime.warn import warn
+from mtlue._fit import Schedule
+from mtlue._runtime import Compute, Progress, ProgressOption, warn
 from mtlue._tasks import Tasks
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone

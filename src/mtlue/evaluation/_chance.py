@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Samples, ordered_batches
-from mtlue._runtime.compute import Compute
+from mtlue._runtime import Compute
 from mtlue._tasks import Task
 from mtlue.evaluation._metrics import best_constant_for, headlines_of, known_chance, metrics_for, value_of
 

@@ -11,8 +11,7 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_batch_size, check_image_size
 from mtlue._data import Batch, Samples, check_map_style, image_problem, ordered_batches
 from mtlue._losses import Surrogate, borrowed
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.memory import BatchSize
+from mtlue._runtime import BatchSize, Compute
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.evaluation._metrics import metrics_for
 

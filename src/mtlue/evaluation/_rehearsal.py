@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mtlue._data import JointTransform, Samples, apply_transform
 from mtlue._losses import Surrogate
-from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
+from mtlue._runtime import Stream, derived_seed, random_numbers
 from mtlue._tasks import read_targets
 from mtlue.defenses import Defense
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue.evaluation._metrics import Headline
 from mtlue.evaluation._rows import Row
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._losses import Surrogate
-from mtlue._runtime.compute import Compute
+from mtlue._runtime import Compute
 from mtlue._tasks import Task
 from mtlue.evaluation._audited import Audited
 from mtlue.evaluation._best_epoch import best_epoch

@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._data import Inspection, Samples, Transform, check_map_style, inspect_dataset
-from mtlue._fit.optimization import module_batch_size
-from mtlue._fit.schedule import Schedule
+from mtlue._fit import Schedule, module_batch_size
 from mtlue._losses import Surrogate
 from mtlue._models import build_model
-from mtlue._runtime.compute import Compute
-from mtlue._runtime.progress import ProgressOption
-from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
+from mtlue._runtime import Compute, ProgressOption, Stream, derived_seed, random_numbers
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.defenses import Defense, as_defense
 from mtlue.evaluation._victim_training import Model, VictimPlan, VictimTraining

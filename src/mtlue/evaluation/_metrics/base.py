@@ -9,8 +9,7 @@ from functools import singledispatch
 
 from torch import Tensor
 
-from mtlue._tasks import Task
-from mtlue._tasks.maps import RegressionMap
+from mtlue._tasks import RegressionMap, Task
 
 
 class TaskMetrics(ABC):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue._tasks import Classification
 from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for
 from mtlue.evaluation._metrics.headline import Headline, headline_for

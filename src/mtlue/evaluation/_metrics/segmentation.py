@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue._tasks import Segmentation
 from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for
 from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for

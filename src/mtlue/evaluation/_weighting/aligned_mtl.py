@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue.evaluation._weighting.gradients import GradientWeighting
 
 

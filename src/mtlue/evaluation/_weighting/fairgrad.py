@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlue._checks import check_number
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue.evaluation._weighting.gradients import GradientWeighting
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue.evaluation._weighting.base import Weighting, stacked
 
 

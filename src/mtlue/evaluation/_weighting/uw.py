@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtlue._runtime.extras import require
+from mtlue._runtime import require
 from mtlue.evaluation._weighting.base import Weighting, stacked
 
 
