@@ -6,7 +6,7 @@ BIN := .venv/bin
 # victim of each kind. It needs some of the extras only.
 CORE_TESTS := tests/runtime tests/fit tests/protect tests/generator tests/losses tests/baselines/test_pgd.py \
 	tests/baselines/test_pgd_resume.py tests/evaluation/test_victim.py tests/evaluation/test_weightings.py \
-	tests/benchmarks/test_paper_tables.py::test_each_kind_of_victim_can_be_trained
+	tests/benchmarks/test_paper_tables.py::test_each_kind_of_victim_can_be_trained --ignore tests/runtime/test_repr.py
 CORE_NEEDS := --editable ".[evaluation,plot,progress]" hypothesis pytest
 # Python 3.10 where there is one.
 OLDEST_PYTHON ?= $(shell for each in python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/python $(PYTHON); do \
