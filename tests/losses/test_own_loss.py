@@ -102,6 +102,13 @@ def test_clean_images_come_through_a_joint_transform() -> None:
     assert not torch.equal(seen, clean)
 
 
+def test_no_gradient_leads_to_the_clean_images() -> None:
+    """Nor to the parameters that augmentation may have."""
+    clean, loss = torch.rand(4, 1, 3, 4), Transplant()
+    perturbed_loss(loss, surrogate_for(clean), batch_of(clean), clean, nn.Conv2d(1, 1, 1))
+    assert len(loss._seen) == 1
+
+
 @pytest.mark.parametrize("trains_surrogate", [False, True])
 def test_pgd_gives_a_loss_the_clean_images_as_they_are(trains_surrogate: bool) -> None:
     """In each step they are those of the data set, even where augmentation works in place."""

@@ -126,11 +126,6 @@ def augmented_alike(
     clean = clean.clone()
     start = RandomState(batch.images.device)
     seen = augmented(transform, batch, tasks)
-    end = RandomState(batch.images.device)
     start.restore()
-    try:
-        with torch.no_grad():
-            clean_seen = augmented(transform, Batch(clean, batch.targets), tasks).images
-    finally:
-        end.restore()
-    return seen, clean_seen
+    with torch.no_grad():
+        return seen, augmented(transform, Batch(clean, batch.targets), tasks).images
