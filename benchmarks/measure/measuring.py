@@ -1,0 +1,176 @@
+"""The stick itself: protect a set by a recipe, train victims, and say what they still learn."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from measure.cells import Cells, name_of
+from measure.making import Budget, make
+from measure.recipes import Recipe
+from measure.sets import Data, read_set
+from measure.victims import Training, learnability, victim
+
+CLEAN, NOISE = "clean", "random noise"
+MULTI, SINGLE = "multi-task", "single-task"
+#: Trainings of victims by the name on the command line: kind of victim, treatment of the images.
+VICTIMS = {
+    "multi-task": (MULTI, ""),
+    "single-task": (SINGLE, ""),
+    "jpeg": (MULTI, "JPEG 10"),
+    "strong": (MULTI, "strong augmentation"),
+}
+_LEVELS = 8
+# Single-task victims of a set with many tasks: the first ones.
+_MOST_SINGLE = 8
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of everything.
+
+    Attributes:
+        size: Height and width of the images.
+        count: Images to protect, at most.
+        test_count: Images to test on.
+        budget: See `Budget.passes`.
+        width: Of the generator.
+        training: Of victims.
+        device: Where to compute.
+    """
+
+    size: int = 32
+    count: int = 4000
+    test_count: int = 1600
+    budget: int = 48_000
+    width: int = 16
+    training: Training = field(default_factory=Training)
+    device: str = "cpu"
+
+    def changed(self, *, budget: int | None = None, size: int | None = None) -> Scale:
+        """The same with another budget or size, where they are given."""
+        return replace(self, budget=budget or self.budget, size=size or self.size)
+
+
+SCALES = {
+    "small": Scale(),
+    "gpu": Scale(70, 6000, 1600, 600_000, 64, Training(epochs=20, width=64), device="cuda"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one victim of one recipe learned of one task."""
+
+    set: str
+    recipe: str
+    seed: int
+    victim: str
+    treatment: str
+    task: str
+    clean: float
+    noise: float
+    protected: float
+    cpu_seconds: float
+
+
+class Stick:
+    """Measures recipes, each step only once.
+
+    Args:
+        cells: What was measured already.
+        scale: Sizes.
+        root: Folder of the sets of faces.
+    """
+
+    def __init__(self, cells: Cells, scale: Scale, root: Path | None) -> None:
+        self.cells, self.scale, self.root = cells, scale, root
+        self._sets: dict[str, Data] = {}
+
+    def data(self, name: str) -> Data:
+        """A set, read once."""
+        if name not in self._sets:
+            scale = self.scale
+            self._sets[name] = read_set(name, size=scale.size, count=scale.count, test_count=scale.test_count, root=self.root)
+        return self._sets[name]
+
+    def measure(self, name: str, recipe_name: str, recipe: Recipe, *, seed: int, victims: tuple[str, ...]) -> list[Row]:
+        """R of each task and victim, beside clean images and random noise."""
+        made = self._made_from(name, recipe, seed)
+        record = self.cells.get(made)
+        if record is None:
+            pixels, figures = make(recipe, self.data(name), self._budget(), seed=seed)
+            self.cells.put_images(made, pixels)
+            record = self.cells.put(made, figures)
+        rows = []
+        for wanted in victims:
+            kind, treatment = VICTIMS[wanted]
+            tasks = self.data(name).tasks
+            groups = [tuple(tasks)] if kind == MULTI else [(task,) for task in list(tasks)[:_MOST_SINGLE]]
+            for group in groups:
+                clean = self._accuracies(name, CLEAN, group, treatment)
+                # What noise costs hardly depends on the victim: one control a set is enough.
+                noise = self._accuracies(name, NOISE, tuple(tasks), treatment)
+                found = self._accuracies(name, made, group, treatment, seed=seed)
+                for task in group:
+                    control, left = (round(learnability(each[task], clean[task], tasks[task]), 3) for each in (noise, found))
+                    seconds = record["cpu_seconds"]
+                    rows.append(Row(name, recipe_name, seed, kind, treatment, task, clean[task], control, left, seconds))
+        return rows
+
+    def _accuracies(
+        self, name: str, images: str | dict[str, Any], tasks: tuple[str, ...], treatment: str, *, seed: int = 0
+    ) -> dict[str, float]:
+        source = images if isinstance(images, str) else name_of(images)
+        made = {
+            "victim": list(tasks),
+            "set": self._set(name),
+            "images": source,
+            "treatment": treatment,
+            "training": asdict(self.scale.training),
+            "seed": seed,
+        }
+        record = self.cells.get(made)
+        if record is None:
+            started = time.process_time()
+            data = self.data(name)
+            seen = data.train.with_pixels(self._pixels(data, images, seed))
+            found = victim(data, seen, tasks, self.scale.training, seed=seed, treatment=treatment, device=self.scale.device)
+            seconds = round(time.process_time() - started, 1)
+            record = self.cells.put(made, {"balanced_accuracy": found, "cpu_seconds": seconds})
+        found_before: dict[str, float] = record["balanced_accuracy"]
+        return found_before
+
+    def _pixels(self, data: Data, images: str | dict[str, Any], seed: int) -> Tensor:
+        if images == CLEAN:
+            return data.train.pixels
+        if images == NOISE:
+            random = torch.Generator().manual_seed(seed)
+            sign = 2 * torch.randint(2, data.train.pixels.shape, generator=random, dtype=torch.int16) - 1
+            return (data.train.pixels.to(torch.int16) + _LEVELS * sign).clamp(0, 255).to(torch.uint8)
+        kept = self.cells.images(images) if isinstance(images, dict) else None
+        if kept is None:
+            raise FileNotFoundError(f"--work: {self.cells.folder} has no images of {images}; give the folder they were made in")
+        return kept
+
+    def _set(self, name: str) -> dict[str, Any]:
+        return {"name": name, "size": self.scale.size, "count": self.scale.count, "test_count": self.scale.test_count}
+
+    def _made_from(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+        return {
+            "set": self._set(name),
+            "recipe": recipe.described(),
+            "budget": self.scale.budget,
+            "width": self.scale.width,
+            "training": asdict(self.scale.training),
+            "seed": seed,
+        }
+
+    def _budget(self) -> Budget:
+        scale = self.scale
+        return Budget(scale.budget, scale.width, scale.training, scale.device)
