@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from measure.cells import Cells
-from measure.measuring import SCALES, Stick
+from measure.measuring import SCALES, VICTIMS, Stick
 from measure.recipes import RECIPES
 from measure.sets import SETS
 from measure.table import table
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--victims",
         nargs="+",
-        choices=["multi-task", "single-task", "jpeg", "strong"],
+        choices=list(VICTIMS),
         default=["multi-task", "single-task", "jpeg"],
     )
     parser.add_argument(

@@ -141,6 +141,8 @@ class _Work:
                 curves.append([round(value.item(), 3) for value in values])
         self.record |= {"steps": steps, "losses": curves}
         for loss, _ in losses:
+            if isinstance(loss, Students):
+                self.record["generations"] = [learner.generation for learner in loss.learners]
             if isinstance(loss, Misleading):
                 self.record["shifted"] = {name: round(share, 3) for name, share in loss.shifted.items()}
 
@@ -153,6 +155,7 @@ class _Work:
                 self.new_network,
                 count=recipe.students,
                 restart=recipe.restart,
+                graduation=recipe.graduation,
                 own=recipe.own,
                 others=recipe.others,
                 distortions=[jpeg_layer] * recipe.jpeg_students,

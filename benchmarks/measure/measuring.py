@@ -17,15 +17,18 @@ from measure.sets import Data, read_set
 from measure.victims import Training, learnability, victim
 
 CLEAN, NOISE = "clean", "random noise"
-MULTI, SINGLE = "multi-task", "single-task"
+MULTI, SINGLE, CHECK = "multi-task", "single-task", "check"
 #: Trainings of victims by the name on the command line: kind of victim, treatment of the images.
 VICTIMS = {
     "multi-task": (MULTI, ""),
     "single-task": (SINGLE, ""),
     "jpeg": (MULTI, "JPEG 10"),
     "strong": (MULTI, "strong augmentation"),
+    "check": (CHECK, ""),
 }
 _LEVELS = 8
+# A cheap multi-task victim, that tells the verdict of the full one beforehand: how many images and epochs it has.
+_CHECK_COUNT, _CHECK_EPOCHS = 1500, 6
 # Single-task victims of a set with many tasks: the first ones.
 _MOST_SINGLE = 8
 
@@ -111,12 +114,12 @@ class Stick:
         for wanted in victims:
             kind, treatment = VICTIMS[wanted]
             tasks = self.data(name).tasks
-            groups = [tuple(tasks)] if kind == MULTI else [(task,) for task in list(tasks)[:_MOST_SINGLE]]
+            groups = [(task,) for task in list(tasks)[:_MOST_SINGLE]] if kind == SINGLE else [tuple(tasks)]
             for group in groups:
-                clean = self._accuracies(name, CLEAN, group, treatment)
+                clean = self._accuracies(name, CLEAN, group, treatment, kind)
                 # What noise costs hardly depends on the victim: one control a set is enough.
-                noise = self._accuracies(name, NOISE, tuple(tasks), treatment)
-                found = self._accuracies(name, made, group, treatment, seed=seed)
+                noise = self._accuracies(name, NOISE, tuple(tasks), treatment, MULTI)
+                found = self._accuracies(name, made, group, treatment, kind, seed=seed)
                 for task in group:
                     control, left = (round(learnability(each[task], clean[task], tasks[task]), 3) for each in (noise, found))
                     seconds = record["cpu_seconds"]
@@ -124,23 +127,27 @@ class Stick:
         return rows
 
     def _accuracies(
-        self, name: str, images: str | dict[str, Any], tasks: tuple[str, ...], treatment: str, *, seed: int = 0
+        self, name: str, images: str | dict[str, Any], tasks: tuple[str, ...], treatment: str, kind: str, *, seed: int = 0
     ) -> dict[str, float]:
+        training = replace(self.scale.training, epochs=_CHECK_EPOCHS) if kind == CHECK else self.scale.training
+        count = _CHECK_COUNT if kind == CHECK else self.scale.count
         source = images if isinstance(images, str) else name_of(images)
         made = {
             "victim": list(tasks),
             "set": self._set(name),
             "images": source,
             "treatment": treatment,
-            "training": asdict(self.scale.training),
+            "training": asdict(training),
             "seed": seed,
         }
+        if kind == CHECK:
+            made["first"] = count
         record = self.cells.get(made)
         if record is None:
             started = time.process_time()
             data = self.data(name)
-            seen = data.train.with_pixels(self._pixels(data, images, seed))
-            found = victim(data, seen, tasks, self.scale.training, seed=seed, treatment=treatment, device=self.scale.device)
+            seen = data.train.with_pixels(self._pixels(data, images, seed)).first(count)
+            found = victim(data, seen, tasks, training, seed=seed, treatment=treatment, device=self.scale.device)
             seconds = round(time.process_time() - started, 1)
             record = self.cells.put(made, {"balanced_accuracy": found, "cpu_seconds": seconds})
         found_before: dict[str, float] = record["balanced_accuracy"]

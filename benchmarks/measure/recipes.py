@@ -13,6 +13,7 @@ class Recipe:
     Attributes:
         students: Networks that start anew and learn from the perturbed images; 0 for none.
         restart: Steps after which each starts anew.
+        graduation: Share of a new student's loss at which a student starts anew before that; 0 for never.
         own: Whether they see the perturbations on their own images.
         others: Whether they see them on other images.
         faded: Whether those are faded towards grey, each by another share.
@@ -33,6 +34,7 @@ class Recipe:
 
     students: int = 1
     restart: int = 100
+    graduation: float = 0.0
     own: bool = True
     others: bool = True
     faded: bool = False
@@ -75,5 +77,12 @@ RECIPES: dict[str, Recipe] = {
     "students, faded, asked only": replace(STUDENTS, faded=True, learn_others=False),
     "students + misleading, faded": replace(BOTH, faded=True),
     "students + misleading, faded, power 0.5": replace(BOTH, faded=True, power=0.5),
+    "students, batch 32": replace(STUDENTS, batch_size=32),
+    "students, faded, batch 32": replace(STUDENTS, faded=True, batch_size=32),
+    "students, faded, restart 200": replace(STUDENTS, faded=True, restart=200),
+    "two students, one sees JPEG": replace(STUDENTS, faded=True, students=2, jpeg_students=1),
+    "two students": replace(STUDENTS, faded=True, students=2),
+    "students that graduate": replace(STUDENTS, faded=True, restart=400, graduation=0.3),
+    "students that graduate, batch 32": replace(STUDENTS, faded=True, restart=400, graduation=0.3, batch_size=32),
     "students + misleading, restart 50": replace(BOTH, restart=50, young=50),
 }

@@ -36,6 +36,10 @@ class Images:
         """Other images with the same labels."""
         return Images(pixels, self.labels)
 
+    def first(self, count: int) -> Images:
+        """The first ones."""
+        return Images(self.pixels[:count], {name: label[:count] for name, label in self.labels.items()})
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.pixels)

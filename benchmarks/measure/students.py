@@ -28,6 +28,8 @@ class _Learner:
     def _start(self) -> None:
         self.module = self.make(1000 * self.seed + self.generation)
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.learning_rate)
+        self.first_loss: float | None = None
+        self.mean_loss: float | None = None
 
     def ready(self, device: torch.device) -> nn.Module:
         """The network, a new one if it is time."""
@@ -41,6 +43,14 @@ class _Learner:
         self.optimizer.step()
         self.age += 1
 
+    def mark(self, loss: Tensor, graduation: float) -> None:
+        """Note a loss; one that is a small enough share of the first ends the training."""
+        if self.mean_loss is None or self.first_loss is None:
+            self.first_loss = self.mean_loss = float(loss)
+        self.mean_loss += 0.1 * (float(loss) - self.mean_loss)
+        if self.mean_loss < graduation * self.first_loss:
+            self.age = self.restart
+
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on."""
         return {
@@ -48,6 +58,8 @@ class _Learner:
             "optimizer": self.optimizer.state_dict(),
             "age": self.age,
             "generation": self.generation,
+            "first_loss": self.first_loss,
+            "mean_loss": self.mean_loss,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -55,6 +67,7 @@ class _Learner:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.age, self.generation = state["age"], state["generation"]
+        self.first_loss, self.mean_loss = state["first_loss"], state["mean_loss"]
 
 
 class Students(mtlue.BaseUELoss):
@@ -68,6 +81,8 @@ class Students(mtlue.BaseUELoss):
         make: Makes a student from a seed.
         count: Number of students; each is replaced at its own time.
         restart: Steps after which a student is replaced.
+        graduation: Share of a new student's loss at which a student is replaced before that, by a running mean over ten steps;
+            0 for never. Where the perturbation is learned quickly, students are then young; where it is not, they get older.
         learning_rate: Adam's.
         own: Whether they see the perturbations on their own images.
         others: Whether they see them on other images.
@@ -87,6 +102,7 @@ class Students(mtlue.BaseUELoss):
         *,
         count: int = 1,
         restart: int = 100,
+        graduation: float = 0.0,
         learning_rate: float = 3e-3,
         own: bool = True,
         others: bool = True,
@@ -98,6 +114,7 @@ class Students(mtlue.BaseUELoss):
     ) -> None:
         self.own, self.others, self.hardest = own, others, hardest
         self.faded, self.learn_others = faded, learn_others
+        self.graduation = graduation
         self.distortions = [*distortions, *[None] * (count - len(distortions))]
         self.learners = [
             _Learner(
@@ -148,6 +165,7 @@ class Students(mtlue.BaseUELoss):
                 own = images.detach()
                 torch.autograd.backward(student.loss(own if distortion is None else distortion(own), targets))
             learner.step()
+            learner.mark(losses.detach().mean(), self.graduation)
             value = value + loss.detach() / len(self.learners)
         gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
         attached: Tensor = _WithGradient.apply(images, value, gradient / len(self.learners))

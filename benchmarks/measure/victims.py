@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -111,8 +112,11 @@ def balanced_accuracies(model: nn.Module, data: Data, tasks: Iterable[str]) -> d
 
 
 def learnability(accuracy: float, clean: float, classes: int) -> float:
-    """R: the share of what clean images teach above chance that these images teach; 0 is nothing."""
-    return (accuracy - 1 / classes) / (clean - 1 / classes)
+    """R: the share of what clean images teach above chance that these images teach; 0 is nothing.
+
+    Not a number where clean images teach nothing either.
+    """
+    return math.nan if clean <= 1 / classes else (accuracy - 1 / classes) / (clean - 1 / classes)
 
 
 def victim(
