@@ -59,13 +59,16 @@ class _Work:
         self.recipe, self.data, self.budget, self.seed = recipe, data, budget, seed
         channels, height, width = data.train.pixels.shape[1:]
         self.shape = (channels, height, width)
-        self.generator = mtlue.UEGenerator(dict(data.tasks), self.shape, width=budget.width).to(budget.device)
+        whole = mtlue.UEGenerator(dict(data.tasks), self.shape, width=budget.width)
+        self.left = budget.passes * TRAIN * generator_cost(whole)
+        half = (channels, (height + 1) // 2, (width + 1) // 2)
+        self.generator = mtlue.UEGenerator(dict(data.tasks), half, width=budget.width) if recipe.half else whole
+        self.generator.to(budget.device)
         self.tasks = self.generator.tasks
         self.images = data.train.pixels.to(budget.device).float() / 255
         self.labels = {name: label.to(budget.device) for name, label in data.train.labels.items()}
         self.generator_cost = generator_cost(self.generator)
         self.network_cost = network_cost(self.new_network(0), self.shape)
-        self.left = budget.passes * TRAIN * self.generator_cost
         self.record: dict[str, Any] = {}
 
     def new_network(self, seed: int) -> nn.Module:
@@ -161,6 +164,7 @@ class _Work:
                 distortions=[jpeg_layer] * recipe.jpeg_students,
                 faded=recipe.faded,
                 learn_others=recipe.learn_others,
+                growing=recipe.growing,
                 hardest=recipe.hardest,
                 seed=self.seed,
             )

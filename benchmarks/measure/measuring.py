@@ -50,7 +50,7 @@ class Scale:
     size: int = 32
     count: int = 4000
     test_count: int = 1600
-    budget: int = 48_000
+    budget: int = 32_000
     width: int = 16
     training: Training = field(default_factory=Training)
     device: str = "cpu"

@@ -90,6 +90,8 @@ class Students(mtlue.BaseUELoss):
         faded: Whether those other images are faded towards grey, each by a share drawn anew: a student finds the perturbation
             where little else is, and learns to find it under more.
         learn_others: Whether they learn from the other images too, or are only asked about them.
+        growing: Whether their own images come in by and by: with the share of a new student's loss that the last student got
+            rid of on other images.
         hardest: How far the weights of tasks follow their losses: 0 for not at all, else the exponent.
         seed: Of the students.
     """
@@ -109,9 +111,11 @@ class Students(mtlue.BaseUELoss):
         distortions: Sequence[Distortion | None] = (),
         faded: bool = False,
         learn_others: bool = True,
+        growing: bool = False,
         hardest: float = 0.0,
         seed: int = 0,
     ) -> None:
+        self.growing, self.progress = growing, 0.0
         self.own, self.others, self.hardest = own, others, hardest
         self.faded, self.learn_others = faded, learn_others
         self.graduation = graduation
@@ -151,8 +155,17 @@ class Students(mtlue.BaseUELoss):
         seen = torch.cat(views)
         labels = {name: target.repeat(len(views), *[1] * (target.ndim - 1)) for name, target in targets.items()}
         for learner, distortion in zip(self.learners, self.distortions, strict=True):
+            if learner.age >= learner.restart and learner.first_loss:
+                self.progress = min(1.0, max(0.0, 1 - (learner.mean_loss or 0.0) / learner.first_loss))
             student = surrogate.with_module(learner.ready(images.device))
-            losses = torch.stack(list(student.losses(seen if distortion is None else distortion(seen), labels).values()))
+            outputs = student(seen if distortion is None else distortion(seen))
+            by_view = torch.stack([
+                _losses(student, outputs, labels, part) for part in torch.arange(len(seen)).split(len(leaf))
+            ])
+            shares = torch.full_like(by_view[:, :1], 1 / len(views))
+            if self.growing and len(views) > 1:
+                shares = torch.tensor([[self.progress], [1.0]], device=images.device) / (1 + self.progress)
+            losses = (shares * by_view).sum(dim=0)
             weights = torch.ones_like(losses)
             if self.hardest:
                 weights = losses.detach().clamp_min(1e-3) ** self.hardest
@@ -165,7 +178,7 @@ class Students(mtlue.BaseUELoss):
                 own = images.detach()
                 torch.autograd.backward(student.loss(own if distortion is None else distortion(own), targets))
             learner.step()
-            learner.mark(losses.detach().mean(), self.graduation)
+            learner.mark(by_view[-1].detach().mean(), self.graduation)
             value = value + loss.detach() / len(self.learners)
         gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
         attached: Tensor = _WithGradient.apply(images, value, gradient / len(self.learners))
@@ -173,10 +186,11 @@ class Students(mtlue.BaseUELoss):
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on after an interruption."""
-        return {"learners": [learner.state_dict() for learner in self.learners]}
+        return {"learners": [learner.state_dict() for learner in self.learners], "progress": self.progress}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
+        self.progress = state["progress"]
         for learner, own in zip(self.learners, state["learners"], strict=True):
             learner.load_state_dict(own)
 
@@ -267,3 +281,7 @@ class Misleading(mtlue.BaseUELoss):
         if self.learner is not None:
             self.learner.load_state_dict(state["learner"])
         self.shifted = dict(state["shifted"])
+
+
+def _losses(student: mtlue.Surrogate, outputs: dict[str, Tensor], labels: dict[str, Tensor], part: Tensor) -> Tensor:
+    return torch.stack([task.loss(outputs[name][part], labels[name][part]) for name, task in student.tasks.items()])

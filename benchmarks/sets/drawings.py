@@ -46,7 +46,7 @@ def _draw(labels: dict[str, Tensor], size: int, random: torch.Generator) -> Tens
         return low + (high - low) * torch.rand(count, *(shape or (1, 1)), generator=random)
 
     axis = (torch.arange(size * _FINER) + 0.5) / (size * _FINER) * 2 - 1
-    radius, angle = uniform(0.45, 0.70), uniform(-0.12, 0.12) * math.pi
+    radius, angle = uniform(0.40, 0.68), uniform(-0.2, 0.2) * math.pi
     across, down = axis - uniform(-0.3, 0.3), axis.unsqueeze(1) - uniform(-0.3, 0.3)
     u = (across * angle.cos() + down * angle.sin()) / radius
     v = (down * angle.cos() - across * angle.sin()) / radius
@@ -63,7 +63,7 @@ def _draw(labels: dict[str, Tensor], size: int, random: torch.Generator) -> Tens
     mark = marks[labels["mark"], each] & shape
 
     def colour(table: tuple[tuple[float, float, float], ...], label: Tensor) -> Tensor:
-        shade = 0.12 * (torch.rand(count, 3, generator=random) - 0.5) + 0.16 * (torch.rand(count, 1, generator=random) - 0.5)
+        shade = 0.24 * (torch.rand(count, 3, generator=random) - 0.5) + 0.20 * (torch.rand(count, 1, generator=random) - 0.5)
         return (torch.tensor(table)[label] + shade).clamp(0, 1).reshape(count, 3, 1, 1)
 
     picture = torch.where(shape.unsqueeze(1), colour(_PAINTS, labels["paint"]), colour(_GROUNDS, labels["ground"]))
