@@ -23,7 +23,7 @@ class Cells:
 
     def __init__(self, folder: Path, committed: Path) -> None:
         self.folder, self.committed = folder, committed
-        for name in ("records", "images"):
+        for name in ("records", "images", "generators"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.kept: dict[str, dict[str, Any]] = json.loads(committed.read_text()) if committed.exists() else {}
         self.used: dict[str, dict[str, Any]] = {}
@@ -57,6 +57,10 @@ class Cells:
         path = self.folder / "images" / f"{name_of(made_from)}.pt"
         torch.save(images, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
+
+    def generator_path(self, made_from: dict[str, Any]) -> Path:
+        """Where a trained generator is kept."""
+        return self.folder / "generators" / f"{name_of(made_from)}.pt"
 
     def commit(self) -> None:
         """Add all records that were used to the committed ones, a line each."""

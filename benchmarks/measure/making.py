@@ -15,12 +15,12 @@ from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
 from measure.jpeg_layer import jpeg_layer
 from measure.recipes import Recipe
 from measure.sets import Data
+from measure.storing import NEAREST, TOWARDS_CLEAN, steepened, stored
 from measure.students import Misleading, Students
 from measure.victims import Training, network, train
 from measure.views import moved
 from mtlue._regularizers import embedding_regularizers
 
-_LEVELS = 8
 _LAMBDA_INTRA, _LAMBDA_INTER = 20.0, 100.0
 
 
@@ -41,17 +41,18 @@ class Budget:
     device: str = "cpu"
 
 
-def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[Tensor, dict[str, Any]]:
-    """Protected images, uint8, and what making them took."""
+def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator, Tensor, dict[str, Any]]:
+    """A trained generator, protected images, uint8, and what making them took."""
     started = time.process_time()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         work = _Work(recipe, data, budget, seed)
         (work.fit_plain if recipe.plain else work.fit)()
-        pixels = work.protected()
+        how = NEAREST if recipe.nearest else TOWARDS_CLEAN
+        pixels = stored(work.generator, data, how=how, slope=recipe.steep)
     mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
     record = {"cpu_seconds": round(time.process_time() - started, 1), "mean_levels": round(mean, 2), **work.record}
-    return pixels, record
+    return work.generator, pixels, record
 
 
 class _Work:
@@ -129,7 +130,8 @@ class _Work:
                 order = [part for part in torch.randperm(len(self.images)).split(recipe.batch_size) if len(part) > 1]
             batch = order.pop()
             images, targets = self.images[batch], {name: label[batch] for name, label in self.labels.items()}
-            perturbed = (images + self._perturbation(images, targets)).clamp(0, 1)
+            perturbation = steepened(self.generator(images, targets), self.generator.epsilon, recipe.steep)
+            perturbed = (images + perturbation).clamp(0, 1)
             # One draw moves an image and its clean twin.
             both = moved(torch.cat([perturbed, images], dim=1), flips=self.data.flips)
             seen, clean = both[:, : self.shape[0]], both[:, self.shape[0] :].detach()
@@ -183,29 +185,6 @@ class _Work:
                 cost += TO_IMAGES * self.network_cost
             losses.append((misleading, recipe.misleading))
         return losses, cost, model
-
-    def _perturbation(self, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        delta: Tensor = self.generator(images, targets)
-        share = delta / self.generator.epsilon
-        # tanh(n x), from tanh(x): the whole budget is reached sooner.
-        if self.recipe.steep == 2:
-            share = 2 * share / (1 + share.square())
-        elif self.recipe.steep == 3:
-            share = (3 * share + share**3) / (1 + 3 * share.square())
-        return share * self.generator.epsilon
-
-    @torch.no_grad()
-    def protected(self) -> Tensor:
-        """The protected images, in whole levels."""
-        self.generator.eval()
-        parts = []
-        for part in torch.arange(len(self.images)).split(500):
-            targets = {name: label[part] for name, label in self.labels.items()}
-            levels = self._perturbation(self.images[part], targets) * 255
-            levels = levels.round() if self.recipe.nearest else (levels + 1e-3 * levels.sign()).trunc()
-            levels = levels.clamp(-_LEVELS, _LEVELS).to(torch.int16).cpu()
-            parts.append((self.data.train.pixels[part].to(torch.int16) + levels).clamp(0, 255).to(torch.uint8))
-        return torch.cat(parts)
 
 
 class _Labelled(torch.utils.data.Dataset[tuple[Tensor, dict[str, int]]]):

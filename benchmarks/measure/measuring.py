@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import mtlue
 from measure.cells import Cells, name_of
 from measure.making import Budget, make
 from measure.recipes import Recipe
 from measure.sets import Data, read_set
+from measure.storing import STORED, stored
 from measure.victims import Training, learnability, victim
 
 CLEAN, NOISE = "clean", "random noise"
-MULTI, SINGLE, CHECK = "multi-task", "single-task", "check"
+MULTI, SINGLE, CHECK, ROUNDED = "multi-task", "single-task", "check", "multi-task, rounded"
 #: Trainings of victims by the name on the command line: kind of victim, treatment of the images.
 VICTIMS = {
     "multi-task": (MULTI, ""),
@@ -25,6 +28,7 @@ VICTIMS = {
     "jpeg": (MULTI, "JPEG 10"),
     "strong": (MULTI, "strong augmentation"),
     "check": (CHECK, ""),
+    "rounding": (ROUNDED, ""),
 }
 _LEVELS = 8
 # A cheap multi-task victim, that tells the verdict of the full one beforehand: how many images and epochs it has.
@@ -107,13 +111,22 @@ class Stick:
         made = self._made_from(name, recipe, seed)
         record = self.cells.get(made)
         if record is None:
-            pixels, figures = make(recipe, self.data(name), self._budget(), seed=seed)
+            generator, pixels, figures = make(recipe, self.data(name), self._budget(), seed=seed)
+            generator.save(self.cells.generator_path(made))
             self.cells.put_images(made, pixels)
             record = self.cells.put(made, figures)
         rows = []
+        tasks = self.data(name).tasks
         for wanted in victims:
             kind, treatment = VICTIMS[wanted]
-            tasks = self.data(name).tasks
+            if kind == ROUNDED:
+                for how in STORED:
+                    clean = self._accuracies(name, CLEAN, tuple(tasks), "", MULTI)
+                    found = self._accuracies(name, {**made, "stored": how}, tuple(tasks), "", MULTI, seed=seed)
+                    for task, accuracy in found.items():
+                        left = round(learnability(accuracy, clean[task], tasks[task]), 3)
+                        rows.append(Row(name, recipe_name, seed, kind, how, task, clean[task], math.nan, left, 0.0))
+                continue
             groups = [(task,) for task in list(tasks)[:_MOST_SINGLE]] if kind == SINGLE else [tuple(tasks)]
             for group in groups:
                 clean = self._accuracies(name, CLEAN, group, treatment, kind)
@@ -161,6 +174,11 @@ class Stick:
             sign = 2 * torch.randint(2, data.train.pixels.shape, generator=random, dtype=torch.int16) - 1
             return (data.train.pixels.to(torch.int16) + _LEVELS * sign).clamp(0, 255).to(torch.uint8)
         kept = self.cells.images(images) if isinstance(images, dict) else None
+        if kept is None and isinstance(images, dict) and "stored" in images:
+            made = {name: value for name, value in images.items() if name != "stored"}
+            generator = mtlue.UEGenerator.load(self.cells.generator_path(made), device=self.scale.device)
+            slope = Recipe(**images["recipe"]).steep
+            kept = stored(generator, data, how=images["stored"], slope=slope)
         if kept is None:
             raise FileNotFoundError(f"--work: {self.cells.folder} has no images of {images}; give the folder they were made in")
         return kept

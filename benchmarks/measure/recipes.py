@@ -88,4 +88,7 @@ RECIPES: dict[str, Recipe] = {
     "half, two students, one sees JPEG, growing, graduate": replace(
         HALF, students=2, jpeg_students=1, growing=True, restart=400, graduation=0.3
     ),
+    "half, two students, one sees JPEG, growing, graduate, misleading": replace(
+        HALF, students=2, jpeg_students=1, growing=True, restart=400, graduation=0.3, misleading=1.0, power=0.5
+    ),
 }

@@ -130,12 +130,14 @@ def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, m
     rows = [
         row
         for name, recipe in recipes.items()
-        for row in stick.measure("drawings", name, recipe, seed=0, victims=("multi-task", "single-task", "jpeg", "check"))
+        for row in stick.measure(
+            "drawings", name, recipe, seed=0, victims=("multi-task", "single-task", "jpeg", "check", "rounding")
+        )
     ]
-    assert len(rows) == 2 * 4 * len(TASKS)
+    assert len(rows) == 2 * 7 * len(TASKS)
     cells.commit()
     lines = table(rows).splitlines()
-    assert len(lines) == 2 + 2 * 4
+    assert len(lines) == 2 + 2 * 7
     assert all("shape" in line for line in lines[2:])
     made = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "work").rglob("*.json"))
     again = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)

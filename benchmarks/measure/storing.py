@@ -1,0 +1,53 @@
+"""From a trained generator to the 8-bit images that are kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import mtlue
+from measure.sets import Data
+
+_LEVELS = 8
+#: Ways to bring a perturbation to whole levels of 1/255.
+NEAREST, TOWARDS_CLEAN, WHOLE_BUDGET = "nearest", "towards the clean image", "whole budget"
+STORED = (TOWARDS_CLEAN, NEAREST, WHOLE_BUDGET)
+
+
+def steepened(perturbation: Tensor, epsilon: float, slope: int) -> Tensor:
+    """From epsilon * tanh(x) to epsilon * tanh(slope * x), which reaches the whole budget sooner; slopes 1, 2 and 3."""
+    share = perturbation / epsilon
+    if slope == 2:
+        share = 2 * share / (1 + share.square())
+    elif slope == 3:
+        share = (3 * share + share**3) / (1 + 3 * share.square())
+    return share * epsilon
+
+
+@torch.no_grad()
+def stored(generator: mtlue.UEGenerator, data: Data, *, how: str, slope: int = 1) -> Tensor:
+    """Protected images, uint8.
+
+    Args:
+        generator: Trained.
+        data: What to protect.
+        how: One of `STORED`. The whole budget keeps nothing of a perturbation but its signs.
+        slope: See `steepened`.
+    """
+    generator.eval()
+    device = next(generator.parameters()).device
+    parts = []
+    for part in torch.arange(len(data.train)).split(500):
+        clean = data.train.pixels[part]
+        targets = {name: label[part].to(device) for name, label in data.train.labels.items()}
+        perturbation = generator(clean.to(device).float() / 255, targets)
+        levels = 255 * steepened(perturbation, generator.epsilon, slope)
+        if how == NEAREST:
+            levels = levels.round()
+        elif how == TOWARDS_CLEAN:
+            levels = (levels + 1e-3 * levels.sign()).trunc()
+        else:
+            levels = _LEVELS * levels.sign()
+        levels = levels.clamp(-_LEVELS, _LEVELS).to(torch.int16).cpu()
+        parts.append((clean.to(torch.int16) + levels).clamp(0, 255).to(torch.uint8))
+    return torch.cat(parts)
