@@ -15,7 +15,7 @@ from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
 from measure.jpeg_layer import jpeg_layer
 from measure.recipes import Recipe
 from measure.sets import Data
-from measure.storing import NEAREST, TOWARDS_CLEAN, steepened, stored
+from measure.storing import NEAREST, TOWARDS_CLEAN, stored
 from measure.students import Misleading, Students
 from measure.victims import Training, network, train
 from measure.views import moved
@@ -49,7 +49,7 @@ def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlu
         work = _Work(recipe, data, budget, seed)
         (work.fit_plain if recipe.plain else work.fit)()
         how = NEAREST if recipe.nearest else TOWARDS_CLEAN
-        pixels = stored(work.generator, data, how=how, slope=recipe.steep)
+        pixels = stored(work.generator, data, how=how)
     mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
     record = {"cpu_seconds": round(time.process_time() - started, 1), "mean_levels": round(mean, 2), **work.record}
     return work.generator, pixels, record
@@ -130,8 +130,7 @@ class _Work:
                 order = [part for part in torch.randperm(len(self.images)).split(recipe.batch_size) if len(part) > 1]
             batch = order.pop()
             images, targets = self.images[batch], {name: label[batch] for name, label in self.labels.items()}
-            perturbation = steepened(self.generator(images, targets), self.generator.epsilon, recipe.steep)
-            perturbed = (images + perturbation).clamp(0, 1)
+            perturbed = self.generator.perturb(images, targets)
             # One draw moves an image and its clean twin.
             both = moved(torch.cat([perturbed, images], dim=1), flips=self.data.flips)
             seen, clean = both[:, : self.shape[0]], both[:, self.shape[0] :].detach()
@@ -165,23 +164,18 @@ class _Work:
                 others=recipe.others,
                 distortions=[jpeg_layer] * recipe.jpeg_students,
                 faded=recipe.faded,
-                learn_others=recipe.learn_others,
                 growing=recipe.growing,
-                hardest=recipe.hardest,
                 seed=self.seed,
             )
             losses.append((students, 1.0))
             cost += recipe.students * (recipe.own + recipe.others) * TRAIN * self.network_cost
         if recipe.misleading:
-            distortion = jpeg_layer if recipe.jpeg_misleading else None
             if recipe.young:
-                misleading = Misleading(
-                    self.new_network, restart=recipe.young, power=recipe.power, distortion=distortion, seed=self.seed
-                )
+                misleading = Misleading(self.new_network, restart=recipe.young, power=recipe.power, seed=self.seed)
                 cost += (TRAIN + TO_IMAGES) * self.network_cost
             else:
                 model = self.surrogate(recipe.surrogate_epochs)
-                misleading = Misleading(None, power=recipe.power, distortion=distortion)
+                misleading = Misleading(None, power=recipe.power)
                 cost += TO_IMAGES * self.network_cost
             losses.append((misleading, recipe.misleading))
         return losses, cost, model

@@ -177,8 +177,7 @@ class Stick:
         if kept is None and isinstance(images, dict) and "stored" in images:
             made = {name: value for name, value in images.items() if name != "stored"}
             generator = mtlue.UEGenerator.load(self.cells.generator_path(made), device=self.scale.device)
-            slope = Recipe(**images["recipe"]).steep
-            kept = stored(generator, data, how=images["stored"], slope=slope)
+            kept = stored(generator, data, how=images["stored"])
         if kept is None:
             raise FileNotFoundError(f"--work: {self.cells.folder} has no images of {images}; give the folder they were made in")
         return kept

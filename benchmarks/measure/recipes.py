@@ -17,18 +17,14 @@ class Recipe:
         own: Whether they see the perturbations on their own images.
         others: Whether they see them on other images.
         faded: Whether those are faded towards grey, each by another share.
-        learn_others: Whether students learn from them, or are only asked about them.
         growing: Whether their own images come in by and by.
-        hardest: How far the weights of tasks follow their losses.
         jpeg_students: How many of the students see images after JPEG of quality 10.
         misleading: Weight of the loss towards shifted labels; 0 for none.
         young: Steps after which the network that is misled starts anew on clean images; 0 for a trained surrogate.
         surrogate_epochs: Epochs of that trained surrogate.
         power: See `Misleading`.
-        jpeg_misleading: Whether the network that is misled sees images after JPEG.
         learning_rate: The largest of the cycle.
         batch_size: Images a step.
-        steep: Slope of the bound: 1 is the library's tanh, 3 reaches the whole budget sooner.
         nearest: Round to the nearest level; else towards the clean image.
         half: Whether the generator works at half the image's size, in a quarter of the time; what it makes is smooth.
         plain: One of the library's own losses with its own settings, instead of all of the above.
@@ -40,18 +36,14 @@ class Recipe:
     own: bool = True
     others: bool = True
     faded: bool = False
-    learn_others: bool = True
     growing: bool = False
-    hardest: float = 0.0
     jpeg_students: int = 0
     misleading: float = 0.0
     young: int = 200
     surrogate_epochs: int = 8
     power: float = 0.0
-    jpeg_misleading: bool = False
     learning_rate: float = 3e-3
     batch_size: int = 64
-    steep: int = 1
     nearest: bool = True
     half: bool = False
     plain: str = ""

@@ -14,25 +14,14 @@ NEAREST, TOWARDS_CLEAN, WHOLE_BUDGET = "nearest", "towards the clean image", "wh
 STORED = (TOWARDS_CLEAN, NEAREST, WHOLE_BUDGET)
 
 
-def steepened(perturbation: Tensor, epsilon: float, slope: int) -> Tensor:
-    """From epsilon * tanh(x) to epsilon * tanh(slope * x), which reaches the whole budget sooner; slopes 1, 2 and 3."""
-    share = perturbation / epsilon
-    if slope == 2:
-        share = 2 * share / (1 + share.square())
-    elif slope == 3:
-        share = (3 * share + share**3) / (1 + 3 * share.square())
-    return share * epsilon
-
-
 @torch.no_grad()
-def stored(generator: mtlue.UEGenerator, data: Data, *, how: str, slope: int = 1) -> Tensor:
+def stored(generator: mtlue.UEGenerator, data: Data, *, how: str) -> Tensor:
     """Protected images, uint8.
 
     Args:
         generator: Trained.
         data: What to protect.
         how: One of `STORED`. The whole budget keeps nothing of a perturbation but its signs.
-        slope: See `steepened`.
     """
     generator.eval()
     device = next(generator.parameters()).device
@@ -40,8 +29,7 @@ def stored(generator: mtlue.UEGenerator, data: Data, *, how: str, slope: int = 1
     for part in torch.arange(len(data.train)).split(500):
         clean = data.train.pixels[part]
         targets = {name: label[part].to(device) for name, label in data.train.labels.items()}
-        perturbation = generator(clean.to(device).float() / 255, targets)
-        levels = 255 * steepened(perturbation, generator.epsilon, slope)
+        levels = 255 * generator(clean.to(device).float() / 255, targets)
         if how == NEAREST:
             levels = levels.round()
         elif how == TOWARDS_CLEAN:

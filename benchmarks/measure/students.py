@@ -89,10 +89,8 @@ class Students(mtlue.BaseUELoss):
         distortions: What the images of each student pass through first; students beyond the list see them as they are.
         faded: Whether those other images are faded towards grey, each by a share drawn anew: a student finds the perturbation
             where little else is, and learns to find it under more.
-        learn_others: Whether they learn from the other images too, or are only asked about them.
         growing: Whether their own images come in by and by: with the share of a new student's loss that the last student got
             rid of on other images.
-        hardest: How far the weights of tasks follow their losses: 0 for not at all, else the exponent.
         seed: Of the students.
     """
 
@@ -110,14 +108,11 @@ class Students(mtlue.BaseUELoss):
         others: bool = True,
         distortions: Sequence[Distortion | None] = (),
         faded: bool = False,
-        learn_others: bool = True,
         growing: bool = False,
-        hardest: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.growing, self.progress = growing, 0.0
-        self.own, self.others, self.hardest = own, others, hardest
-        self.faded, self.learn_others = faded, learn_others
+        self.own, self.others, self.faded = own, others, faded
         self.graduation = graduation
         self.distortions = [*distortions, *[None] * (count - len(distortions))]
         self.learners = [
@@ -165,18 +160,9 @@ class Students(mtlue.BaseUELoss):
             shares = torch.full_like(by_view[:, :1], 1 / len(views))
             if self.growing and len(views) > 1:
                 shares = torch.tensor([[self.progress], [1.0]], device=images.device) / (1 + self.progress)
-            losses = (shares * by_view).sum(dim=0)
-            weights = torch.ones_like(losses)
-            if self.hardest:
-                weights = losses.detach().clamp_min(1e-3) ** self.hardest
-                weights = weights / weights.mean()
-            loss = (weights * losses).mean()
+            loss = (shares * by_view).sum(dim=0).mean()
             learner.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss, retain_graph=True)
-            if not self.learn_others and len(views) > 1:
-                learner.optimizer.zero_grad(set_to_none=True)
-                own = images.detach()
-                torch.autograd.backward(student.loss(own if distortion is None else distortion(own), targets))
             learner.step()
             learner.mark(by_view[-1].detach().mean(), self.graduation)
             value = value + loss.detach() / len(self.learners)
