@@ -19,7 +19,7 @@ from measure.cells import Cells
 from measure.measuring import SCALES, VICTIMS, Stick
 from measure.recipes import RECIPES
 from measure.sets import SETS
-from measure.table import table
+from measure.table import agreement, rounding_table, table
 
 RESULTS = Path(__file__).parent / "results" / "strength"
 
@@ -57,9 +57,9 @@ def main() -> None:
             for recipe in arguments.recipes:
                 started = time.process_time()
                 rows += stick.measure(name, recipe, RECIPES[recipe], seed=seed, victims=tuple(arguments.victims))
-                print(f"# {name}, {recipe}, seed {seed}: {time.process_time() - started:.0f} CPU seconds", flush=True)
-                print("\n".join(str(row) for row in rows[-6:] if row.recipe == recipe), flush=True)
-    print(table(rows))
+                seconds = time.process_time() - started
+                print(f"# {name}, {recipe}, seed {seed}: {seconds:.0f} CPU seconds here", flush=True)
+    print("\n\n".join(part for part in (table(rows), rounding_table(rows), agreement(rows)) if part))
     if arguments.commit:
         cells.commit()
 

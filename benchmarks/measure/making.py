@@ -13,10 +13,11 @@ from torch import Tensor, nn
 import mtlue
 from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
 from measure.jpeg_layer import jpeg_layer
+from measure.misleading import Misleading
 from measure.recipes import Recipe
 from measure.sets import Data
 from measure.storing import NEAREST, TOWARDS_CLEAN, stored
-from measure.students import Misleading, Students
+from measure.students import Students
 from measure.victims import Training, network, train
 from measure.views import moved
 from mtlue._regularizers import embedding_regularizers

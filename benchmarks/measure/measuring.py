@@ -84,6 +84,7 @@ class Row:
     noise: float
     protected: float
     cpu_seconds: float
+    levels: float = math.nan
 
 
 class Stick:
@@ -120,12 +121,7 @@ class Stick:
         for wanted in victims:
             kind, treatment = VICTIMS[wanted]
             if kind == ROUNDED:
-                for how in STORED:
-                    clean = self._accuracies(name, CLEAN, tuple(tasks), "", MULTI)
-                    found = self._accuracies(name, {**made, "stored": how}, tuple(tasks), "", MULTI, seed=seed)
-                    for task, accuracy in found.items():
-                        left = round(learnability(accuracy, clean[task], tasks[task]), 3)
-                        rows.append(Row(name, recipe_name, seed, kind, how, task, clean[task], math.nan, left, 0.0))
+                rows += [row for how in STORED for row in self._rounded(name, recipe_name, made, how, seed=seed)]
                 continue
             groups = [(task,) for task in list(tasks)[:_MOST_SINGLE]] if kind == SINGLE else [tuple(tasks)]
             for group in groups:
@@ -138,6 +134,31 @@ class Stick:
                     seconds = record["cpu_seconds"]
                     rows.append(Row(name, recipe_name, seed, kind, treatment, task, clean[task], control, left, seconds))
         return rows
+
+    def _rounded(self, name: str, recipe_name: str, made: dict[str, Any], how: str, *, seed: int) -> list[Row]:
+        tasks, images = self.data(name).tasks, {**made, "stored": how}
+        clean = self._accuracies(name, CLEAN, tuple(tasks), "", MULTI)
+        found = self._accuracies(name, images, tuple(tasks), "", MULTI, seed=seed)
+        record = self.cells.get(images)
+        if record is None:
+            change = self._pixels(self.data(name), images, seed).int() - self.data(name).train.pixels.int()
+            record = self.cells.put(images, {"mean_levels": round(change.abs().float().mean().item(), 2)})
+        return [
+            Row(
+                name,
+                recipe_name,
+                seed,
+                ROUNDED,
+                how,
+                task,
+                clean[task],
+                math.nan,
+                round(learnability(accuracy, clean[task], tasks[task]), 3),
+                math.nan,
+                record["mean_levels"],
+            )
+            for task, accuracy in found.items()
+        ]
 
     def _accuracies(
         self, name: str, images: str | dict[str, Any], tasks: tuple[str, ...], treatment: str, kind: str, *, seed: int = 0

@@ -14,11 +14,12 @@ import mtlue
 from measure import measuring
 from measure.cells import Cells
 from measure.jpeg_layer import jpeg_layer
-from measure.measuring import Scale, Stick
+from measure.measuring import CHECK, MULTI, Row, Scale, Stick
+from measure.misleading import Misleading
 from measure.recipes import RECIPES, STUDENTS
 from measure.sets import read_set
-from measure.students import Misleading, Students
-from measure.table import table
+from measure.students import Students
+from measure.table import agreement, rounding_table, table
 from measure.victims import Training, learnability
 from measure.views import moved
 from mtlue.defenses import jpeg
@@ -137,8 +138,9 @@ def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, m
     assert len(rows) == 2 * 7 * len(TASKS)
     cells.commit()
     lines = table(rows).splitlines()
-    assert len(lines) == 2 + 2 * 7
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [["| drawings", name, "1"] for name in recipes]
     assert all("shape" in line for line in lines[2:])
+    assert len(rounding_table(rows).splitlines()) == 2 + 2 * 3
     made = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "work").rglob("*.json"))
     again = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)
     assert again.measure("drawings", "students", recipes["students"], seed=0, victims=("multi-task",))
@@ -149,9 +151,19 @@ def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, m
     largest = [
         (again.cells.images(record["made_from"]).short() - stick.data("drawings").train.pixels.short()).abs().max()
         for record in records.values()
-        if "recipe" in record["made_from"]
+        if "recipe" in record["made_from"] and "stored" not in record["made_from"]
     ]
     assert all(0 < level <= 8 for level in largest)
+
+
+def test_the_check_agrees_where_it_is_on_the_same_side() -> None:
+    def row(victim: str, task: str, left: float) -> Row:
+        return Row("set", "recipe", 0, victim, "", task, 0.9, 1.0, left, 1.0)
+
+    rows = [row(MULTI, "a", 0.1), row(MULTI, "b", 0.9), row(CHECK, "a", 0.2), row(CHECK, "b", 0.25)]
+    assert "for 1 of 2 tasks, and for 0 of 1 means" in agreement(rows)
+    assert not agreement(rows[:2])
+    assert not rounding_table(rows)
 
 
 def test_wrong_sets_are_named() -> None:
