@@ -46,11 +46,13 @@ def main() -> None:
         "--work", type=Path, default=Path("benchmarks/cache/strength"), help="folder for what is made on the way"
     )
     parser.add_argument("--json", type=Path, default=RESULTS / "cells.json", help="file of the committed records")
+    parser.add_argument("--finished", action="store_true", help="make nothing: the table of what is there")
     parser.add_argument("--commit", action="store_true", help="add the records of this run to the committed ones")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cells = Cells(arguments.work, arguments.json)
-    stick = Stick(cells, SCALES[arguments.scale].changed(budget=arguments.budget, size=arguments.size), arguments.root)
+    scale = SCALES[arguments.scale].changed(budget=arguments.budget, size=arguments.size)
+    stick = Stick(cells, scale, arguments.root, make=not arguments.finished)
     rows = []
     for seed in arguments.seeds:
         for name in arguments.sets:

@@ -15,7 +15,7 @@ import mtlue
 from measure.cells import Cells, name_of
 from measure.making import Budget, make
 from measure.recipes import Recipe
-from measure.sets import Data, read_set
+from measure.sets import TASKS, Data, read_set
 from measure.storing import STORED, stored
 from measure.victims import Training, learnability, victim
 
@@ -83,8 +83,12 @@ class Row:
     clean: float
     noise: float
     protected: float
-    cpu_seconds: float
+    cpu_seconds: float = math.nan
     levels: float = math.nan
+
+
+class _MissingError(LookupError):
+    """A cell was not made yet."""
 
 
 class Stick:
@@ -94,10 +98,11 @@ class Stick:
         cells: What was measured already.
         scale: Sizes.
         root: Folder of the sets of faces.
+        make: Whether what is missing is made; if not, it gives no rows.
     """
 
-    def __init__(self, cells: Cells, scale: Scale, root: Path | None) -> None:
-        self.cells, self.scale, self.root = cells, scale, root
+    def __init__(self, cells: Cells, scale: Scale, root: Path | None, *, make: bool = True) -> None:
+        self.cells, self.scale, self.root, self.make = cells, scale, root, make
         self._sets: dict[str, Data] = {}
 
     def data(self, name: str) -> Data:
@@ -111,36 +116,41 @@ class Stick:
         """R of each task and victim, beside clean images and random noise."""
         made = self._made_from(name, recipe, seed)
         record = self.cells.get(made)
-        if record is None:
+        if record is None and self.make:
             generator, pixels, figures = make(recipe, self.data(name), self._budget(), seed=seed)
             generator.save(self.cells.generator_path(made))
             self.cells.put_images(made, pixels)
             record = self.cells.put(made, figures)
-        rows = []
-        tasks = self.data(name).tasks
-        for wanted in victims:
-            kind, treatment = VICTIMS[wanted]
-            if kind == ROUNDED:
-                rows += [row for how in STORED for row in self._rounded(name, recipe_name, made, how, seed=seed)]
+        rows: list[Row] = []
+        for wanted in victims if record is not None else ():
+            try:
+                if wanted == "rounding":
+                    rows += [row for how in STORED for row in self._rounded(name, recipe_name, made, how, seed=seed)]
+                else:
+                    rows += self._rows(name, recipe_name, made, *VICTIMS[wanted], seed=seed)
+            except _MissingError:
                 continue
-            groups = [(task,) for task in list(tasks)[:_MOST_SINGLE]] if kind == SINGLE else [tuple(tasks)]
-            for group in groups:
-                clean = self._accuracies(name, CLEAN, group, treatment, kind)
-                # What noise costs hardly depends on the victim: one control a set is enough.
-                noise = self._accuracies(name, NOISE, tuple(tasks), treatment, MULTI)
-                found = self._accuracies(name, made, group, treatment, kind, seed=seed)
-                for task in group:
-                    control, left = (round(learnability(each[task], clean[task], tasks[task]), 3) for each in (noise, found))
-                    seconds = record["cpu_seconds"]
-                    rows.append(Row(name, recipe_name, seed, kind, treatment, task, clean[task], control, left, seconds))
+        return [replace(row, cpu_seconds=record["cpu_seconds"]) for row in rows] if record is not None else []
+
+    def _rows(self, name: str, recipe: str, made: dict[str, Any], kind: str, treatment: str, *, seed: int) -> list[Row]:
+        rows, tasks = [], TASKS[name]
+        for group in [(task,) for task in list(tasks)[:_MOST_SINGLE]] if kind == SINGLE else [tuple(tasks)]:
+            clean = self._accuracies(name, CLEAN, group, treatment, kind)
+            # What noise costs hardly depends on the victim: one control a set is enough.
+            noise = self._accuracies(name, NOISE, tuple(tasks), treatment, MULTI)
+            found = self._accuracies(name, made, group, treatment, kind, seed=seed)
+            for task in group:
+                control, left = (round(learnability(each[task], clean[task], tasks[task]), 3) for each in (noise, found))
+                rows.append(Row(name, recipe, seed, kind, treatment, task, clean[task], control, left))
         return rows
 
     def _rounded(self, name: str, recipe_name: str, made: dict[str, Any], how: str, *, seed: int) -> list[Row]:
-        tasks, images = self.data(name).tasks, {**made, "stored": how}
+        tasks, images = TASKS[name], {**made, "stored": how}
         clean = self._accuracies(name, CLEAN, tuple(tasks), "", MULTI)
         found = self._accuracies(name, images, tuple(tasks), "", MULTI, seed=seed)
         record = self.cells.get(images)
         if record is None:
+            self._check_making()
             change = self._pixels(self.data(name), images, seed).int() - self.data(name).train.pixels.int()
             record = self.cells.put(images, {"mean_levels": round(change.abs().float().mean().item(), 2)})
         return [
@@ -154,8 +164,7 @@ class Stick:
                 clean[task],
                 math.nan,
                 round(learnability(accuracy, clean[task], tasks[task]), 3),
-                math.nan,
-                record["mean_levels"],
+                levels=record["mean_levels"],
             )
             for task, accuracy in found.items()
         ]
@@ -178,6 +187,7 @@ class Stick:
             made["first"] = count
         record = self.cells.get(made)
         if record is None:
+            self._check_making()
             started = time.process_time()
             data = self.data(name)
             seen = data.train.with_pixels(self._pixels(data, images, seed)).first(count)
@@ -186,6 +196,10 @@ class Stick:
             record = self.cells.put(made, {"balanced_accuracy": found, "cpu_seconds": seconds})
         found_before: dict[str, float] = record["balanced_accuracy"]
         return found_before
+
+    def _check_making(self) -> None:
+        if not self.make:
+            raise _MissingError
 
     def _pixels(self, data: Data, images: str | dict[str, Any], seed: int) -> Tensor:
         if images == CLEAN:

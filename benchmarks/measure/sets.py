@@ -19,6 +19,15 @@ from sets.drawings import draw
 #: The eight attributes of CelebA on which protection is hardest, or which concern most people.
 HARD = ("Male", "Young", "Smiling", "Pale_Skin", "Black_Hair", "Blurry", "Wearing_Hat", "Bangs")
 
+#: All of CelebA's.
+ATTRIBUTES = (
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
+    "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses", "Goatee",
+    "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
+    "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair",
+    "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Images:
@@ -132,21 +141,19 @@ def _centre(image: Image.Image, size: int) -> Image.Image:
     return _whole(image.crop((left, top, left + side, top + side)), size)
 
 
-def _attributes(names: tuple[str, ...] | None) -> Callable[[int, int, int, Path | None], Data]:
-    def read(size: int, count: int, test_count: int, root: Path | None) -> Data:
-        wanted = names
-        if wanted is None and root is not None:
-            with (root / "celeba" / "labels.csv").open(newline="") as file:
-                wanted = tuple(next(csv.reader(file))[1:])
-        return _faces("celeba", dict.fromkeys(wanted or (), 2), _centre)(size, count, test_count, root)
-
-    return read
-
+#: Number of classes by task, of each set.
+TASKS: dict[str, dict[str, int]] = {
+    "utkface": {"age": 9, "race": 5, "gender": 2},
+    "celeba-8": dict.fromkeys(HARD, 2),
+    "celeba-40": dict.fromkeys(ATTRIBUTES, 2),
+    "multi-fashion": MultiFashion.tasks,
+    "drawings": DRAWING_TASKS,
+}
 
 SETS: dict[str, Callable[[int, int, int, Path | None], Data]] = {
-    "utkface": _faces("utkface", {"age": 9, "race": 5, "gender": 2}, _whole),
-    "celeba-8": _attributes(HARD),
-    "celeba-40": _attributes(None),
+    "utkface": _faces("utkface", TASKS["utkface"], _whole),
+    "celeba-8": _faces("celeba", TASKS["celeba-8"], _centre),
+    "celeba-40": _faces("celeba", TASKS["celeba-40"], _centre),
     "multi-fashion": _multi_fashion,
     "drawings": _drawings,
 }

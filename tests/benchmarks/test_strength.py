@@ -14,7 +14,7 @@ import mtlue
 from measure import measuring
 from measure.cells import Cells
 from measure.jpeg_layer import jpeg_layer
-from measure.measuring import CHECK, MULTI, Row, Scale, Stick
+from measure.measuring import CHECK, MULTI, ROUNDED, Row, Scale, Stick
 from measure.misleading import Misleading
 from measure.recipes import RECIPES, STUDENTS
 from measure.sets import read_set
@@ -145,6 +145,12 @@ def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, m
     again = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)
     assert again.measure("drawings", "students", recipes["students"], seed=0, victims=("multi-task",))
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "work").rglob("*.json")) == made
+    finished = Stick(Cells(tmp_path / "elsewhere", tmp_path / "cells.json"), TINY, None, make=False)
+    for name, recipe in recipes.items():
+        kept = finished.measure("drawings", name, recipe, seed=0, victims=("multi-task", "rounding", "strong"))
+        expected = [row for row in rows if row.recipe == name and row.victim in {MULTI, ROUNDED}]
+        assert [str(row) for row in kept] == [str(row) for row in expected if row.treatment != "JPEG 10"]
+    assert finished.measure("drawings", "students", recipes["students"], seed=1, victims=("multi-task",)) == []
     records = json.loads((tmp_path / "cells.json").read_text())
     budgets = {record["made_from"]["budget"] for record in records.values() if "recipe" in record["made_from"]}
     assert budgets == {TINY.budget}
