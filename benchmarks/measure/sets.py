@@ -13,20 +13,12 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from multi_fashion import SUBSET, MultiFashion
+from paper.readers import CELEBA
 from sets.drawings import TASKS as DRAWING_TASKS
 from sets.drawings import draw
 
 #: The eight attributes of CelebA on which protection is hardest, or which concern most people.
 HARD = ("Male", "Young", "Smiling", "Pale_Skin", "Black_Hair", "Blurry", "Wearing_Hat", "Bangs")
-
-#: All of CelebA's.
-ATTRIBUTES = (
-    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
-    "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses", "Goatee",
-    "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
-    "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair",
-    "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,7 +137,7 @@ def _centre(image: Image.Image, size: int) -> Image.Image:
 TASKS: dict[str, dict[str, int]] = {
     "utkface": {"age": 9, "race": 5, "gender": 2},
     "celeba-8": dict.fromkeys(HARD, 2),
-    "celeba-40": dict.fromkeys(ATTRIBUTES, 2),
+    "celeba-40": dict.fromkeys(CELEBA, 2),
     "multi-fashion": MultiFashion.tasks,
     "drawings": DRAWING_TASKS,
 }
