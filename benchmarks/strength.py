@@ -17,7 +17,7 @@ import torch
 
 from measure.cells import Cells
 from measure.measuring import SCALES, VICTIMS, Stick
-from measure.recipes import RECIPES
+from measure.recipes import MAIN, RECIPES
 from measure.sets import SETS
 from measure.table import agreement, rounding_table, table
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="folder with the sets of faces, utkface and celeba")
     parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=["drawings", "multi-fashion"])
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(MAIN))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(
         "--budget", type=int, help="images' ways through the generator and back, in computation; default: the scale's"
@@ -60,7 +60,8 @@ def main() -> None:
                 started = time.process_time()
                 rows += stick.measure(name, recipe, RECIPES[recipe], seed=seed, victims=tuple(arguments.victims))
                 seconds = time.process_time() - started
-                print(f"# {name}, {recipe}, seed {seed}: {seconds:.0f} CPU seconds here", flush=True)
+                if not arguments.finished:
+                    print(f"# {name}, {recipe}, seed {seed}: {seconds:.0f} CPU seconds here", flush=True)
     print("\n\n".join(part for part in (table(rows), rounding_table(rows), agreement(rows)) if part))
     if arguments.commit:
         cells.commit()

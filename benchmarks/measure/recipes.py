@@ -54,33 +54,24 @@ class Recipe:
         return {name: value for name, value in own.items() if value != asdict(Recipe())[name]}
 
 
-STUDENTS = Recipe()
-BOTH = replace(STUDENTS, misleading=1.0)
-
-HALF = replace(STUDENTS, half=True)
+_ONE = Recipe()
+_HALF = replace(_ONE, half=True)
+_GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
+STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
 RECIPES: dict[str, Recipe] = {
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),
     "MTL-UE-EM": Recipe(plain="EM", nearest=False),
     "students": STUDENTS,
-    "misleading": replace(BOTH, students=0),
-    "students + misleading": BOTH,
-    "students + TAP": replace(BOTH, young=0, surrogate_epochs=3),
-    "students, faded": replace(STUDENTS, faded=True),
-    "growing, graduate": replace(STUDENTS, growing=True, restart=400, graduation=0.3),
-    "two students, one sees JPEG": replace(STUDENTS, faded=True, students=2, jpeg_students=1),
-    "half": HALF,
-    "half, growing, graduate": replace(HALF, growing=True, restart=400, graduation=0.3),
-    "half, graduate": replace(HALF, restart=400, graduation=0.3),
-    "half, faded, graduate": replace(HALF, faded=True, restart=400, graduation=0.3),
-    "half, batch 32": replace(HALF, batch_size=32),
-    "half, growing, graduate, rate 1e-2": replace(HALF, growing=True, restart=400, graduation=0.3, learning_rate=1e-2),
-    "half, two students": replace(HALF, students=2),
-    "half, two students, one sees JPEG": replace(HALF, students=2, jpeg_students=1),
-    "half, two students, one sees JPEG, growing, graduate": replace(
-        HALF, students=2, jpeg_students=1, growing=True, restart=400, graduation=0.3
-    ),
-    "half, two students, one sees JPEG, growing, graduate, misleading": replace(
-        HALF, students=2, jpeg_students=1, growing=True, restart=400, graduation=0.3, misleading=1.0, power=0.5
-    ),
+    "students + misleading": replace(STUDENTS, misleading=1.0, power=0.5),
+    "one student": _GROWING,
+    "one student, rate 1e-2": replace(_GROWING, learning_rate=1e-2),
+    "one student, a new one every 100 steps": _HALF,
+    "full size: one student": replace(_GROWING, half=False),
+    "full size: a new one every 100 steps": _ONE,
+    "full size: a new one every 100 steps, faded": replace(_ONE, faded=True),
+    "full size: a new one every 100 steps + misleading": replace(_ONE, misleading=1.0),
+    "full size: two every 100 steps, faded, one sees JPEG": replace(_ONE, faded=True, students=2, jpeg_students=1),
 }
+#: What is compared unless other recipes are named.
+MAIN = ("MTL-UE-TAP", "MTL-UE-EM", "students")

@@ -127,7 +127,8 @@ def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, m
     monkeypatch.setattr(measuring, "_CHECK_COUNT", 32)
     cells = Cells(tmp_path / "work", tmp_path / "cells.json")
     stick = Stick(cells, TINY, None)
-    recipes = {"MTL-UE-EM": RECIPES["MTL-UE-EM"], "students": replace(STUDENTS, batch_size=16, misleading=1.0)}
+    students = replace(STUDENTS, batch_size=16, misleading=1.0, power=0.5)
+    recipes = {"MTL-UE-EM": RECIPES["MTL-UE-EM"], "students": students}
     rows = [
         row
         for name, recipe in recipes.items()
