@@ -1,0 +1,194 @@
+"""From a recipe to protected images, within a budget of computation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import mtlue
+from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
+from measure.jpeg_layer import jpeg_layer
+from measure.misleading import Misleading
+from measure.recipes import Recipe
+from measure.sets import Data
+from measure.storing import NEAREST, TOWARDS_CLEAN, stored
+from measure.students import Students
+from measure.victims import Training, network, train
+from measure.views import moved
+from mtlue._regularizers import embedding_regularizers
+
+_LAMBDA_INTRA, _LAMBDA_INTER = 20.0, 100.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a recipe may use.
+
+    Attributes:
+        passes: As much computation as so many images' way through the generator and back.
+        width: Channels of the generator's first convolutions.
+        training: Of surrogates, whose networks have the size of students and victims.
+        device: Where to compute.
+    """
+
+    passes: int
+    width: int
+    training: Training
+    device: str = "cpu"
+
+
+def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator, Tensor, dict[str, Any]]:
+    """A trained generator, protected images, uint8, and what making them took."""
+    started = time.process_time()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        work = _Work(recipe, data, budget, seed)
+        (work.fit_plain if recipe.plain else work.fit)()
+        how = NEAREST if recipe.nearest else TOWARDS_CLEAN
+        pixels = stored(work.generator, data, how=how)
+    mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
+    record = {"cpu_seconds": round(time.process_time() - started, 1), "mean_levels": round(mean, 2), **work.record}
+    return work.generator, pixels, record
+
+
+class _Work:
+    def __init__(self, recipe: Recipe, data: Data, budget: Budget, seed: int) -> None:
+        self.recipe, self.data, self.budget, self.seed = recipe, data, budget, seed
+        channels, height, width = data.train.pixels.shape[1:]
+        self.shape = (channels, height, width)
+        whole = mtlue.UEGenerator(dict(data.tasks), self.shape, width=budget.width)
+        self.left = budget.passes * TRAIN * generator_cost(whole)
+        half = (channels, (height + 1) // 2, (width + 1) // 2)
+        self.generator = mtlue.UEGenerator(dict(data.tasks), half, width=budget.width) if recipe.half else whole
+        self.generator.to(budget.device)
+        self.tasks = self.generator.tasks
+        self.images = data.train.pixels.to(budget.device).float() / 255
+        self.labels = {name: label.to(budget.device) for name, label in data.train.labels.items()}
+        self.generator_cost = generator_cost(self.generator)
+        self.network_cost = network_cost(self.new_network(0), self.shape)
+        self.record: dict[str, Any] = {}
+
+    def new_network(self, seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(100_000 + seed)
+            made = network(self.data.tasks, channels=self.shape[0], width=self.budget.training.width)
+        return made.to(self.budget.device)
+
+    def surrogate(self, epochs: int) -> nn.Module:
+        training = Training(**{**vars(self.budget.training), "epochs": epochs})
+        model = train(
+            self.data.train, self.data.tasks, training, flips=self.data.flips, seed=1000 + self.seed, device=self.budget.device
+        )
+        self.left -= epochs * len(self.images) * TRAIN * self.network_cost
+        return model
+
+    def fit_plain(self) -> None:
+        """The library's own fit with its own settings, as `mtlue.protect` calls it."""
+        batch_size = max(1, min(512, len(self.images) // 32))
+        loss: mtlue.BaseUELoss = mtlue.TAP() if self.recipe.plain == "TAP" else mtlue.EM()
+        each = len(self.images) * (TRAIN * self.generator_cost + TO_IMAGES * self.network_cost)
+        if loss.trains_surrogate:
+            model = self.new_network(1000 + self.seed)
+            # Ten steps of the surrogate after each epoch, and a look at its accuracy.
+            each += 10 * batch_size * (LOOK * self.generator_cost + TRAIN * self.network_cost)
+            each += min(1000, len(self.images)) * LOOK * (self.generator_cost + self.network_cost)
+        else:
+            model = self.surrogate(self.recipe.surrogate_epochs)
+        epochs = max(1, round(self.left / each))
+        history = mtlue.fit(
+            self.generator,
+            _Labelled(self.images.cpu(), self.data),
+            model,
+            loss=loss,
+            epochs=epochs,
+            batch_size=batch_size,
+            augment=lambda images: moved(images, flips=self.data.flips),
+            device=self.budget.device,
+            seed=self.seed,
+            progress=False,
+        )
+        self.record |= {"epochs": epochs, "stopped_early": history.stopped_early, "base_loss": round(history[-1].base_loss, 3)}
+
+    def fit(self) -> None:
+        """The loop of a recipe."""
+        recipe = self.recipe
+        losses, per_image, model = self._losses()
+        surrogate = mtlue.Surrogate(model, self.tasks)
+        per_image += TRAIN * self.generator_cost
+        steps = max(1, int(self.left / (recipe.batch_size * per_image)))
+        optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps)
+        self.generator.train()
+        order: list[Tensor] = []
+        curves: list[list[float]] = []
+        for step in range(steps):
+            if not order:
+                order = [part for part in torch.randperm(len(self.images)).split(recipe.batch_size) if len(part) > 1]
+            batch = order.pop()
+            images, targets = self.images[batch], {name: label[batch] for name, label in self.labels.items()}
+            perturbed = self.generator.perturb(images, targets)
+            # One draw moves an image and its clean twin.
+            both = moved(torch.cat([perturbed, images], dim=1), flips=self.data.flips)
+            seen, clean = both[:, : self.shape[0]], both[:, self.shape[0] :].detach()
+            values = [weight * loss(surrogate, seen, targets, clean) for loss, weight in losses]
+            intra, inter = embedding_regularizers(self.generator.embeddings)
+            total = torch.stack(values).sum() + _LAMBDA_INTRA * intra + _LAMBDA_INTER * inter
+            optimizer.zero_grad()
+            torch.autograd.backward(total)
+            optimizer.step()
+            schedule.step()
+            if step % max(1, steps // 20) == 0:
+                curves.append([round(value.item(), 3) for value in values])
+        self.record |= {"steps": steps, "losses": curves}
+        for loss, _ in losses:
+            if isinstance(loss, Students):
+                self.record["generations"] = [learner.generation for learner in loss.learners]
+            if isinstance(loss, Misleading):
+                self.record["shifted"] = {name: round(share, 3) for name, share in loss.shifted.items()}
+
+    def _losses(self) -> tuple[list[tuple[Callable[..., Tensor], float]], float, nn.Module]:
+        recipe, cost = self.recipe, 0.0
+        losses: list[tuple[Callable[..., Tensor], float]] = []
+        model: nn.Module = nn.Identity()
+        if recipe.students:
+            students = Students(
+                self.new_network,
+                count=recipe.students,
+                restart=recipe.restart,
+                graduation=recipe.graduation,
+                own=recipe.own,
+                others=recipe.others,
+                distortions=[jpeg_layer] * recipe.jpeg_students,
+                faded=recipe.faded,
+                growing=recipe.growing,
+                seed=self.seed,
+            )
+            losses.append((students, 1.0))
+            cost += recipe.students * (recipe.own + recipe.others) * TRAIN * self.network_cost
+        if recipe.misleading:
+            if recipe.young:
+                misleading = Misleading(self.new_network, restart=recipe.young, power=recipe.power, seed=self.seed)
+                cost += (TRAIN + TO_IMAGES) * self.network_cost
+            else:
+                model = self.surrogate(recipe.surrogate_epochs)
+                misleading = Misleading(None, power=recipe.power)
+                cost += TO_IMAGES * self.network_cost
+            losses.append((misleading, recipe.misleading))
+        return losses, cost, model
+
+
+class _Labelled(torch.utils.data.Dataset[tuple[Tensor, dict[str, int]]]):
+    def __init__(self, images: Tensor, data: Data) -> None:
+        self.images, self.tasks = images, data.tasks
+        self.labels = {name: label.tolist() for name, label in data.train.labels.items()}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, int]]:
+        return self.images[index], {name: label[index] for name, label in self.labels.items()}

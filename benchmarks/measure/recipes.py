@@ -1,0 +1,77 @@
+"""Recipes of protection: what is compared."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a generator is trained. The defaults are those of students without anything else.
+
+    Attributes:
+        students: Networks that start anew and learn from the perturbed images; 0 for none.
+        restart: Steps after which each starts anew.
+        graduation: Share of a new student's loss at which a student starts anew before that; 0 for never.
+        own: Whether they see the perturbations on their own images.
+        others: Whether they see them on other images.
+        faded: Whether those are faded towards grey, each by another share.
+        growing: Whether their own images come in by and by.
+        jpeg_students: How many of the students see images after JPEG of quality 10.
+        misleading: Weight of the loss towards shifted labels; 0 for none.
+        young: Steps after which the network that is misled starts anew on clean images; 0 for a trained surrogate.
+        surrogate_epochs: Epochs of that trained surrogate.
+        power: See `Misleading`.
+        learning_rate: The largest of the cycle.
+        batch_size: Images a step.
+        nearest: Round to the nearest level; else towards the clean image.
+        half: Whether the generator works at half the image's size, in a quarter of the time; what it makes is smooth.
+        plain: One of the library's own losses with its own settings, instead of all of the above.
+    """
+
+    students: int = 1
+    restart: int = 100
+    graduation: float = 0.0
+    own: bool = True
+    others: bool = True
+    faded: bool = False
+    growing: bool = False
+    jpeg_students: int = 0
+    misleading: float = 0.0
+    young: int = 200
+    surrogate_epochs: int = 8
+    power: float = 0.0
+    learning_rate: float = 3e-3
+    batch_size: int = 64
+    nearest: bool = True
+    half: bool = False
+    plain: str = ""
+
+    def described(self) -> dict[str, Any]:
+        """All settings that differ from the defaults: what a cell is known by."""
+        own = asdict(self)
+        return {name: value for name, value in own.items() if value != asdict(Recipe())[name]}
+
+
+_ONE = Recipe()
+_HALF = replace(_ONE, half=True)
+_GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
+STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
+
+RECIPES: dict[str, Recipe] = {
+    "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),
+    "MTL-UE-EM": Recipe(plain="EM", nearest=False),
+    "students": STUDENTS,
+    "students + misleading": replace(STUDENTS, misleading=1.0, power=0.5),
+    "one student": _GROWING,
+    "one student, rate 1e-2": replace(_GROWING, learning_rate=1e-2),
+    "one student, a new one every 100 steps": _HALF,
+    "full size: one student": replace(_GROWING, half=False),
+    "full size: a new one every 100 steps": _ONE,
+    "full size: a new one every 100 steps, faded": replace(_ONE, faded=True),
+    "full size: a new one every 100 steps + misleading": replace(_ONE, misleading=1.0),
+    "full size: two every 100 steps, faded, one sees JPEG": replace(_ONE, faded=True, students=2, jpeg_students=1),
+}
+#: What is compared unless other recipes are named.
+MAIN = ("MTL-UE-TAP", "MTL-UE-EM", "students")
