@@ -9,7 +9,6 @@ from torch import Tensor
 
 import mtlue
 from measure.learner import Distortion, Learner, Make
-from mtlue._losses.sep import _WithGradient
 
 
 class Misleading(mtlue.BaseUELoss):
@@ -73,8 +72,8 @@ class Misleading(mtlue.BaseUELoss):
         finally:
             for parameter, before in zip(parameters, wanted, strict=True):
                 parameter.requires_grad_(before)
-        attached: Tensor = _WithGradient.apply(images, value.detach(), gradient)
-        return attached
+        # A value whose gradient at the images is already known.
+        return value.detach() + (gradient * (images - images.detach())).sum()
 
     def _loss(self, name: str, task: mtlue.Task, output: Tensor, target: Tensor) -> Tensor:
         shifted = task.adversarial_target(target)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from measure.sets import Data, Images
 from measure.views import moved
 from mtlue.defenses import StrongAugmentation, jpeg
-from victim import SmallResNet
+from small_resnet import SmallResNet
 
 
 @dataclass(frozen=True)
