@@ -165,8 +165,8 @@ class StoreWriter(ImageSink):
         last = (MANIFEST, SETTINGS)
         try:
             for extra in sorted(self.folder.iterdir(), key=lambda extra: (extra.name in last, extra.name)):
-                shutil.rmtree(extra) if extra.is_dir() and not extra.is_symlink() else extra.unlink()
-            self.folder.rmdir()
+                shutil.rmtree(extra) if extra.is_dir() and not extra.is_symlink() else os.unlink(extra)
+            os.rmdir(self.folder)
         except OSError as error:
             warn(f"path: {self.final} is finished, but {self.folder} cannot be removed ({error.strerror}); delete it")
 
