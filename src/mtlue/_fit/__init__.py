@@ -6,7 +6,8 @@ from mtlue._fit.history import Epoch, History
 from mtlue._fit.optimization import descend, module_batch_size, perturbed_loss, probed_batch_size
 from mtlue._fit.plan import FitPlan, SurrogatePlan
 from mtlue._fit.pretraining import pretrain
-from mtlue._fit.schedule import Schedule, paper_schedule
+from mtlue._fit.recipe import Recipe, recipe_for
+from mtlue._fit.schedule import Schedule, one_cycle, paper_schedule
 from mtlue._fit.surrogate_check import check_answers, check_gradient, check_loss, check_parameters
 from mtlue._fit.surrogate_training import SurrogateTraining
 
@@ -16,6 +17,7 @@ __all__ = [
     "FitPlan",
     "History",
     "OtherRunError",
+    "Recipe",
     "Schedule",
     "SurrogatePlan",
     "SurrogateTraining",
@@ -28,9 +30,11 @@ __all__ = [
     "descend",
     "fit",
     "module_batch_size",
+    "one_cycle",
     "paper_schedule",
     "perturbed_loss",
     "pretrain",
     "probed_batch_size",
+    "recipe_for",
     "train_generator",
 ]

@@ -12,7 +12,7 @@ class Epoch:
     """Means over one epoch of training a generator.
 
     Attributes:
-        learning_rate: Adam's learning rate.
+        learning_rate: Adam's learning rate at the beginning of the epoch.
         loss: What was minimised: base loss and weighted regularisers.
         base_loss: The base loss alone.
         intra_er: Equation 4, unweighted.

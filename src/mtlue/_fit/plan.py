@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from mtlue._checks import check_batch_size, check_count, check_number
-from mtlue._data import Transform, checked_transform
-from mtlue._fit.schedule import Schedule, epoch_rates, paper_schedule
+from mtlue._data import Batch, Transform, checked_transform
+from mtlue._fit.schedule import Schedule, check_schedule, paper_schedule
 from mtlue._runtime import checksum, described, text_digest
 
 
@@ -57,18 +60,26 @@ class FitPlan(SurrogatePlan):
         """Check the values."""
         check_count("epochs", self.epochs, minimum=1)
         check_batch_size(self.batch_size)
-        epoch_rates(self.schedule, self.epochs)
+        check_schedule(self.schedule)
         super().__post_init__()
         check_number("lambda_intra", self.lambda_intra)
         check_number("lambda_inter", self.lambda_inter)
 
-    @property
-    def rates(self) -> list[float]:
-        """Learning rate of each epoch."""
-        return [self.learning_rate * share for share in epoch_rates(self.schedule, self.epochs)]
+    def rate(self, done: float) -> float:
+        """Learning rate when a share of the training is done."""
+        return self.learning_rate * self.schedule(done)
+
+    def paced(self, batches: Iterable[Batch], optimizer: torch.optim.Optimizer, *, epoch: int, length: int) -> Iterator[Batch]:
+        """The batches of an epoch of so many samples, for each of which the optimiser gets the learning rate of its moment."""
+        seen = 0
+        for batch in batches:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate((epoch + seen / length) / self.epochs)
+            yield batch
+            seen += len(batch)
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
         # Two functions may have one name.
-        rates = checksum(text_digest(repr(self.rates))).partition(":")[2]
+        rates = checksum(text_digest(repr(check_schedule(self.schedule)))).partition(":")[2]
         return {**super().settings(), "schedule": f"{described(self.schedule)}, checksum {rates}"}

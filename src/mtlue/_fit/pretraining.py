@@ -40,16 +40,15 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
         training.load_state_dict(state)
         done, size.value = state["epoch"], state["batch_size"]
         logger.info("surrogate: going on after epoch %d of %d, from %s", done, epochs, kept.path)
-    with Progress(compute.progress, stage="surrogate", total=epochs, images=epochs * length) as shown:
-        shown.skip(done, done * length)
+    steps = -(-length // size.value)
+    with Progress(compute.progress, stage="surrogate", total=epochs * steps, images=epochs * length) as shown:
+        shown.skip(done * steps, done * length)
         for epoch in range(done, epochs):
-            for group in training.optimizer.param_groups:
-                group["lr"] = plan.rates[epoch]
             seed = compute.seed_of(Stream.PRETRAINING, epoch)
             batches = shuffled_batches(samples, batch_size=size.value, compute=compute, seed=seed)
             with compute.random_numbers(Stream.PRETRAINING, epoch):
-                loss = training.train(batches, view).item()
-            shown.step(length, {"epoch": epoch + 1, "surrogate_loss": loss})
+                paced = plan.paced(batches, training.optimizer, epoch=epoch, length=length)
+                loss = training.train(paced, view, shown).item()
             kept.save({**training.state_dict(), "epoch": epoch + 1, "batch_size": size.value})
             logger.info("surrogate: epoch %d of %d: loss %.4g", epoch + 1, epochs, loss)
     module.eval()

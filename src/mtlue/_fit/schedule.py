@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -9,6 +10,11 @@ from mtlue._checks import check_number
 
 #: Share of the training that is done, in [0, 1) -> share of the learning rate.
 Schedule: TypeAlias = Callable[[float], float]
+
+# Share of a training in which the rate rises, and where it begins.
+_RISE, _FIRST = 0.1, 0.2
+# How many values of a schedule are looked at.
+_MOMENTS = 60
 
 
 def paper_schedule(done: float) -> float:
@@ -28,8 +34,29 @@ def paper_schedule(done: float) -> float:
     return 0.1 ** ((done >= 0.6) + (done >= 0.8))
 
 
-def epoch_rates(schedule: Schedule, epochs: int) -> list[float]:
-    """Share of the learning rate in each epoch of a training.
+def one_cycle(done: float) -> float:
+    """Up to the whole learning rate in the first tenth of the training, then down to nothing along a cosine.
+
+    After "Super-convergence" (Smith and Topin, 2018). What `mtlue.RestartedEM` is trained with.
+
+    Args:
+        done: Share of the training done, in [0, 1).
+
+    Returns:
+        Share of the learning rate to use.
+
+    Example:
+        >>> from mtlue import evaluation
+        >>> [round(evaluation.one_cycle(step / 20), 2) for step in (0, 1, 2, 11, 19)]
+        [0.2, 0.6, 1.0, 0.5, 0.01]
+    """
+    if done < _RISE:
+        return _FIRST + (1 - _FIRST) * done / _RISE
+    return 0.5 * (1 + math.cos(math.pi * (done - _RISE) / (1 - _RISE)))
+
+
+def check_schedule(schedule: Schedule) -> list[float]:
+    """A schedule's values along a training, by which it is known.
 
     Raises:
         TypeError: the schedule cannot be called, or returns something else than numbers.
@@ -37,4 +64,4 @@ def epoch_rates(schedule: Schedule, epochs: int) -> list[float]:
     """
     if isinstance(schedule, type) or not callable(schedule):
         raise TypeError(f"schedule: expected a function of the share of the training done, got {schedule!r}")
-    return [check_number("schedule", schedule(epoch / epochs)) for epoch in range(epochs)]
+    return [check_number("schedule", schedule(moment / _MOMENTS)) for moment in range(_MOMENTS)]

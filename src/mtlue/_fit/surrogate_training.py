@@ -12,7 +12,7 @@ from mtlue._data import Batch
 from mtlue._fit.optimization import descend
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import Surrogate
-from mtlue._runtime import BatchSize, Compute
+from mtlue._runtime import BatchSize, Compute, Progress
 
 #: Turns a batch into what the surrogate is to see; augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]
@@ -35,7 +35,7 @@ class SurrogateTraining:
         trainable = [parameter for parameter in surrogate.module.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(trainable, lr=learning_rate)
 
-    def train(self, batches: Iterable[Batch], view: View) -> Tensor:
+    def train(self, batches: Iterable[Batch], view: View, shown: Progress | None = None) -> Tensor:
         """Take one step on each batch as the view shows it; return the mean loss, on the device."""
 
         def step(part: Batch) -> Tensor:
@@ -47,7 +47,12 @@ class SurrogateTraining:
             descend(self.optimizer, loss)
             return loss.detach()
 
-        losses = [loss for batch in batches for _, loss in self.batch_size.run(step, batch)]
+        losses: list[Tensor] = []
+        for batch in batches:
+            for part, loss in self.batch_size.run(step, batch):
+                losses.append(loss)
+                if shown is not None:
+                    shown.step(len(part), {"surrogate_loss": loss})
         self.surrogate.module.eval()
         return torch.stack(losses).mean()
 

@@ -102,9 +102,7 @@ class GeneratorTraining:
 
     def _run_epoch(self, epoch: int, shown: Progress) -> None:
         started = time.monotonic()
-        rate = self.plan.rates[epoch]
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rate = self.plan.rate(epoch / self.plan.epochs)
         with self.compute.random_numbers(Stream.GENERATOR, epoch):
             means = self._train_generator(epoch, shown)
         accuracy = None
@@ -133,7 +131,7 @@ class GeneratorTraining:
         )
         # The generator's step needs no gradient at the surrogate's parameters, EM's included.
         with frozen(self.surrogate.module):
-            for batch in batches:
+            for batch in self.plan.paced(batches, self.optimizer, epoch=epoch, length=len(self.samples)):
                 for part, figures in self.batch_size.run(self._step, batch):
                     sums += figures * len(part)
                     named = dict(zip(_FIGURES, figures, strict=True))

@@ -4,7 +4,7 @@ Needs the extra ``evaluation``: ``pip install "mtlue[evaluation]"``.
 """
 
 from mtlue._data import random_crop, random_crop_and_flip
-from mtlue._fit import paper_schedule
+from mtlue._fit import one_cycle, paper_schedule
 from mtlue._models import build_model
 from mtlue.evaluation._audit import audit
 from mtlue.evaluation._evaluate import evaluate
@@ -45,6 +45,7 @@ __all__ = [
     "evaluate",
     "headline_for",
     "metrics_for",
+    "one_cycle",
     "paper_schedule",
     "random_crop",
     "random_crop_and_flip",

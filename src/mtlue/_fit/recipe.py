@@ -1,0 +1,87 @@
+"""What a loss is trained with where the caller does not say: the settings that were measured with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, cast
+
+import torch
+from torch.utils.data import Dataset
+
+from mtlue._data import check_map_style
+from mtlue._fit.plan import FitPlan
+from mtlue._fit.schedule import Schedule, one_cycle, paper_schedule
+from mtlue._losses import RestartedEM
+from mtlue._runtime import Compute
+
+# A GPU takes a step in a tenth of the time, and more of them protect better.
+_MORE_ON_GPU = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What stands for arguments of `mtlue.fit` and `mtlue.protect` that are None; the defaults are the paper's (A.2).
+
+    Attributes:
+        learning_rate: Adam's.
+        schedule: Share of the training done to the share of that rate.
+        epochs: Passes over the data, where ``images`` does not say.
+        images: How many images the generator sees on a processor, whatever the size of the set; on a GPU it sees more.
+        batch_size: Samples a step; None fits the device.
+        width: Channels of the first convolutions of a generator that is made.
+        processor_width: The same where it is trained on a processor.
+        half_size: Whether a generator that is made works at half the size of the images: a quarter of the time, and a smooth
+            perturbation.
+    """
+
+    learning_rate: float = 1e-3
+    schedule: Schedule = paper_schedule
+    epochs: int = 60
+    images: int | None = None
+    batch_size: int | None = None
+    width: int = 64
+    processor_width: int = 64
+    half_size: bool = False
+
+    def plan(self, dataset: Dataset[Any], compute: Compute, **given: Any) -> FitPlan:
+        """The settings of a training, as far as they are given; this recipe's for those that are None.
+
+        Args:
+            dataset: What it is trained on.
+            compute: Where.
+            given: Settings of the plan by name.
+
+        Raises:
+            TypeError: the data set is not map-style, or a setting has the wrong type.
+            ValueError: a setting is out of range.
+        """
+        length = len(cast("Sized", check_map_style("dataset", dataset)))
+        own = {
+            "epochs": self.epochs if self.images is None else max(1, round(self._images(compute.device) / length)),
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "schedule": self.schedule,
+        }
+        return FitPlan(**{**own, **{name: value for name, value in given.items() if value is not None}})
+
+    def _images(self, device: torch.device) -> int:
+        return (self.images or 0) * (1 if device.type == "cpu" else _MORE_ON_GPU)
+
+    def width_for(self, device: torch.device) -> int:
+        """Channels of the first convolutions of a generator that is made."""
+        return self.processor_width if device.type == "cpu" else self.width
+
+
+@singledispatch
+def recipe_for(loss: object) -> Recipe:
+    """The recipe of a loss. The paper's, unless another one was registered for its class."""
+    return Recipe()
+
+
+@recipe_for.register
+def _(loss: RestartedEM) -> Recipe:
+    return Recipe(
+        learning_rate=3e-3, schedule=one_cycle, images=64_000, batch_size=64, processor_width=16, half_size=True
+    )
