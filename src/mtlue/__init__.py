@@ -10,7 +10,7 @@ from typing import Any as _Any
 
 from mtlue._fit import Epoch, History, fit
 from mtlue._generator import ClassEmbeddingBank, DenseEmbedder, UEGenerator
-from mtlue._losses import EM, SEP, TAP, BaseUELoss, Surrogate
+from mtlue._losses import EM, SEP, TAP, BaseUELoss, RestartedEM, Surrogate
 from mtlue._protect import ProtectedDataset, protect
 from mtlue._regularizers import inter_er, intra_er
 from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task
@@ -29,6 +29,7 @@ __all__ = [
     "Epoch",
     "History",
     "ProtectedDataset",
+    "RestartedEM",
     "Segmentation",
     "SurfaceNormals",
     "Surrogate",

@@ -2,6 +2,7 @@
 
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
+from mtlue._data.differentiable_jpeg import check_quality, differentiable_jpeg
 from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings
 from mtlue._data.images import check_images, image_problem, read_image, resize, to_bytes, to_unit_floats
 from mtlue._data.inference import infer_tasks
@@ -26,7 +27,9 @@ __all__ = [
     "augmented_alike",
     "check_images",
     "check_map_style",
+    "check_quality",
     "checked_transform",
+    "differentiable_jpeg",
     "image_bytes",
     "image_problem",
     "infer_tasks",

@@ -3,7 +3,7 @@
 from mtlue._fit.checkpoint import Checkpoint, OtherRunError
 from mtlue._fit.fit import check_channels, check_models, fit, train_generator
 from mtlue._fit.history import Epoch, History
-from mtlue._fit.optimization import descend, module_batch_size, perturbed_loss, probed_batch_size
+from mtlue._fit.optimization import module_batch_size, perturbed_loss, probed_batch_size
 from mtlue._fit.plan import FitPlan, SurrogatePlan
 from mtlue._fit.pretraining import pretrain
 from mtlue._fit.recipe import Recipe, recipe_for
@@ -27,7 +27,6 @@ __all__ = [
     "check_loss",
     "check_models",
     "check_parameters",
-    "descend",
     "fit",
     "module_batch_size",
     "one_cycle",

@@ -1,31 +1,15 @@
-"""One step: the loss of a perturbed batch, the move against its gradient, and how large a batch it may take."""
+"""One step: the loss of a perturbed batch, and how large a batch it may take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mtlue._data import Batch, Samples, Transform, augmented, augmented_alike
 from mtlue._losses import BaseUELoss, Surrogate, kept_state, loss_value, takes_clean_images
 from mtlue._runtime import Compute, Stream, training_batch_size
-
-
-def descend(optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[Any], object] = torch.autograd.backward) -> None:
-    """Take one step against the gradient of a loss: the one place where weights change.
-
-    Args:
-        optimizer: Of the weights.
-        losses: A scalar, or whatever ``backward`` makes gradients from.
-        backward: Puts the gradients into the weights. Between it and the step they are those of the whole batch: of several
-            ranks they would be summed here.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    backward(losses)
-    optimizer.step()
 
 
 def perturbed_loss(

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Batch
-from mtlue._fit.optimization import descend
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import Surrogate
-from mtlue._runtime import BatchSize, Compute, Progress
+from mtlue._runtime import BatchSize, Compute, Progress, descend
 
 #: Turns a batch into what the surrogate is to see; augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]

@@ -14,13 +14,13 @@ from torch import Tensor
 from mtlue._data import Batch, Samples, augmented, ordered_batches, shuffled_batches
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import Epoch, History, epoch_summary
-from mtlue._fit.optimization import descend, perturbed_loss
+from mtlue._fit.optimization import perturbed_loss
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
-from mtlue._runtime import BatchSize, Compute, Progress, Stream, described
+from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described
 
 # The whole set is looked at only when a sample of it says that the surrogate may have reached the goal.
 _ACCURACY_SAMPLE = 1000

@@ -11,6 +11,7 @@ from mtlue._losses.networks import (
     state_of,
     trains_itself,
 )
+from mtlue._losses.restarted_em import RestartedEM
 from mtlue._losses.sep import SEP
 from mtlue._losses.surrogate import Surrogate, borrowed, frozen
 from mtlue._losses.tap import TAP
@@ -21,6 +22,7 @@ __all__ = [
     "SEP",
     "TAP",
     "BaseUELoss",
+    "RestartedEM",
     "Surrogate",
     "borrowed",
     "check_checkpoints",

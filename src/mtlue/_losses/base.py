@@ -127,6 +127,12 @@ def loss_value(
     raise TypeError(f"loss: expected a scalar tensor from {name}, got {got}")
 
 
+def with_gradient(value: Tensor, images: Tensor, gradient: Tensor) -> Tensor:
+    """A value, detached, whose gradient at images is one that is known already."""
+    # What is multiplied is zero.
+    return value.detach() + (gradient * (images - images.detach())).sum()
+
+
 def image_gradient(value: Tensor, images: Tensor, *, retain_graph: bool = False) -> Tensor:
     """Gradient of a loss at images, or at what was added to them, of their shape.
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtlue._losses.base import BaseUELoss, image_gradient
+from mtlue._losses.base import BaseUELoss, image_gradient, with_gradient
 from mtlue._losses.networks import Checkpoint, check_checkpoints, check_state
 from mtlue._losses.surrogate import Surrogate, borrowed
 
@@ -71,8 +71,7 @@ class SEP(BaseUELoss):
             value = value + loss.detach()
             if images.requires_grad:
                 gradient += image_gradient(loss, leaf)
-        # The value, with this gradient at the images: what is multiplied is zero.
-        return value + (gradient * (images - images.detach())).sum()
+        return with_gradient(value, images, gradient)
 
     def _members(self, surrogate: Surrogate, device: torch.device) -> Iterator[Surrogate]:
         for checkpoint in self.checkpoints:

@@ -65,10 +65,16 @@ class CrossStitch(Columns):
         self, columns: Sequence[ResNetStages], tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int]
     ) -> None:
         super().__init__(columns, tasks, image_shape=image_shape)
-        count = len(tasks)
+        self.units = nn.Parameter(torch.empty(STAGES, len(tasks), len(tasks)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin anew: a task gives itself most of what it gets."""
+        count = self.units.shape[-1]
         units = torch.full((count, count), (1 - _OWN_SHARE) / max(count - 1, 1))
         units.fill_diagonal_(_OWN_SHARE if count > 1 else 1.0)
-        self.units = nn.Parameter(units.expand(STAGES, count, count).clone())
+        with torch.no_grad():
+            self.units.copy_(units)
 
     def mixing(self) -> Tensor:
         """The units."""
@@ -97,6 +103,10 @@ class LTB(Columns):
         super().__init__(columns, tasks, image_shape=image_shape)
         self.logits = nn.Parameter(torch.zeros(STAGES, len(tasks), len(tasks)))
         self.temperature = _HOT
+
+    def reset_parameters(self) -> None:
+        """Begin anew: each parent is as likely as the others."""
+        nn.init.zeros_(self.logits)
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
         """Choose the temperature for an epoch, counted from 0, of so many."""

@@ -3,6 +3,7 @@
 import logging as _logging
 
 from mtlue._runtime.compute import Compute
+from mtlue._runtime.descent import descend
 from mtlue._runtime.device import check_single_process, choose_device, moved
 from mtlue._runtime.extras import require
 from mtlue._runtime.files import load_tensors, private, save_tensors, write_bytes
@@ -35,6 +36,7 @@ __all__ = [
     "checksum",
     "choose_device",
     "derived_seed",
+    "descend",
     "described",
     "described_by_attributes",
     "differences",

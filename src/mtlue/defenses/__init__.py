@@ -5,6 +5,7 @@ what moves pixels would leave them behind: `StrongAugmentation` refuses such tas
 `OrthogonalProjection` needs at least one task with labels of the whole image. All others take any kind of task.
 """
 
+from mtlue._data import differentiable_jpeg
 from mtlue.defenses._adversarial_training import AdversarialTraining
 from mtlue.defenses._defense import Defense, Preprocessing
 
@@ -29,6 +30,7 @@ __all__ = [
     "StrongAugmentation",
     "UEraser",
     "bit_depth",
+    "differentiable_jpeg",
     "grayscale",
     "jpeg",
 ]

@@ -11,9 +11,8 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
 from mtlue._data import Batch
-from mtlue._fit import descend
 from mtlue._losses import Surrogate, borrowed
-from mtlue._runtime import choose_device
+from mtlue._runtime import choose_device, descend
 from mtlue._tasks import Tasks
 from mtlue.defenses._clean_set import CleanSet
 from mtlue.defenses._defense import Defense

@@ -12,8 +12,7 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size
 from mtlue._data import check_map_style, shuffled_batches
-from mtlue._fit import descend
-from mtlue._runtime import Compute, Stream, choose_device
+from mtlue._runtime import Compute, Stream, choose_device, descend
 from mtlue._tasks import Task
 from mtlue.defenses._clean_set import CheckedSamples
 from mtlue.defenses._defense import Defense

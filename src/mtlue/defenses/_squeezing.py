@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from mtlue._checks import check_count
-from mtlue._data import check_images, to_bytes, to_unit_floats
+from mtlue._data import check_images, check_quality, to_bytes, to_unit_floats
 
 # Luma of ITU-R BT.601, which JPEG and most libraries use.
 _LUMA = (0.299, 0.587, 0.114)
@@ -98,8 +98,7 @@ def jpeg(images: Tensor, quality: int = 10) -> Tensor:
         torch.Size([2, 3, 16, 16])
     """
     check_images("images", images, channels=(1, 3))
-    if check_count("quality", quality, minimum=1) > 100:
-        raise ValueError(f"quality: expected 1 to 100, got {quality}")
+    check_quality(quality)
     if not images.numel():
         return images
     decoded = [_round_trip(image, quality) for image in to_bytes(images.detach().float().clamp(0.0, 1.0)).cpu()]

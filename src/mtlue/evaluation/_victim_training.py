@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from mtlue._checks import check_batch_size, check_count, check_image_size, check_number
 from mtlue._data import Batch, Samples, Transform, augmented, checked_transform, random_crop_and_flip, shuffled_batches
-from mtlue._fit import Schedule, descend, paper_schedule
+from mtlue._fit import Schedule, paper_schedule
 from mtlue._losses import Surrogate
-from mtlue._runtime import BatchSize, Compute, Progress, Stream
+from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend
 from mtlue._tasks import Task
 from mtlue.defenses import Defense
 from mtlue.evaluation._weighting import Uniform, Weighting

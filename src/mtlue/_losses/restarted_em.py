@@ -1,0 +1,191 @@
+"""Error-minimising examples against surrogates that start anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from mtlue._checks import check_count, check_number
+from mtlue._losses.base import BaseUELoss, with_gradient
+from mtlue._losses.learner import Learner, Lifetime, Make
+from mtlue._losses.redrawn import redrawn
+from mtlue._losses.surrogate import Surrogate
+from mtlue._tasks import read_targets
+
+#: A change of images (B, C, H, W) that lets gradients through, such as `mtlue.defenses.differentiable_jpeg`.
+Distortion: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class RestartedEM(BaseUELoss):
+    """Error-minimising against surrogates that start anew: it needs no trained one.
+
+    Like EM (Huang et al., 2021) and MTL-UE-EM, it makes the true labels easy for networks that learn from the perturbed images.
+    Two things are mtlue's own:
+
+    * **Restarts.** EM trains one network all along. Here several networks take a step with each batch, and each is replaced by
+      a new one once it has learned the perturbations: a victim knows nothing when it meets them either.
+    * **Other images' content.** The networks also see each perturbation on another image of the batch, whose content says
+      nothing of the labels. So every label has to be in the perturbation, even one that is plain to see in the image.
+
+    The surrogate that `mtlue.fit` gets stays as it is, and says what the networks look like. Networks stay with the loss from
+    one run to the next, so make a new loss for each run.
+
+    Args:
+        make: Makes a network from a seed; torch's and Python's global random numbers are seeded with it meanwhile. If None,
+            each network is a copy of the surrogate whose parameters are drawn anew by the ``reset_parameters`` of its modules.
+        count: How many networks learn at a time.
+        restart_steps: Replace a network after so many steps at the latest.
+        restart_loss: Replace it before that once its loss is below this share of a new network's, by a running mean over ten
+            steps. Networks then stay young where perturbations are learned quickly, and get older where they are not. 0 for
+            never.
+        learning_rate: Adam's, for the networks.
+        distortions: What the images pass through before each network sees them, such as `mtlue.defenses.differentiable_jpeg`;
+            gradients must pass too. None, and what the list leaves out, is no change.
+        curriculum: Whether networks see only the other images' content at first. Their own content then comes in with the share
+            of a new network's loss that the last one got rid of. Before that, a network that can see the answer in the image
+            gives the perturbation no gradient. If False, both count alike from the start.
+        focus: Weigh each task by the softmax of this times its loss, relative to a new network's: the tasks that networks have
+            learned least then count most. 0 weighs all tasks alike.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: one is out of range.
+
+    Example:
+        >>> import torch, mtlue
+        >>> from mtlue.defenses import differentiable_jpeg
+        >>> dataset = [(torch.rand(1, 8, 8), index % 2) for index in range(16)]
+        >>> generator = mtlue.UEGenerator({"shape": 2}, (1, 8, 8), width=4)
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> loss = mtlue.RestartedEM(count=2, distortions=[differentiable_jpeg])
+        >>> mtlue.fit(generator, dataset, net, loss=loss, epochs=2, progress=False)
+        History(2 epochs, base_loss=...)
+    """
+
+    trains_surrogate = False
+
+    def __init__(
+        self,
+        make: Make | None = None,
+        *,
+        count: int = 1,
+        restart_steps: int = 400,
+        restart_loss: float = 0.3,
+        learning_rate: float = 3e-3,
+        distortions: Sequence[Distortion | None] = (),
+        curriculum: bool = True,
+        focus: float = 0.0,
+    ) -> None:
+        if make is not None and (isinstance(make, nn.Module) or not callable(make)):
+            raise TypeError(f"make: expected a function that makes a torch.nn.Module from a seed, got {type(make).__name__}")
+        self.make = make
+        self.count = check_count("count", count, minimum=1)
+        self.restart_steps = check_count("restart_steps", restart_steps, minimum=1)
+        self.restart_loss = check_number("restart_loss", restart_loss)
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
+        self.distortions = _checked(distortions, count)
+        self.curriculum = curriculum
+        self.focus = check_number("focus", focus)
+        self._learners: list[Learner] = []
+        self._restored: list[dict[str, Any]] = []
+        self._progress = 0.0
+
+    def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor | None = None) -> Tensor:
+        """The mean over networks, views and tasks of the loss at the true labels; then each network takes a step.
+
+        Args:
+            surrogate: Says what the networks look like, and what the tasks are.
+            images: Perturbed images, (B, C, H, W).
+            targets: True labels by task.
+            clean: The images without the perturbation; without them, images are seen with their own content alone.
+        """
+        learners = self._ready(surrogate, images.device)
+        read = read_targets(targets, surrogate.tasks).to(images.device)
+        known = torch.stack([~task.missing(read[name]).all() for name, task in surrogate.tasks.items()])
+        shares = self._shares(images.device, transplanted=clean is not None)
+        views = images if clean is None else _transplanted(images, clean)
+        seen = torch.cat([views, images]) if len(shares) > 1 else views
+        # A leaf of its own: networks learn now, and what made the images learns later.
+        leaf = seen.detach().requires_grad_(True)
+        value = images.new_zeros((), dtype=torch.float32)
+        for learner, distortion in zip_longest(learners, self.distortions):
+            # Of a single sample there is nothing to normalise by.
+            module = learner.module.train(len(leaf) > 1)
+            network = (
+                surrogate.with_module(module) if self.make is None else Surrogate(module, surrogate.tasks, argument="make()")
+            )
+            outputs = network(leaf if distortion is None else distortion(leaf))
+            losses = _losses(network, outputs, read, views=len(shares))
+            weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)
+            loss = (shares.unsqueeze(1) * losses * weights).sum()
+            value = value + loss.detach() / self.count
+            # It is a constant where no task has a label and a task of the user's own says so.
+            if loss.requires_grad:
+                learner.step(loss, losses[0], known)
+        return value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
+
+    def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
+        """The networks, with new ones in the place of those that have learned enough."""
+        for learner in self._learners:
+            learner.move(device)
+            if learner.finished:
+                self._progress = learner.learned
+                learner.replace()
+        if not self._learners:
+            make = self.make or (lambda seed: redrawn(surrogate.module))
+            lifetime = Lifetime(self.restart_steps, self.restart_loss, self.learning_rate)
+            ages = [number * self.restart_steps // self.count for number in range(self.count)]
+            self._learners = [Learner(make, lifetime, device=device, age=age) for age in ages]
+            for learner, state in zip_longest(self._learners, self._restored):
+                if state is None:
+                    learner.start()
+                else:
+                    learner.load_state_dict(state)
+            self._restored = []
+        return self._learners
+
+    def _shares(self, device: torch.device, *, transplanted: bool) -> Tensor:
+        """Share of each view in the loss: (1,) or (2,), the perturbations' own images last."""
+        own = self._progress if self.curriculum else 1.0
+        if not transplanted or not own:
+            return torch.ones(1, device=device)
+        return torch.tensor([1.0, own], device=device) / (1 + own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The networks, how far each of them has come, and how far the last one came."""
+        learners = self._restored or [learner.state_dict() for learner in self._learners]
+        return {"learners": learners, "progress": self._progress}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state: the next call makes the networks that are in it."""
+        self._learners, self._restored = [], copy.deepcopy(state["learners"])
+        self._progress = state["progress"]
+
+
+def _checked(distortions: Sequence[Distortion | None], count: int) -> list[Distortion | None]:
+    if not isinstance(distortions, Sequence) or isinstance(distortions, str):
+        raise TypeError(f"distortions: expected a list of functions on images, got {type(distortions).__name__}")
+    for position, distortion in enumerate(distortions):
+        if distortion is not None and not callable(distortion):
+            raise TypeError(f"distortions[{position}]: expected a function on images, got {type(distortion).__name__}")
+    if len(distortions) > count:
+        raise ValueError(f"distortions: expected at most one for each of {count} networks (count), got {len(distortions)}")
+    return list(distortions)
+
+
+def _transplanted(images: Tensor, clean: Tensor) -> Tensor:
+    """The perturbations of some images on the content of others: the batch is turned by a number that is drawn."""
+    turn = int(torch.randint(1, max(len(clean), 2), (), device="cpu"))
+    return (clean.roll(turn, dims=0) + (images - clean)).clamp(0.0, 1.0)
+
+
+def _losses(network: Surrogate, outputs: dict[str, Tensor], targets: dict[str, Tensor], *, views: int) -> Tensor:
+    """Losses (V, K) of some views by task, of outputs for one view after the other."""
+    by_view = {name: output.unflatten(0, (views, -1)) for name, output in outputs.items()}
+    losses = [task.loss(by_view[name][view], targets[name]) for view in range(views) for name, task in network.tasks.items()]
+    return torch.stack(losses).float().reshape(views, -1)
