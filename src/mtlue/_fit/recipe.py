@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, cast
@@ -13,11 +13,15 @@ from torch.utils.data import Dataset
 from mtlue._data import check_map_style
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.schedule import Schedule, one_cycle, paper_schedule
+from mtlue._generator import UEGenerator
 from mtlue._losses import RestartedEM
 from mtlue._runtime import Compute
+from mtlue._tasks import Task
 
 # A GPU takes a step in a tenth of the time, and more of them protect better.
 _MORE_ON_GPU = 8
+# Below this height or width in pixels nothing is halved.
+_LEAST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class Recipe:
         processor_width: The same where it is trained on a processor.
         half_size: Whether a generator that is made works at half the size of the images: a quarter of the time, and a smooth
             perturbation.
+        own_networks: Whether the loss trains networks of its own, to which a surrogate that is made is only the pattern.
     """
 
     learning_rate: float = 1e-3
@@ -44,6 +49,7 @@ class Recipe:
     width: int = 64
     processor_width: int = 64
     half_size: bool = False
+    own_networks: bool = False
 
     def plan(self, dataset: Dataset[Any], compute: Compute, **given: Any) -> FitPlan:
         """The settings of a training, as far as they are given; this recipe's for those that are None.
@@ -69,9 +75,21 @@ class Recipe:
     def _images(self, device: torch.device) -> int:
         return (self.images or 0) * (1 if device.type == "cpu" else _MORE_ON_GPU)
 
-    def width_for(self, device: torch.device) -> int:
-        """Channels of the first convolutions of a generator that is made."""
-        return self.processor_width if device.type == "cpu" else self.width
+    def generator(
+        self, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, epsilon: float, device: torch.device
+    ) -> UEGenerator:
+        """A new generator for images of a shape, with the global random numbers of torch.
+
+        Args:
+            tasks: The tasks by name.
+            image_shape: Channels, height and width of the images.
+            epsilon: The budget on the scale of [0, 1].
+            device: Where it is to be trained.
+        """
+        channels, height, width = image_shape
+        size = ((height + 1) // 2, (width + 1) // 2) if self.half_size and min(height, width) >= _LEAST else (height, width)
+        first = self.processor_width if device.type == "cpu" else self.width
+        return UEGenerator(dict(tasks), (channels, *size), epsilon=epsilon, width=first)
 
 
 @singledispatch
@@ -83,5 +101,5 @@ def recipe_for(loss: object) -> Recipe:
 @recipe_for.register
 def _(loss: RestartedEM) -> Recipe:
     return Recipe(
-        learning_rate=3e-3, schedule=one_cycle, images=64_000, batch_size=64, processor_width=16, half_size=True
+        learning_rate=3e-3, schedule=one_cycle, images=64_000, batch_size=64, processor_width=16, half_size=True, own_networks=True
     )

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_share, check_task_names
-from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, random_crop, run_settings
-from mtlue._fit import FitPlan, OtherRunError, check_channels, check_loss
+from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, random_crop_and_flip, run_settings
+from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
 from mtlue._generator import UEGenerator
-from mtlue._losses import TAP, BaseUELoss, Surrogate, has_state
+from mtlue._losses import BaseUELoss, Surrogate, has_state
 from mtlue._protect.generation import Generation
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
-from mtlue._protect.stages import FIT_CHECKPOINT, Models, selected_samples, train_models, write_images
+from mtlue._protect.stages import FIT_CHECKPOINT, Models, default_loss, selected_samples, train_models, write_images
 from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime import Compute, ProgressOption, check_single_process, load_tensors, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
@@ -39,7 +39,7 @@ def protect(
     protected_tasks: Collection[str] | None = None,
     fraction: float = 1.0,
     path: str | os.PathLike[str] | None = None,
-    epochs: int = FitPlan.epochs,
+    epochs: int | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     precision: torch.dtype | None = None,
@@ -109,8 +109,7 @@ def protect(
     check_unprotected(check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
     check_share("fraction", fraction)
-    chosen_loss: BaseUELoss = TAP() if loss is None else check_loss(loss)
-    plan = FitPlan(epochs=epochs, batch_size=batch_size)
+    chosen_loss = default_loss() if loss is None else check_loss(loss)
     if surrogate is None:
         surrogate = _checkpoint_as_surrogate(chosen_loss)
     module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
@@ -122,6 +121,7 @@ def protect(
         seed=seed,
         progress=progress,
     )
+    plan = recipe_for(chosen_loss).plan(dataset, compute, epochs=epochs, batch_size=batch_size)
     resolved = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
@@ -142,14 +142,14 @@ def protect(
                 "epsilon": epsilon,
                 "protected_tasks": protected,
                 "fraction": fraction,
-                "epochs": epochs,
+                "epochs": plan.epochs,
                 **compute.settings(),
             }
             folders.check_settings(run_settings(samples, settings))
         history = None
         if generator is None or untrained:
             if not samples.has_maps:  # a label map would have to move with its image
-                plan = replace(plan, augment=random_crop)
+                plan = replace(plan, augment=random_crop_and_flip)
             try:
                 models = Models(chosen_loss, surrogate, generator, epsilon)
                 generator, history = train_models(models, samples, inspection, plan, compute, folders)

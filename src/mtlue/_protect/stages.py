@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mtlue._data import Inspection, Samples
-from mtlue._fit import FitPlan, History, check_gradient, check_models, pretrain, train_generator
+from mtlue._data import Inspection, Samples, differentiable_jpeg
+from mtlue._fit import FitPlan, History, check_gradient, check_models, pretrain, recipe_for, train_generator
 from mtlue._formats import Images
 from mtlue._generator import UEGenerator
-from mtlue._losses import BaseUELoss, Surrogate
-from mtlue._models import build_model
+from mtlue._losses import BaseUELoss, RestartedEM, Surrogate
+from mtlue._models import build_model, small_network
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation, generation_batch_size
 from mtlue._protect.work_folder import WorkFolder
@@ -23,6 +23,16 @@ from mtlue._runtime import Compute, Stream, random_numbers
 FIT_CHECKPOINT = "fit.pt"
 
 logger = logging.getLogger("mtlue.protect")
+
+
+def through_jpeg(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) as a JPEG file of quality 10 would hold them; other numbers of channels than 1 and 3 stay as they are."""
+    return differentiable_jpeg(images, quality=10) if images.shape[1] in (1, 3) else images
+
+
+def default_loss() -> BaseUELoss:
+    """What protects best on the whole: two networks that start anew, one of which sees images after JPEG."""
+    return RestartedEM(count=2, distortions=[through_jpeg])
 
 
 @dataclass(frozen=True)
@@ -56,18 +66,24 @@ def train_models(
         folders: Where the state of an interrupted call is; None for a call that keeps none.
     """
     generator, surrogate, loss = models.generator, models.surrogate, models.loss
+    recipe = recipe_for(loss)
     with random_numbers(compute.seed_of(Stream.MODELS), torch.device("cpu")):
         if generator is None:
-            generator = UEGenerator(samples.tasks, inspection.image_shape, epsilon=models.epsilon)
+            generator = recipe.generator(
+                samples.tasks, inspection.image_shape, epsilon=models.epsilon, device=compute.device
+            )
     elected = surrogate
     if elected is None:
         # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.
         own_seed = compute.seed_of(Stream.MODELS)
-        # A ResNet with heads for maps takes eleven times as long.
-        backbone = "unet" if samples.has_maps else "resnet18"
-        elected = build_model(backbone, samples.tasks, image_shape=inspection.image_shape, seed=own_seed)
+        if recipe.own_networks:
+            elected = small_network(samples.tasks, inspection.image_shape, seed=own_seed)
+        else:
+            # A ResNet with heads for maps takes eleven times as long.
+            backbone = "unet" if samples.has_maps else "resnet18"
+            elected = build_model(backbone, samples.tasks, image_shape=inspection.image_shape, seed=own_seed)
     wrapped = check_models(generator, elected, loss)
-    pretrained = surrogate is None and not loss.trains_surrogate
+    pretrained = surrogate is None and not loss.trains_surrogate and not recipe.own_networks
     if pretrained:
         # A loss that fails is to fail before the hours that the surrogate takes.
         check_gradient(wrapped, loss, samples, plan.augment, compute)
