@@ -116,7 +116,7 @@ def test_protect_tells_of_the_surrogate_that_it_trains(canvases: Any, told: Any,
         if "base_loss" in figures:
             raise KeyboardInterrupt
 
-    settings = {**QUIET, "tasks": TASKS, "epochs": 1, "path": tmp_path / "safe"}
+    settings = {**QUIET, "tasks": TASKS, "loss": mtlue.TAP(), "epochs": 1, "path": tmp_path / "safe"}
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="no better than chance"):
             mtlue.protect(canvases[:16], **{**settings, "progress": stop})

@@ -236,9 +236,19 @@ def test_long_runs_log_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatc
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     with caplog.at_level(logging.INFO, logger="mtlue"):
         run(None, steps=10)
-    steps = [record.getMessage().split(",")[0] for record in caplog.records]
+    lines = [record.getMessage().split(",")[0] for record in caplog.records]
+    # Said once, after the first step that can be timed.
+    assert lines.pop(0) == "fit: about 32 s to go"
     # A step takes 4 seconds: every third one is 12 seconds after the last line.
-    assert steps == [f"fit: step {step} of 10" for step in (3, 6, 9, 10)]
+    assert lines == [f"fit: step {step} of 10" for step in (3, 6, 9, 10)]
+
+
+def test_a_run_of_hours_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 50))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    with pytest.warns(UserWarning, match="^fit: about 7 h to go; fewer epochs, smaller images or a GPU take less$") as caught:
+        run(False, steps=500)
+    assert len(caught) == 1
 
 
 def test_an_error_of_the_callable_ends_the_call(canvases: Any, net: nn.Module, make_generator: Any) -> None:

@@ -40,7 +40,7 @@ def test_each_points_at_the_users_call(canvases: Any, make_net: Any, make_genera
     # Each on a line of its own: that of the lambda is that of the call.
     calls: list[tuple[str, Callable[[], Any]]] = [
         ("looks untrained", lambda: mtlue.fit(make_generator(), canvases, poor, loss=mtlue.TAP(), epochs=1, **QUIET)),
-        ("looks untrained", lambda: mtlue.protect(canvases, surrogate=poor, epochs=1, **QUIET)),
+        ("looks untrained", lambda: mtlue.protect(canvases, surrogate=poor, loss=mtlue.TAP(), epochs=1, **QUIET)),
         ("looks untrained", lambda: baselines.pgd(canvases, tasks=TASKS, surrogate=poor, loss=mtlue.TAP(), steps=1, **QUIET)),
         ("is trained and used", lambda: mtlue.protect(few, generator=make_generator(trained=True), loss=mtlue.EM(), **QUIET)),
         ("less than one level", lambda: mtlue.protect(few, generator=make_generator(trained=True, epsilon=1e-3), **QUIET)),
@@ -60,7 +60,7 @@ def test_a_surrogate_that_the_library_has_trained_is_not_called_untrained(canvas
         r"^surrogate: no better than chance on the clean data, after 1 epochs of training by mtlue; give more epochs, or a surr"
     )
     with pytest.warns(UserWarning, match=words) as caught:
-        mtlue.protect(canvases[:9], epochs=1, batch_size=8, progress=False)
+        mtlue.protect(canvases[:9], loss=mtlue.TAP(), epochs=1, batch_size=8, progress=False)
     assert caught[0].filename == __file__
 
 

@@ -101,5 +101,11 @@ def recipe_for(loss: object) -> Recipe:
 @recipe_for.register
 def _(loss: RestartedEM) -> Recipe:
     return Recipe(
-        learning_rate=3e-3, schedule=one_cycle, images=64_000, batch_size=64, processor_width=16, half_size=True, own_networks=True
+        learning_rate=3e-3,
+        schedule=one_cycle,
+        images=64_000,
+        batch_size=64,
+        processor_width=16,
+        half_size=True,
+        own_networks=True,
     )

@@ -1,7 +1,7 @@
 """Multi-task models by name: the default surrogate, and what somebody who trains on a protected set may have."""
 
-from mtlue._models.build import build_model
+from mtlue._models.build import build_model, small_network
 from mtlue._models.resnet_stages import ResNetStages, dilate
 from mtlue._models.unet import UNet
 
-__all__ = ["ResNetStages", "UNet", "build_model", "dilate"]
+__all__ = ["ResNetStages", "UNet", "build_model", "dilate", "small_network"]

@@ -49,9 +49,12 @@ def protect(
 ) -> ProtectedDataset[Tensor]:
     """Make a data set unlearnable; in the simplest case ``mtlue.protect(dataset)``.
 
-    Each argument replaces one part of that case: tasks read from the labels, a ResNet-18 trained on the clean data as the
-    surrogate, TAP as the loss, a new `mtlue.UEGenerator` trained with `mtlue.fit`. Surrogates see images that are shifted at
-    random, unless a task's labels are maps, which would have to move along; `mtlue.fit` takes augmentation that moves both.
+    Each argument replaces one part of that case: tasks read from the labels, `mtlue.RestartedEM` as the loss with two small
+    networks that start anew, one of which sees images after JPEG of quality 10, and a new `mtlue.UEGenerator` trained with
+    `mtlue.fit` at half the size of the images. The paper's method is one argument away: ``loss=mtlue.TAP()`` trains a
+    ResNet-18 on the clean data and then a generator of the images' size against it, 60 epochs each. Networks see images that are
+    shifted and mirrored at random, unless a task's labels are maps, which would have to move along; `mtlue.fit` takes
+    augmentation that moves both.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL
@@ -60,7 +63,8 @@ def protect(
         tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the generator's, the surrogate's or the data
             set's own ``tasks``, the first there is, else what the labels say.
         surrogate: A model that sees images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
-        loss: ``mtlue.TAP()`` if None.
+            `mtlue.RestartedEM` trains copies of it that have learned nothing.
+        loss: ``mtlue.RestartedEM`` as above if None.
         generator: One that `mtlue.fit` or `mtlue.UEGenerator.load` gave is used as it is; a new one is trained first.
         epsilon: Budget on the scale of [0, 1]; left out, a given generator's own counts.
         protected_tasks: Names of the tasks to make unlearnable, all if None; the others stay learnable (section 5.3).
@@ -68,7 +72,8 @@ def protect(
         path: Folder to stream the protected images to; None keeps them in memory, as bytes. A call that was interrupted goes
             on where it stopped when it is repeated. What it needs for that, the generator among it, lies in
             ``<path>.partial`` until the folder is finished, and is then gone.
-        epochs: Passes over the data, at most, for a surrogate and for a generator that have to be trained.
+        epochs: Passes over the data, at most, for a surrogate and for a generator that have to be trained; None is what
+            `mtlue.fit` says of the loss. Fewer take less time and protect less.
         batch_size: Samples a step; None fits the device.
         device: Where to compute; if None the surrogate's device, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.

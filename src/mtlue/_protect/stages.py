@@ -69,9 +69,7 @@ def train_models(
     recipe = recipe_for(loss)
     with random_numbers(compute.seed_of(Stream.MODELS), torch.device("cpu")):
         if generator is None:
-            generator = recipe.generator(
-                samples.tasks, inspection.image_shape, epsilon=models.epsilon, device=compute.device
-            )
+            generator = recipe.generator(samples.tasks, inspection.image_shape, epsilon=models.epsilon, device=compute.device)
     elected = surrogate
     if elected is None:
         # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from mtlue._runtime.warn import warn
+
 logger = logging.getLogger("mtlue.progress")
 
 #: Figures of a step by name.
@@ -20,6 +22,10 @@ Figures: TypeAlias = Mapping[str, float]
 ProgressOption: TypeAlias = bool | Callable[[Figures], object] | None
 
 _LOG_EVERY, _SHOW_EVERY = 10.0, 0.1
+# Seconds of steps from which the rest is told, what is worth a line, and what nobody expects.
+_TIMED, _WORTH_SAYING, _LONG = 2.0, 10.0, 3600.0
+# From here on a time is told in hours.
+_MANY_MINUTES = 120
 # tqdm's own, but never in seconds an image: those would have to be compared with the log lines' images a second.
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
@@ -43,6 +49,8 @@ class Progress:
         self._started = self._logged = time.monotonic()
         self._shown = -math.inf
         self._images_here = 0
+        self._first: tuple[float, int] | None = None
+        self._estimated = False
         self._bar = None
         if option is True or (option is None and _in_terminal()):
             self._bar = _tqdm_bar(stage, total, images)
@@ -67,9 +75,11 @@ class Progress:
         self._done += 1
         self._images_done += samples
         self._images_here += samples
+        now = time.monotonic()
+        if not self._estimated:
+            self._estimate(now)
         if self._silent:
             return
-        now = time.monotonic()
         # Images tell the last step: of halved batches there are more steps than were planned.
         last = self._done == self._total if self._images is None else self._images_done == self._images
         steps = max(self._total, self._done)
@@ -89,6 +99,21 @@ class Progress:
             parts += [f"{name} {value:.4g}" for name, value in _read(figures).items()]
             logger.info("%s: step %d of %d%s", self._stage, self._done, steps, "".join(f", {part}" for part in parts))
 
+    def _estimate(self, now: float) -> None:
+        """Say once how long the rest will take; the first step, which is slower, does not count."""
+        if self._first is None:
+            self._first = now, self._done
+            return
+        started, before = self._first
+        if now - started < _TIMED:
+            return
+        self._estimated = True
+        left = (now - started) * (self._total - self._done) / (self._done - before)
+        if left >= _WORTH_SAYING:
+            logger.info("%s: about %s to go", self._stage, duration(left))
+        if left >= _LONG:
+            warn(f"{self._stage}: about {duration(left)} to go; fewer epochs, smaller images or a GPU take less")
+
     def _rate(self, now: float) -> float:
         return self._images_here / max(now - self._started, 1e-9)
 
@@ -100,6 +125,14 @@ class Progress:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < _MANY_MINUTES else f"{minutes / 60:.0f} h"
 
 
 def _read(figures: Mapping[str, float | Tensor] | None) -> dict[str, float]:
