@@ -48,11 +48,15 @@ def fit(
     """Train a generator against a surrogate (Algorithm 1).
 
     It minimises base loss + lambda_intra * intra-ER + lambda_inter * inter-ER with Adam. Where ``epochs``, ``learning_rate``,
-    ``schedule`` or ``batch_size`` is None, the loss decides. EM, TAP and SEP have the paper's 60 epochs with a rate of 1e-3 that
-    falls to a tenth after 60 % and to a hundredth after 80 % of them (A.2). `mtlue.RestartedEM` has what was measured with it:
-    batches of 64 and one cycle up to 3e-3, over as many epochs as make 64,000 images on a processor and eight times as many on
-    a GPU. A loss that trains the surrogate (EM) lets it take ``surrogate_steps`` steps after each epoch, and ends the run once its accuracy on perturbed
-    images reaches ``stop_accuracy``.
+    ``schedule`` or ``batch_size`` is None, the loss decides:
+
+    * EM, TAP and SEP have the paper's 60 epochs, with a rate of 1e-3 that falls to a tenth after 60 % and to a hundredth after
+      80 % of them (A.2).
+    * `mtlue.RestartedEM` has what was measured with it: batches of 64 and one cycle up to 3e-3, over as many epochs as show the
+      generator 64,000 images on a processor, and eight times as many on a GPU.
+
+    A loss that trains the surrogate (EM) lets it take ``surrogate_steps`` steps after each epoch, and ends the run once its
+    accuracy on perturbed images reaches ``stop_accuracy``.
 
     Args:
         generator: Trained in place, and left in eval mode on the device where it was.
@@ -61,8 +65,8 @@ def fit(
             EM trains it in place. Mode, device and ``requires_grad`` are put back in any case.
         loss: ``mtlue.RestartedEM()``, ``EM()``, ``TAP()``, ``SEP(checkpoints)`` or one of your own.
         epochs: Passes over the data, at most. Fewer take less time and protect less.
-        batch_size: Samples a step; if the loss leaves it open, at most 512, and as many as fit the device and leave an epoch 32 steps. When
-            memory runs out it is halved with a warning.
+        batch_size: Samples a step; if the loss leaves it open, at most 512, and as many as fit the device and leave an epoch
+            32 steps. When memory runs out it is halved with a warning.
         learning_rate: Adam's, for the generator and for EM's surrogate.
         schedule: Share of the training done, in [0, 1), to the share of the learning rate that the next step has:
             `mtlue.evaluation.paper_schedule`, `one_cycle`, for NYUv2 `dense_paper_schedule`, or one of your own.

@@ -12,7 +12,7 @@ from mtlue._checks import check_number
 Schedule: TypeAlias = Callable[[float], float]
 
 # Share of a training in which the rate rises, and where it begins.
-_RISE, _FIRST = 0.1, 0.2
+_RISE, _FIRST = 0.3, 0.04
 # How many values of a schedule are looked at.
 _MOMENTS = 60
 
@@ -35,7 +35,7 @@ def paper_schedule(done: float) -> float:
 
 
 def one_cycle(done: float) -> float:
-    """Up to the whole learning rate in the first tenth of the training, then down to nothing along a cosine.
+    """Up to the whole learning rate in the first third of the training, then down to nothing, along cosines.
 
     After "Super-convergence" (Smith and Topin, 2018). What `mtlue.RestartedEM` is trained with.
 
@@ -48,11 +48,15 @@ def one_cycle(done: float) -> float:
     Example:
         >>> from mtlue import evaluation
         >>> [round(evaluation.one_cycle(step / 20), 2) for step in (0, 1, 2, 11, 19)]
-        [0.2, 0.6, 1.0, 0.5, 0.01]
+        [0.04, 0.1, 0.28, 0.72, 0.01]
     """
     if done < _RISE:
-        return _FIRST + (1 - _FIRST) * done / _RISE
-    return 0.5 * (1 + math.cos(math.pi * (done - _RISE) / (1 - _RISE)))
+        return _FIRST + (1 - _FIRST) * _half_wave(done / _RISE)
+    return 1 - _half_wave((done - _RISE) / (1 - _RISE))
+
+
+def _half_wave(share: float) -> float:
+    return 0.5 * (1 - math.cos(math.pi * share))
 
 
 def check_schedule(schedule: Schedule) -> list[float]:

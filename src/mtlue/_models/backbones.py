@@ -1,4 +1,4 @@
-"""Backbones by name, for images of any number of channels: torchvision's, untrained, without classifiers, a U-Net and a small residual network."""
+"""Backbones by name, for images of any number of channels: torchvision's, without classifiers, and small ones."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ def build_model(
             vit_b_16: torchvision's, untrained, with a first convolution for the channels of the images. Of vgg16 the
             convolutions are used, average-pooled. vit_b_16 takes square images; its patch is the largest of at most 16
             pixels that divides them into 8x8 patches or more (4 pixels at 32x32, 7 at 70x70, 16 at 224x224); it gives no
-            feature maps, so no task may have maps as labels. ``"small_resnet"``: three residual blocks of 77,000 parameters, for
-            classes of whole images. ``"unet"``: a U-Net (Ronneberger et al., 2015) of 0.2 million
-            parameters, small enough for a processor, with 16 feature maps in the size of the images. Or any module that maps
+            feature maps, so no task may have maps as labels. Two are small enough for a processor: ``"small_resnet"`` has
+            three residual blocks, 77,000 parameters, and gives no feature maps; ``"unet"`` (Ronneberger et al., 2015) has 0.2
+            million parameters and gives 16 feature maps in the size of the images. Or any module that maps
             images (B, C, H, W) to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its weights.
         tasks: Tasks by name; an integer n means ``Classification(n)``.
         image_shape: Channels, height and width of the images, (C, H, W).

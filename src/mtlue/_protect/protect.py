@@ -52,8 +52,8 @@ def protect(
     Each argument replaces one part of that case: tasks read from the labels, `mtlue.RestartedEM` as the loss with two small
     networks that start anew, one of which sees images after JPEG of quality 10, and a new `mtlue.UEGenerator` trained with
     `mtlue.fit` at half the size of the images. The paper's method is one argument away: ``loss=mtlue.TAP()`` trains a
-    ResNet-18 on the clean data and then a generator of the images' size against it, 60 epochs each. Networks see images that are
-    shifted and mirrored at random, unless a task's labels are maps, which would have to move along; `mtlue.fit` takes
+    ResNet-18 on the clean data and then a generator of the images' size against it, 60 epochs each. Networks see images that
+    are shifted and mirrored at random, unless a task's labels are maps, which would have to move along; `mtlue.fit` takes
     augmentation that moves both.
 
     Args:

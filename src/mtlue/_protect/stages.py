@@ -26,7 +26,7 @@ logger = logging.getLogger("mtlue.protect")
 
 
 def through_jpeg(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) as a JPEG file of quality 10 would hold them; other numbers of channels than 1 and 3 stay as they are."""
+    """Images (B, C, H, W) as a JPEG file of quality 10 holds them; without a change where C is neither 1 nor 3."""
     return differentiable_jpeg(images, quality=10) if images.shape[1] in (1, 3) else images
 
 
