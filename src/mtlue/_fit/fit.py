@@ -56,7 +56,7 @@ def fit(
         dataset: Map-style set of pairs (image, targets).
         surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was;
             EM trains it in place. Mode, device and ``requires_grad`` are put back in any case.
-        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)`` or one of your own.
+        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or one of your own.
         epochs: Passes over the data, at most.
         batch_size: Samples a step; if None at most 512, and as many as fit the device and leave an epoch 32 steps. When
             memory runs out it is halved with a warning.
