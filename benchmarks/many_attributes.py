@@ -62,11 +62,11 @@ CHANGES = {
 }
 
 
-class RestartedEM(mtlue.BaseUELoss):
-    """EM against a surrogate that takes a step with each batch, and starts from new weights now and then.
+class SteppedEM(mtlue.BaseUELoss):
+    """EM against a surrogate that takes a step with each batch, and starts from new weights every hundred.
 
-    A victim meets the perturbations while it knows nothing yet, which a surrogate that was trained all along with the generator
-    cannot stand for.
+    It came before `mtlue.RestartedEM`, and does less: perturbations are seen on their own images alone, and a surrogate is
+    replaced by its age alone. Its gradient is that of the surrogate after the step, where the library's is that before it.
 
     Args:
         make: Makes a surrogate from a seed.
@@ -125,7 +125,7 @@ def _several(workshop: Workshop) -> mtlue.BaseUELoss:
 
 def _restarted(workshop: Workshop) -> mtlue.BaseUELoss:
     tasks = mtlue.Surrogate(nn.Identity(), workshop.splits(AVATARS).train.tasks).tasks
-    return RestartedEM(lambda seed: workshop.model(AVATARS, seed=seed)(tasks), learning_rate=workshop.scale.learning_rate)
+    return SteppedEM(lambda seed: workshop.model(AVATARS, seed=seed)(tasks), learning_rate=workshop.scale.learning_rate)
 
 
 def _accuracy(workshop: Workshop, method: str) -> float:

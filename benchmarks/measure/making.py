@@ -12,15 +12,14 @@ from torch import Tensor, nn
 
 import mtlue
 from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
-from measure.jpeg_layer import jpeg_layer
 from measure.misleading import Misleading
 from measure.recipes import Recipe
 from measure.sets import Data
 from measure.storing import NEAREST, TOWARDS_CLEAN, stored
-from measure.students import Students
 from measure.victims import Training, network, train
 from measure.views import moved
 from mtlue._regularizers import embedding_regularizers
+from mtlue.defenses import differentiable_jpeg
 
 _LAMBDA_INTRA, _LAMBDA_INTER = 20.0, 100.0
 
@@ -146,8 +145,6 @@ class _Work:
                 curves.append([round(value.item(), 3) for value in values])
         self.record |= {"steps": steps, "losses": curves}
         for loss, _ in losses:
-            if isinstance(loss, Students):
-                self.record["generations"] = [learner.generation for learner in loss.learners]
             if isinstance(loss, Misleading):
                 self.record["shifted"] = {name: round(share, 3) for name, share in loss.shifted.items()}
 
@@ -155,24 +152,26 @@ class _Work:
         recipe, cost = self.recipe, 0.0
         losses: list[tuple[Callable[..., Tensor], float]] = []
         model: nn.Module = nn.Identity()
+        if recipe.faded:
+            raise ValueError(
+                "faded: measured once, and left out of mtlue.RestartedEM; its committed cells can be shown, not made"
+            )
         if recipe.students:
-            students = Students(
+            students = mtlue.RestartedEM(
                 self.new_network,
                 count=recipe.students,
-                restart=recipe.restart,
-                graduation=recipe.graduation,
-                own=recipe.own,
-                others=recipe.others,
-                distortions=[jpeg_layer] * recipe.jpeg_students,
-                faded=recipe.faded,
-                growing=recipe.growing,
-                seed=self.seed,
+                restart_steps=recipe.restart,
+                restart_loss=recipe.graduation,
+                distortions=[differentiable_jpeg] * recipe.jpeg_students,
+                curriculum=recipe.growing,
+                focus=recipe.focus,
             )
             losses.append((students, 1.0))
-            cost += recipe.students * (recipe.own + recipe.others) * TRAIN * self.network_cost
+            # Of both views; before their own images come in, it is half of that.
+            cost += recipe.students * 2 * TRAIN * self.network_cost
         if recipe.misleading:
             if recipe.young:
-                misleading = Misleading(self.new_network, restart=recipe.young, power=recipe.power, seed=self.seed)
+                misleading = Misleading(self.new_network, restart=recipe.young, power=recipe.power, device=self.budget.device)
                 cost += (TRAIN + TO_IMAGES) * self.network_cost
             else:
                 model = self.surrogate(recipe.surrogate_epochs)

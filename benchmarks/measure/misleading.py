@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from measure.learner import Distortion, Learner, Make
+from mtlue._losses import Learner, Lifetime, Make
 
 
 class Misleading(mtlue.BaseUELoss):
@@ -23,8 +23,7 @@ class Misleading(mtlue.BaseUELoss):
         learning_rate: Adam's.
         power: The loss of an answer p at the shifted label is (1 - p^power) / power; 0 is cross-entropy. Above 0 a label that
             cannot be reached pulls less, in proportion to p^power.
-        distortion: What the images pass through first.
-        seed: Of the learners.
+        device: Where the learner is.
 
     Attributes:
         shifted: Share of shifted answers by task, a running mean.
@@ -39,13 +38,13 @@ class Misleading(mtlue.BaseUELoss):
         restart: int = 200,
         learning_rate: float = 3e-3,
         power: float = 0.0,
-        distortion: Distortion | None = None,
-        seed: int = 0,
+        device: str = "cpu",
     ) -> None:
-        self.power, self.distortion = power, distortion
+        self.power = power
         self.learner: Learner | None = None
         if make is not None:
-            self.learner = Learner(make, seed=seed + 500, restart=restart, first_restart=restart, learning_rate=learning_rate)
+            self.learner = Learner(make, Lifetime(restart, 0.0, learning_rate), device=torch.device(device))
+            self.learner.start()
         self.shifted: dict[str, float] = {}
 
     def __call__(
@@ -54,10 +53,11 @@ class Misleading(mtlue.BaseUELoss):
         """The mean over tasks of the loss towards the shifted labels."""
         model = surrogate
         if self.learner is not None and clean is not None:
-            model = surrogate.with_module(self.learner.ready(images.device))
-            self.learner.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(model.loss(clean, targets))
-            self.learner.step()
+            if self.learner.finished:
+                self.learner.replace()
+            model = surrogate.with_module(self.learner.module.train())
+            loss = model.loss(clean, targets)
+            self.learner.step(loss, loss.reshape(1), torch.tensor([True], device=loss.device))
         model.module.eval()
         parameters = list(model.module.parameters())
         wanted = [parameter.requires_grad for parameter in parameters]
@@ -65,7 +65,7 @@ class Misleading(mtlue.BaseUELoss):
         try:
             for parameter in parameters:
                 parameter.requires_grad_(False)
-            outputs = model(leaf if self.distortion is None else self.distortion(leaf))
+            outputs = model(leaf)
             losses = [self._loss(name, task, outputs[name], targets[name]) for name, task in model.tasks.items()]
             value = torch.stack(losses).mean()
             (gradient,) = torch.autograd.grad(value, leaf)

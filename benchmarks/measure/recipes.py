@@ -14,15 +14,14 @@ class Recipe:
         students: Networks that start anew and learn from the perturbed images; 0 for none.
         restart: Steps after which each starts anew.
         graduation: Share of a new student's loss at which a student starts anew before that; 0 for never.
-        own: Whether they see the perturbations on their own images.
-        others: Whether they see them on other images.
-        faded: Whether those are faded towards grey, each by another share.
+        faded: Whether other images are faded towards grey, each by another share: measured once, no longer made.
         growing: Whether their own images come in by and by.
         jpeg_students: How many of the students see images after JPEG of quality 10.
         misleading: Weight of the loss towards shifted labels; 0 for none.
         young: Steps after which the network that is misled starts anew on clean images; 0 for a trained surrogate.
         surrogate_epochs: Epochs of that trained surrogate.
         power: See `Misleading`.
+        focus: See `mtlue.RestartedEM`.
         learning_rate: The largest of the cycle.
         batch_size: Images a step.
         nearest: Round to the nearest level; else towards the clean image.
@@ -33,8 +32,6 @@ class Recipe:
     students: int = 1
     restart: int = 100
     graduation: float = 0.0
-    own: bool = True
-    others: bool = True
     faded: bool = False
     growing: bool = False
     jpeg_students: int = 0
@@ -42,6 +39,7 @@ class Recipe:
     young: int = 200
     surrogate_epochs: int = 8
     power: float = 0.0
+    focus: float = 0.0
     learning_rate: float = 3e-3
     batch_size: int = 64
     nearest: bool = True
@@ -64,6 +62,7 @@ RECIPES: dict[str, Recipe] = {
     "MTL-UE-EM": Recipe(plain="EM", nearest=False),
     "students": STUDENTS,
     "students + misleading": replace(STUDENTS, misleading=1.0, power=0.5),
+    "students, focus 4": replace(STUDENTS, focus=4.0),
     "one student": _GROWING,
     "one student, rate 1e-2": replace(_GROWING, learning_rate=1e-2),
     "one student, a new one every 100 steps": _HALF,

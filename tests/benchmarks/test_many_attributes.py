@@ -14,7 +14,7 @@ from torch import nn
 import many_attributes
 import mtlue
 import render
-from many_attributes import RESTART, RESTARTED, SEVERAL, Change, RestartedEM
+from many_attributes import RESTART, RESTARTED, SEVERAL, Change, SteppedEM
 from noise_avatars import write_avatars
 from paper.scales import SMALL, SetScale
 
@@ -68,7 +68,7 @@ def test_the_surrogate_learns_with_each_batch_and_starts_anew() -> None:
 
     given = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     before = {name: value.clone() for name, value in given.state_dict().items()}
-    surrogate, loss = mtlue.Surrogate(given, TASKS), RestartedEM(make, learning_rate=0.1)
+    surrogate, loss = mtlue.Surrogate(given, TASKS), SteppedEM(make, learning_rate=0.1)
     images, targets = torch.rand(8, 1, 2, 2), {"shape": torch.arange(8) % 2}
     values = [loss(surrogate, images.requires_grad_(True), targets) for _ in range(RESTART + 1)]
     assert values[RESTART - 1] < values[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,16 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+import strength
 from measure import measuring
 from measure.cells import Cells
-from measure.jpeg_layer import jpeg_layer
 from measure.measuring import CHECK, MULTI, ROUNDED, Row, Scale, Stick
 from measure.misleading import Misleading
 from measure.recipes import RECIPES, STUDENTS
 from measure.sets import read_set
-from measure.students import Students
 from measure.table import agreement, rounding_table, table
 from measure.victims import Training, learnability
 from measure.views import moved
-from mtlue.defenses import jpeg
 from sets.drawings import TASKS, draw
 
 TINY = Scale(16, 96, 64, 192, 2, Training(epochs=1, width=2, batch_size=16))
@@ -57,70 +56,31 @@ def test_one_draw_moves_an_image_and_its_twin() -> None:
     assert not torch.equal(first, images)
 
 
-def test_the_jpeg_layer_is_near_the_encoder_and_lets_gradients_through() -> None:
-    images, _ = draw(20, size=32, seed=0)
-    floats = (images.float() / 255).requires_grad_(True)
-    seen = jpeg_layer(floats, 10)
-    real = jpeg(floats.detach(), quality=10)
-    assert (seen - real).abs().mean() < 0.2 * (floats - real).abs().mean()
-    torch.autograd.backward(seen.sum())
-    assert floats.grad is not None
-    assert floats.grad.abs().sum() > 0
-
-
-def test_students_learn_in_the_same_call_and_give_the_gradient_of_their_loss() -> None:
+def test_misleading_goes_on_where_it_stopped() -> None:
     images, clean, targets = batch()
     surrogate = mtlue.Surrogate(nn.Identity(), SHAPE)
-    loss = Students(small, others=False, restart=3)
-    before = mtlue.Surrogate(small(loss.learners[0].generation + 1000 * loss.learners[0].seed), SHAPE)
-    value = loss(surrogate, images, targets, clean)
-    (gradient,) = torch.autograd.grad(value, images)
-    expected = before.loss(images, targets)
-    assert torch.allclose(value, expected)
-    assert torch.allclose(gradient, torch.autograd.grad(expected, images)[0], atol=1e-7)
-    values = [loss(surrogate, images, targets, clean).item() for _ in range(3)]
-    assert values[1] < values[0] < value.item()
-    # The third step was the last one of the first student.
-    assert values[2] > values[1]
+    whole, second = (Misleading(small, restart=5, power=0.5) for _ in range(2))
+    for _ in range(3):
+        whole(surrogate, images, targets, clean)
+    second.load_state_dict(copy.deepcopy(whole.state_dict()))
+    for _ in range(4):
+        torch.manual_seed(1)
+        expected = whole(surrogate, images, targets, clean)
+        torch.manual_seed(1)
+        assert torch.equal(second(surrogate, images, targets, clean), expected)
 
 
-def test_students_see_the_perturbation_on_other_images_whose_content_says_nothing() -> None:
-    images, clean, targets = batch()
-    seen: list[Tensor] = []
-
-    class Watching(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = small(0)
-
-        def forward(self, images: Tensor) -> Tensor:
-            seen.append(images.detach())
-            answer: Tensor = self.inner(images)
-            return answer
-
-    Students(lambda seed: Watching(), own=False)(mtlue.Surrogate(nn.Identity(), SHAPE), images, targets, clean)
-    content = seen[0] - (images - clean).detach()
-    distances = torch.cdist(content.flatten(1), clean.flatten(1))
-    assert sorted(distances.argmin(dim=1).tolist()) == list(range(8))
-    assert distances.argmin(dim=1).tolist() != list(range(8))
+def test_what_was_given_up_is_not_made_anew(tmp_path: Path) -> None:
+    stick = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)
+    with pytest.raises(ValueError, match="faded: measured once"):
+        stick.measure("drawings", "faded", RECIPES["full size: a new one every 100 steps, faded"], seed=0, victims=())
 
 
-def test_losses_with_students_go_on_where_they_stopped() -> None:
-    images, clean, targets = batch()
-    surrogate = mtlue.Surrogate(nn.Identity(), SHAPE)
-    for make in (lambda: Students(small, count=2, restart=5), lambda: Misleading(small, restart=5, power=0.5)):
-        whole, first, second = make(), make(), make()
-        for _ in range(3):
-            torch.manual_seed(1)
-            whole(surrogate, images, targets, clean)
-            torch.manual_seed(1)
-            first(surrogate, images, targets, clean)
-        second.load_state_dict(first.state_dict())
-        for _ in range(4):
-            torch.manual_seed(1)
-            expected = whole(surrogate, images, targets, clean)
-            torch.manual_seed(1)
-            assert torch.equal(second(surrogate, images, targets, clean), expected)
+@pytest.mark.parametrize("name", sorted({*RECIPES} - {"students + misleading", "students, focus 4"}))
+def test_committed_cells_are_found_again(name: str, tmp_path: Path) -> None:
+    kept = json.loads((Path(strength.__file__).parent / "results/strength/cells.json").read_text())
+    described = [record["made_from"].get("recipe") for record in kept.values()]
+    assert RECIPES[name].described() in described
 
 
 def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

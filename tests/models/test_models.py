@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from mtlue._losses.redrawn import redrawn
 from mtlue._models.backbones import patch_size
 from mtlue.evaluation import build_model
 
@@ -482,3 +483,18 @@ def test_a_failure_leaves_the_random_numbers_alone() -> None:
         with pytest.raises(ValueError, match="backbone"):
             fail()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_draws_its_parameters_anew(architecture: str) -> None:
+    """As a loss with networks that start anew has it do."""
+    model = build_model("resnet18", {"a": 2, "b": 3}, image_shape=(3, 16, 16), architecture=architecture, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    made, fresh = redrawn(model), build_model("resnet18", {"a": 2, "b": 3}, image_shape=(3, 16, 16), architecture=architecture)
+    for (name, new), before in zip(made.named_parameters(), model.parameters(), strict=True):
+        assert not torch.equal(new, before), name
+        # Mixtures, scales and the like begin with values that are not drawn.
+        if (constant := fresh.get_parameter(name)).unique().numel() <= 2:
+            assert torch.equal(new, constant) or name.endswith("bias"), name

@@ -2,6 +2,7 @@
 
 from mtlue._losses.base import NO_GRADIENT, BaseUELoss, has_state, image_gradient, loss_value, takes_clean_images
 from mtlue._losses.em import EM
+from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.networks import (
     check_checkpoints,
     judged_surrogate,
@@ -22,6 +23,9 @@ __all__ = [
     "SEP",
     "TAP",
     "BaseUELoss",
+    "Learner",
+    "Lifetime",
+    "Make",
     "RestartedEM",
     "Surrogate",
     "borrowed",

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlue._checks import check_count, check_number
+from mtlue._checks import check_count, check_number, check_share
 from mtlue._losses.base import BaseUELoss, with_gradient
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.redrawn import redrawn
@@ -86,7 +86,7 @@ class RestartedEM(BaseUELoss):
         self.make = make
         self.count = check_count("count", count, minimum=1)
         self.restart_steps = check_count("restart_steps", restart_steps, minimum=1)
-        self.restart_loss = check_number("restart_loss", restart_loss)
+        self.restart_loss = check_share("restart_loss", restart_loss)
         self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
         self.distortions = _checked(distortions, count)
         self.curriculum = curriculum
@@ -112,13 +112,11 @@ class RestartedEM(BaseUELoss):
         seen = torch.cat([views, images]) if len(shares) > 1 else views
         # A leaf of its own: networks learn now, and what made the images learns later.
         leaf = seen.detach().requires_grad_(True)
+        argument = "surrogate" if self.make is None else "make()"
         value = images.new_zeros((), dtype=torch.float32)
         for learner, distortion in zip_longest(learners, self.distortions):
             # Of a single sample there is nothing to normalise by.
-            module = learner.module.train(len(leaf) > 1)
-            network = (
-                surrogate.with_module(module) if self.make is None else Surrogate(module, surrogate.tasks, argument="make()")
-            )
+            network = Surrogate(learner.module.train(len(leaf) > 1), surrogate.tasks, argument=argument)
             outputs = network(leaf if distortion is None else distortion(leaf))
             losses = _losses(network, outputs, read, views=len(shares))
             weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)
@@ -131,11 +129,6 @@ class RestartedEM(BaseUELoss):
 
     def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
         """The networks, with new ones in the place of those that have learned enough."""
-        for learner in self._learners:
-            learner.move(device)
-            if learner.finished:
-                self._progress = learner.learned
-                learner.replace()
         if not self._learners:
             make = self.make or (lambda seed: redrawn(surrogate.module))
             lifetime = Lifetime(self.restart_steps, self.restart_loss, self.learning_rate)
@@ -147,6 +140,11 @@ class RestartedEM(BaseUELoss):
                 else:
                     learner.load_state_dict(state)
             self._restored = []
+        for learner in self._learners:
+            learner.move(device)
+            if learner.finished:
+                self._progress = learner.learned
+                learner.replace()
         return self._learners
 
     def _shares(self, device: torch.device, *, transplanted: bool) -> Tensor:

@@ -56,7 +56,7 @@ def pgd(
         tasks: Tasks by name; an integer n means ``Classification(n)``.
         surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was;
             TAP and SEP need one that was trained on clean data. EM trains it in place.
-        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)`` or one of your own: the objects that `mtlue.fit` takes.
+        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or one of your own: what `mtlue.fit` takes.
         epsilon: Budget on the scale of [0, 1].
         steps: Gradient steps on each batch in a round.
         step_size: How far a pixel moves in a step, on the scale of [0, 1].
