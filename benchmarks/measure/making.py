@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+from mtlue import baselines
 from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
 from measure.misleading import Misleading
 from measure.recipes import Recipe
@@ -41,18 +42,46 @@ class Budget:
     device: str = "cpu"
 
 
-def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator, Tensor, dict[str, Any]]:
-    """A trained generator, protected images, uint8, and what making them took."""
+def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator | None, Tensor, dict[str, Any]]:
+    """A trained generator, if the recipe has one, protected images, uint8, and what making them took."""
     started = time.process_time()
+    if recipe.plain in WHOLE:
+        protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), dict(data.tasks), budget.device, seed)
+        pixels = torch.stack([protected.stored_image(index) for index in range(len(protected))])
+        return protected.generator, pixels, _figures(started, pixels, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         work = _Work(recipe, data, budget, seed)
         (work.fit_plain if recipe.plain else work.fit)()
         how = NEAREST if recipe.nearest else TOWARDS_CLEAN
         pixels = stored(work.generator, data, how=how)
+    return work.generator, pixels, {**_figures(started, pixels, data), **work.record}
+
+
+def _figures(started: float, pixels: Tensor, data: Data) -> dict[str, float]:
     mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
-    record = {"cpu_seconds": round(time.process_time() - started, 1), "mean_levels": round(mean, 2), **work.record}
-    return work.generator, pixels, record
+    return {"cpu_seconds": round(time.process_time() - started, 1), "mean_levels": round(mean, 2)}
+
+
+#: A data set, its tasks, a device and a seed.
+_Protect = Callable[[torch.utils.data.Dataset[Any], dict[str, Any], str, int], mtlue.ProtectedDataset]
+
+
+def _shortcut(patterns: Any) -> _Protect:
+    def protect(dataset: Any, tasks: dict[str, Any], device: str, seed: int) -> mtlue.ProtectedDataset:
+        return baselines.shortcut(dataset, tasks=tasks, patterns=patterns, fusion=baselines.patch_fusion, seed=seed)
+
+    return protect
+
+
+#: What needs no loop of this benchmark: the library's verbs as they are, whatever they cost.
+WHOLE: dict[str, _Protect] = {
+    "default": lambda dataset, tasks, device, seed: mtlue.protect(
+        dataset, tasks=tasks, device=device, seed=seed, progress=False
+    ),
+    "LSP": _shortcut(baselines.LSP()),
+    "AR": _shortcut(baselines.AR()),
+}
 
 
 class _Work:

@@ -118,7 +118,8 @@ class Stick:
         record = self.cells.get(made)
         if record is None and self.make:
             generator, pixels, figures = make(recipe, self.data(name), self._budget(), seed=seed)
-            generator.save(self.cells.generator_path(made))
+            if generator is not None:
+                generator.save(self.cells.generator_path(made))
             self.cells.put_images(made, pixels)
             record = self.cells.put(made, figures)
         rows: list[Row] = []

@@ -26,7 +26,8 @@ class Recipe:
         batch_size: Images a step.
         nearest: Round to the nearest level; else towards the clean image.
         half: Whether the generator works at half the image's size, in a quarter of the time; what it makes is smooth.
-        plain: One of the library's own losses with its own settings, instead of all of the above.
+        plain: Instead of all of the above, one of the library's own losses with its own settings (``"TAP"``, ``"EM"``), what
+            `mtlue.protect` does with a data set alone (``"default"``), or patterns of classes in patches (``"LSP"``, ``"AR"``).
     """
 
     students: int = 1
@@ -58,6 +59,9 @@ _GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
 STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
 RECIPES: dict[str, Recipe] = {
+    "mtlue.protect": Recipe(plain="default"),
+    "LSP (patches)": Recipe(plain="LSP"),
+    "AR (patches)": Recipe(plain="AR"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),
     "MTL-UE-EM": Recipe(plain="EM", nearest=False),
     "students": STUDENTS,
@@ -73,4 +77,4 @@ RECIPES: dict[str, Recipe] = {
     "full size: two every 100 steps, faded, one sees JPEG": replace(_ONE, faded=True, students=2, jpeg_students=1),
 }
 #: What is compared unless other recipes are named.
-MAIN = ("MTL-UE-TAP", "MTL-UE-EM", "students")
+MAIN = ("mtlue.protect", "MTL-UE-TAP", "MTL-UE-EM", "LSP (patches)", "AR (patches)")
