@@ -382,6 +382,25 @@ def test_a_state_goes_on_elsewhere_and_is_its_own() -> None:
     assert torch.equal(call(second, 1), call(fresh, 1))
 
 
+def test_a_network_goes_on_on_another_device() -> None:
+    """A processor by its number is another device to torch."""
+    images, clean, targets = batch()
+    loss, stayed = (mtlue.RestartedEM(lambda seed: Net(), learning_rate=0.05) for _ in range(2))
+
+    def call(loss: mtlue.RestartedEM, step: int) -> Tensor:
+        torch.manual_seed(step)
+        return loss(surrogate(), images, targets, clean)
+
+    for step in range(3):
+        call(loss, step)
+        call(stayed, step)
+    learner = loss._learners[0]
+    learner.move(torch.device("cpu:0"))
+    assert learner._optimizer.state_dict()["state"]
+    assert torch.equal(call(loss, 3), call(stayed, 3))
+    assert equal(loss.state_dict(), stayed.state_dict())
+
+
 def test_a_search_pixel_by_pixel(script: ModuleType) -> None:
     dataset, net, generator = parts()
     loss = mtlue.RestartedEM(count=2)

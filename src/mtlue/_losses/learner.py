@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -57,8 +58,8 @@ class Learner:
     @property
     def learned(self) -> float:
         """The share of a new network's loss that it has got rid of, in [0, 1]."""
-        first = float(self._first.nansum())
-        return min(1.0, max(0.0, 1 - float(self._mean.nansum()) / first)) if first > 0 else 0.0
+        left = float(self._mean.nansum() / self._first.nansum())
+        return min(1.0, max(0.0, 1 - left)) if math.isfinite(left) else 0.0
 
     @property
     def relative_losses(self) -> Tensor:
