@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
-from mtlue import baselines
 from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
 from measure.misleading import Misleading
 from measure.recipes import Recipe
@@ -19,6 +18,7 @@ from measure.sets import Data
 from measure.storing import NEAREST, TOWARDS_CLEAN, stored
 from measure.victims import Training, network, train
 from measure.views import moved
+from mtlue import baselines
 from mtlue._regularizers import embedding_regularizers
 from mtlue.defenses import differentiable_jpeg
 
