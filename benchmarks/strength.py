@@ -35,6 +35,7 @@ def main() -> None:
         "--budget", type=int, help="images' ways through the generator and back, in computation; default: the scale's"
     )
     parser.add_argument("--scale", choices=list(SCALES), default="small")
+    parser.add_argument("--device", help="where to compute; default: the scale's")
     parser.add_argument("--size", type=int, help="height and width of the images; default: the scale's")
     parser.add_argument(
         "--victims",
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cells = Cells(arguments.work, arguments.json)
-    scale = SCALES[arguments.scale].changed(budget=arguments.budget, size=arguments.size)
+    scale = SCALES[arguments.scale].changed(budget=arguments.budget, size=arguments.size, device=arguments.device)
     stick = Stick(cells, scale, arguments.root, make=not arguments.finished)
     rows = []
     for seed in arguments.seeds:

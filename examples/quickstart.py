@@ -40,7 +40,8 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "report.json").write_text(report.to_json() + "\n")
     analysis.plot_perturbations(clean, protected, arguments.output / "images.png")
-    analysis.plot_history(protected.history, arguments.output / "curves.png")
+    if protected.history is not None:
+        analysis.plot_history(protected.history, arguments.output / "curves.png")
     print(f"The report and pictures are in {arguments.output}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from measure.storing import NEAREST, TOWARDS_CLEAN, stored
 from measure.victims import Training, network, train
 from measure.views import moved
 from mtlue import baselines
+from mtlue._fit import recipe_for
 from mtlue._regularizers import embedding_regularizers
+from mtlue._runtime import Compute
 from mtlue.defenses import differentiable_jpeg
 
 _LAMBDA_INTRA, _LAMBDA_INTER = 20.0, 100.0
@@ -34,51 +37,67 @@ class Budget:
         width: Channels of the generator's first convolutions.
         training: Of surrogates, whose networks have the size of students and victims.
         device: Where to compute.
+        processor: Whether the scale is for a processor.
     """
 
     passes: int
     width: int
     training: Training
     device: str = "cpu"
+    processor: bool = True
 
 
 def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator | None, Tensor, dict[str, Any]]:
     """A trained generator, if the recipe has one, protected images, uint8, and what making them took."""
     started = time.process_time()
     if recipe.plain in WHOLE:
-        protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), dict(data.tasks), budget.device, seed)
+        protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), data, budget, seed)
         pixels = torch.stack([protected.stored_image(index) for index in range(len(protected))])
-        return protected.generator, pixels, _figures(started, pixels, data)
+        return protected.generator, pixels, _figures(started, pixels, data, budget)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         work = _Work(recipe, data, budget, seed)
         (work.fit_plain if recipe.plain else work.fit)()
         how = NEAREST if recipe.nearest else TOWARDS_CLEAN
         pixels = stored(work.generator, data, how=how)
-    return work.generator, pixels, {**_figures(started, pixels, data), **work.record}
+    return work.generator, pixels, {**_figures(started, pixels, data, budget), **work.record}
 
 
-def _figures(started: float, pixels: Tensor, data: Data) -> dict[str, float]:
+def _figures(started: float, pixels: Tensor, data: Data, budget: Budget) -> dict[str, Any]:
     mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
-    return {"cpu_seconds": round(time.process_time() - started, 1), "mean_levels": round(mean, 2)}
+    # Of a GPU's work the processor tells nothing.
+    seconds = math.nan if budget.device != "cpu" else round(time.process_time() - started, 1)
+    return {"cpu_seconds": seconds, "mean_levels": round(mean, 2), "torch": torch.__version__, "device": budget.device}
 
 
-#: A data set, its tasks, a device and a seed.
-_Protect = Callable[[torch.utils.data.Dataset[Any], dict[str, Any], str, int], mtlue.ProtectedDataset]
+#: The set as the library takes it and as this benchmark does, what may be used, and a seed.
+_Protect = Callable[["_Labelled", Data, Budget, int], mtlue.ProtectedDataset]
+
+
+def _default(dataset: _Labelled, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+    """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
+    given: dict[str, Any] = {}
+    if budget.processor and budget.device != "cpu":
+        recipe, processor = recipe_for(mtlue.RestartedEM()), Compute(torch.device("cpu"))
+        torch.manual_seed(seed)
+        channels, height, width = data.train.pixels.shape[1:]
+        given["generator"] = recipe.generator(
+            dataset.resolved, (channels, height, width), epsilon=8 / 255, device=processor.device
+        )
+        given["epochs"] = recipe.plan(dataset, processor).epochs
+    return mtlue.protect(dataset, tasks=dict(data.tasks), device=budget.device, seed=seed, progress=False, **given)
 
 
 def _shortcut(patterns: Any) -> _Protect:
-    def protect(dataset: Any, tasks: dict[str, Any], device: str, seed: int) -> mtlue.ProtectedDataset:
-        return baselines.shortcut(dataset, tasks=tasks, patterns=patterns, fusion=baselines.patch_fusion, seed=seed)
+    def protect(dataset: _Labelled, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+        return baselines.shortcut(dataset, tasks=dict(data.tasks), patterns=patterns, fusion=baselines.patch_fusion, seed=seed)
 
     return protect
 
 
 #: What needs no loop of this benchmark: the library's verbs as they are, whatever they cost.
 WHOLE: dict[str, _Protect] = {
-    "default": lambda dataset, tasks, device, seed: mtlue.protect(
-        dataset, tasks=tasks, device=device, seed=seed, progress=False
-    ),
+    "default": _default,
     "LSP": _shortcut(baselines.LSP()),
     "AR": _shortcut(baselines.AR()),
 }
@@ -213,6 +232,7 @@ class _Work:
 class _Labelled(torch.utils.data.Dataset[tuple[Tensor, dict[str, int]]]):
     def __init__(self, images: Tensor, data: Data) -> None:
         self.images, self.tasks = images, data.tasks
+        self.resolved = {name: mtlue.Classification(classes) for name, classes in data.tasks.items()}
         self.labels = {name: label.tolist() for name, label in data.train.labels.items()}
 
     def __len__(self) -> int:

@@ -49,6 +49,7 @@ class Scale:
         width: Of the generator.
         training: Of victims.
         device: Where to compute.
+        processor: Whether it is for a processor; it can then run elsewhere too.
     """
 
     size: int = 32
@@ -58,15 +59,16 @@ class Scale:
     width: int = 16
     training: Training = field(default_factory=Training)
     device: str = "cpu"
+    processor: bool = True
 
-    def changed(self, *, budget: int | None = None, size: int | None = None) -> Scale:
-        """The same with another budget or size, where they are given."""
-        return replace(self, budget=budget or self.budget, size=size or self.size)
+    def changed(self, *, budget: int | None = None, size: int | None = None, device: str | None = None) -> Scale:
+        """The same with another budget, size or device, where they are given."""
+        return replace(self, budget=budget or self.budget, size=size or self.size, device=device or self.device)
 
 
 SCALES = {
     "small": Scale(),
-    "gpu": Scale(70, 6000, 1600, 600_000, 64, Training(epochs=20, width=64), device="cuda"),
+    "gpu": Scale(70, 6000, 1600, 600_000, 64, Training(epochs=20, width=64), device="cuda", processor=False),
 }
 
 
@@ -233,4 +235,4 @@ class Stick:
 
     def _budget(self) -> Budget:
         scale = self.scale
-        return Budget(scale.budget, scale.width, scale.training, scale.device)
+        return Budget(scale.budget, scale.width, scale.training, scale.device, scale.processor)

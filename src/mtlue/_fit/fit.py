@@ -53,7 +53,7 @@ def fit(
     * EM, TAP and SEP have the paper's 60 epochs, with a rate of 1e-3 that falls to a tenth after 60 % and to a hundredth after
       80 % of them (A.2).
     * `mtlue.RestartedEM` has what was measured with it: batches of 64 and one cycle up to 3e-3, over as many epochs as show the
-      generator 64,000 images on a processor, and eight times as many on a GPU.
+      generator 64,000 images on a processor, and four times as many on a GPU.
 
     A loss that trains the surrogate (EM) lets it take ``surrogate_steps`` steps after each epoch, and ends the run once its
     accuracy on perturbed images reaches ``stop_accuracy``.

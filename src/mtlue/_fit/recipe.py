@@ -19,7 +19,7 @@ from mtlue._runtime import Compute
 from mtlue._tasks import Task
 
 # A GPU takes a step in a tenth of the time, and more of them protect better.
-_MORE_ON_GPU = 8
+_MORE_ON_GPU = 4
 # Below this height or width in pixels nothing is halved.
 _LEAST = 16
 
