@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import mtlue
 from measure.cells import Cells, name_of
 from measure.making import Budget, make
 from measure.recipes import Recipe
-from measure.sets import TASKS, Data, read_set
+from measure.sets import HARD, TASKS, Data, read_set
 from measure.storing import STORED, stored
 from measure.victims import Training, learnability, victim
 
@@ -33,8 +34,6 @@ VICTIMS = {
 _LEVELS = 8
 # A cheap multi-task victim, that tells the verdict of the full one beforehand: how many images and epochs it has.
 _CHECK_COUNT, _CHECK_EPOCHS = 1500, 6
-# Single-task victims of a set with many tasks: the first ones.
-_MOST_SINGLE = 8
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Stick:
 
     def _rows(self, name: str, recipe: str, made: dict[str, Any], kind: str, treatment: str, *, seed: int) -> list[Row]:
         rows, tasks = [], TASKS[name]
-        for group in [(task,) for task in list(tasks)[:_MOST_SINGLE]] if kind == SINGLE else [tuple(tasks)]:
+        for group in [(task,) for task in _single(tasks)] if kind == SINGLE else [tuple(tasks)]:
             clean = self._accuracies(name, CLEAN, group, treatment, kind)
             # What noise costs hardly depends on the victim: one control a set is enough.
             noise = self._accuracies(name, NOISE, tuple(tasks), treatment, MULTI)
@@ -236,3 +235,9 @@ class Stick:
     def _budget(self) -> Budget:
         scale = self.scale
         return Budget(scale.budget, scale.width, scale.training, scale.device, scale.processor)
+
+
+def _single(tasks: Iterable[str]) -> list[str]:
+    """Tasks that get single-task victims: of a set with many, those on which protection is hardest."""
+    every = list(tasks)
+    return [task for task in HARD if task in every] if len(every) > len(HARD) else every
