@@ -77,5 +77,7 @@ def _stem(channels: int, width: int, stride: int) -> nn.Sequential:
 
 
 def _halving_block(channels: int, out: int) -> BasicBlock:
-    shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=2, bias=False), nn.BatchNorm2d(out))
+    # No strided 1x1 convolution: with few channels torch 2.15 writes outside its memory in the backward pass of one.
+    halved = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+    shortcut = nn.Sequential(halved, nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out))
     return BasicBlock(channels, out, stride=2, downsample=shortcut)
