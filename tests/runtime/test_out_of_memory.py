@@ -88,11 +88,11 @@ def test_no_image_is_protected_twice_when_memory_runs_out(
     calls = itertools.count()
     add = generation.add_in_levels
 
-    def full(*arguments: Any) -> Tensor:
+    def full(*arguments: Any, **named: Any) -> Tensor:
         # Amid the second batch of eight.
         if next(calls) == 11:
             raise MemoryError
-        return add(*arguments)
+        return add(*arguments, **named)
 
     monkeypatch.setattr(generation, "add_in_levels", full)
     with pytest.warns(UserWarning, match="out of memory with 8 samples a batch: going on with 4"):

@@ -2,6 +2,7 @@
 
 from mtlue._models.build import build_model, small_network
 from mtlue._models.resnet_stages import ResNetStages, dilate
+from mtlue._models.small import small_network
 from mtlue._models.unet import UNet
 
 __all__ = ["ResNetStages", "UNet", "build_model", "dilate", "small_network"]

@@ -3,13 +3,14 @@
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.protect import protect
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
-from mtlue._protect.rounding import add_in_levels, check_levels, largest_level
+from mtlue._protect.rounding import add_in_levels, add_levels, check_levels, largest_level
 from mtlue._protect.work_folder import WorkFolder
 
 __all__ = [
     "ProtectedDataset",
     "WorkFolder",
     "add_in_levels",
+    "add_levels",
     "check_levels",
     "check_unprotected",
     "largest_level",

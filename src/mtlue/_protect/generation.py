@@ -104,7 +104,7 @@ class Generation:
 
     def _added(self, clean: Tensor, delta: Tensor) -> Tensor:
         own_size = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
-        return add_in_levels(clean, own_size, self.generator.epsilon)
+        return add_in_levels(clean, own_size, self.generator.epsilon, argument="generator")
 
 
 def generation_batch_size(generator: UEGenerator, device: torch.device) -> int:

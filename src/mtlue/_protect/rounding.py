@@ -9,8 +9,6 @@ from torch import Tensor
 
 from mtlue._runtime import warn
 
-# A perturbation at the bound is a hair below it in float32, and must still count as whole levels.
-_SLACK = 1e-3
 # Four times the usual budget.
 _VISIBLE = 32
 
@@ -29,18 +27,31 @@ def check_levels(epsilon: float) -> None:
         warn(f"epsilon: {epsilon:.4g} is {levels} levels of 255: the change is plain to see; the usual budget is 8/255")
 
 
-def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float) -> Tensor:
-    """Add a perturbation to 8-bit images, rounded towards them: the budget holds after saving.
+def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float, *, argument: str = "perturbation") -> Tensor:
+    """Add a perturbation to 8-bit images, rounded to the nearest level within the budget, which so holds after saving.
 
     Args:
         clean: uint8.
         perturbation: Floats on the scale of [0, 1], of the same shape.
         epsilon: The budget on that scale.
+        argument: What a message blames.
 
     Returns:
         uint8, at most ``largest_level(epsilon)`` away from ``clean``.
+
+    Raises:
+        ValueError: the perturbation holds NaN or infinity.
     """
+    if not bool(perturbation.isfinite().all()):
+        raise ValueError(
+            f"{argument}: its perturbation holds NaN or infinity, so nothing would be protected; its weights are damaged, as by"
+            " a learning rate that is too large: train a new one, with a smaller learning_rate"
+        )
+    return add_levels(clean, (perturbation.float() * 255).round(), epsilon)
+
+
+def add_levels(clean: Tensor, levels: Tensor, epsilon: float) -> Tensor:
+    """Add whole levels to 8-bit images: held within ``largest_level(epsilon)`` and then to the range of the image, uint8."""
     limit = largest_level(epsilon)
-    scaled = perturbation.float() * 255
-    levels = (scaled + _SLACK * scaled.sign()).trunc().clamp(-limit, limit)
-    return (clean.to(torch.int16) + levels.to(torch.int16)).clamp(0, 255).to(torch.uint8)
+    held = levels.clamp(-limit, limit).to(torch.int16)
+    return (clean.to(torch.int16) + held).clamp(0, 255).to(torch.uint8)

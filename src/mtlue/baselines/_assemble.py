@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 
 from mtlue._data import Inspection, Samples, run_settings, to_bytes
-from mtlue._protect import ProtectedDataset, WorkFolder, largest_level, open_sink
+from mtlue._protect import ProtectedDataset, WorkFolder, add_levels, open_sink
 
 #: ``change(images, targets, indices)``: by how many levels of 1/255 each pixel of some samples is to change, int16 (C, H, W) a
 #: sample. The images are uint8 (C, H, W), the targets as the data set gives them, the indices those of the samples.
@@ -55,13 +54,9 @@ def assemble(
 
 
 def _changed(samples: Samples, change: Change, epsilon: float, start: int, batch_size: int) -> Iterator[list[Tensor]]:
-    limit = largest_level(epsilon)
     for first in range(start, len(samples), batch_size):
         indices = range(first, min(first + batch_size, len(samples)))
         read = [samples[index] for index in indices]
         images = [to_bytes(image) for image, _ in read]
         levels = change(images, [targets for _, targets in read], indices)
-        yield [
-            (image.to(torch.int16) + level.clamp(-limit, limit)).clamp(0, 255).to(torch.uint8)
-            for image, level in zip(images, levels, strict=True)
-        ]
+        yield [add_levels(image, level, epsilon) for image, level in zip(images, levels, strict=True)]
