@@ -1,6 +1,6 @@
 """Multi-task models by name: the default surrogate, and what somebody who trains on a protected set may have."""
 
-from mtlue._models.build import build_model, small_network
+from mtlue._models.build import build_model
 from mtlue._models.resnet_stages import ResNetStages, dilate
 from mtlue._models.small import small_network
 from mtlue._models.unet import UNet

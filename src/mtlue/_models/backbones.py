@@ -9,11 +9,10 @@ import torchvision
 from torch import nn
 
 from mtlue._models.resnet_stages import ResNetStages
-from mtlue._models.small_resnet import SmallResNet
 from mtlue._models.unet import UNet
 
 #: Those that give features (B, F), not feature maps.
-WITHOUT_MAPS = frozenset({"small_resnet", "vit_b_16"})
+WITHOUT_MAPS = frozenset({"vit_b_16"})
 
 _LARGEST_PATCH, _FEWEST_PATCHES = 16, 8
 
@@ -78,11 +77,6 @@ def _unet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
     return made
 
 
-def _small_resnet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    made: nn.Module = SmallResNet(image_shape).to(memory_format=torch.channels_last)
-    return made
-
-
 def _vit(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
     channels, height, width = image_shape
     vit: nn.Module = torchvision.models.VisionTransformer(
@@ -127,5 +121,4 @@ _BACKBONES: dict[str, Callable[[str, tuple[int, int, int]], nn.Module]] = {
     "densenet121": _densenet,
     "vit_b_16": _vit,
     "unet": _unet,
-    "small_resnet": _small_resnet,
 }

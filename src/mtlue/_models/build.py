@@ -50,9 +50,8 @@ def build_model(
             vit_b_16: torchvision's, untrained, with a first convolution for the channels of the images. Of vgg16 the
             convolutions are used, average-pooled. vit_b_16 takes square images; its patch is the largest of at most 16
             pixels that divides them into 8x8 patches or more (4 pixels at 32x32, 7 at 70x70, 16 at 224x224); it gives no
-            feature maps, so no task may have maps as labels. Two are small enough for a processor: ``"small_resnet"`` has
-            three residual blocks, 77,000 parameters, and gives no feature maps; ``"unet"`` (Ronneberger et al., 2015) has 0.2
-            million parameters and gives 16 feature maps in the size of the images. Or any module that maps
+            feature maps, so no task may have maps as labels. ``"unet"``: a U-Net (Ronneberger et al., 2015) of 0.2 million
+            parameters, small enough for a processor, with 16 feature maps in the size of the images. Or any module that maps
             images (B, C, H, W) to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its weights.
         tasks: Tasks by name; an integer n means ``Classification(n)``.
         image_shape: Channels, height and width of the images, (C, H, W).
@@ -104,12 +103,6 @@ def build_model(
     if isinstance(backbone, nn.Module):
         model.to(device_of(backbone))
     return model.train()
-
-
-def small_network(tasks: Tasks, image_shape: tuple[int, int, int], *, seed: int) -> nn.Module:
-    """A small network that answers the tasks: `build_model` with the small one of its backbones that gives what they need."""
-    backbone = "unet" if tasks_with_maps(resolve_tasks(tasks)) else "small_resnet"
-    return build_model(backbone, tasks, image_shape=image_shape, seed=seed)
 
 
 def _stages(make: _Make) -> ResNetStages:
