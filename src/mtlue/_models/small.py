@@ -23,8 +23,8 @@ _SIDE = 32
 def small_network(tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, width: int = 16, seed: int) -> nn.Module:
     """An untrained network for some tasks, in training mode, in the layout that is fastest on a processor.
 
-    It has three residual blocks and linear heads on the means of the four quarters of its maps, or is a U-Net where labels are maps. Images with
-    a shorter side of 64 pixels or more are strided on the way in, to 32 to 63.
+    It has three residual blocks and linear heads on the means of the four quarters of its maps, or is a U-Net where labels are
+    maps. Images with a shorter side of 64 pixels or more are strided on the way in, to 32 to 63.
 
     Args:
         tasks: The tasks.

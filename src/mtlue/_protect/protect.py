@@ -53,8 +53,8 @@ def protect(
     networks that start anew, one of which sees images after JPEG of quality 10, and a new `mtlue.UEGenerator` trained with
     `mtlue.fit` at half the size of the images. The paper's method is one argument away: ``loss=mtlue.TAP()`` trains a
     ResNet-18 on the clean data and then a generator of the images' size against it, 60 epochs each. Networks see images that
-    are shifted at random, unless a task's labels are maps, which would have to move along. They are not mirrored: a mirror image
-    may have other labels. `mtlue.fit` takes augmentation that does more, and such as moves labels too.
+    are shifted at random, unless a task's labels are maps, which would have to move along. They are not mirrored: a mirror
+    image may have other labels. `mtlue.fit` takes augmentation that does more, and such as moves labels too.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL
