@@ -102,9 +102,11 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Seque
     steps = plan.rounds * plan.steps
     search.progress.skip(-(-start // size) * steps, start * steps)
     # A loss' own state before and after the last batch: where a call was broken, only one of them fits what is safely on disk.
-    states: dict[int, Any] = (kept.load() or {}).get("before", {})
-    if start in states:
-        restore_state(search.loss, states[start])
+    found = kept.load() or {}
+    with kept.taking_up():
+        states: dict[int, Any] = found.get("before", {})
+        if start in states:
+            restore_state(search.loss, states[start])
     kept.save({"before": {start: state_of(search.loss)}})
     for batch in search.batches(range(start, len(search.samples))):
         states = {} if kept.path is None else {start: copy.deepcopy(state_of(search.loss))}
