@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +56,22 @@ def _replace(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def remove_folder(folder: Path, *, last: Sequence[str] = ()) -> None:
+    """Remove a folder with all that is in it, in a fixed order.
+
+    Args:
+        folder: The folder.
+        last: Names of the files that go last, in this order: by them an interrupted removal is known again.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    order = {name: position for position, name in enumerate(last, start=1)}
+    for extra in sorted(folder.iterdir(), key=lambda extra: (order.get(extra.name, 0), extra.name)):
+        shutil.rmtree(extra) if extra.is_dir() and not extra.is_symlink() else os.unlink(extra)
+    os.rmdir(folder)
 
 
 def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: str = "a file written by mtlue") -> Any:

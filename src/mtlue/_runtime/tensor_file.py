@@ -1,7 +1,8 @@
 """One file for tensors and plain values, whose every byte is checked: a safetensors file with a hash in its header.
 
-The layout is that of safetensors: the length of the header in 8 bytes, the header as JSON, and the bytes of the tensors one after
-the other. Its metadata has the format, the tree that the tensors hang in, and the SHA-256 of all other bytes, at a fixed place.
+The layout is that of safetensors: the length of the header in 8 bytes, the header as JSON, and the bytes of the tensors one
+after the other. Its metadata has the format, the tree that the tensors hang in, and the SHA-256 of all other bytes, at a fixed
+place.
 Nothing in a file is run, the header is bounded, and sizes are compared with that of the file before memory is taken.
 """
 

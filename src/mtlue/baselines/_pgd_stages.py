@@ -59,9 +59,11 @@ def search_images(
             # After the checks: a call that they refuse leaves nothing that would refuse the next one.
             check_gradient(surrogate, loss, samples, plan.augment, compute)
             own = {"loss": described(loss), "tasks": json.dumps(tasks_to_config(samples.tasks))}
-            folders.check_settings(
+            finished = folders.check_settings(
                 run_settings(samples, {**networks_of(loss, surrogate), **plan.settings(), **compute.settings(), **own})
             )
+            if finished is not None:
+                return finished
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(surrogate, loss, samples, plan, compute)
             logger.info(
