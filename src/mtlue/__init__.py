@@ -9,6 +9,7 @@ from importlib.metadata import version as _version
 from typing import Any as _Any
 
 from mtlue._fit import Epoch, History, fit
+from mtlue._formats import Description, verify
 from mtlue._generator import ClassEmbeddingBank, DenseEmbedder, UEGenerator
 from mtlue._losses import EM, SEP, TAP, BaseUELoss, RestartedEM, Surrogate
 from mtlue._protect import ProtectedDataset, protect
@@ -26,6 +27,7 @@ __all__ = [
     "Classification",
     "DenseEmbedder",
     "Depth",
+    "Description",
     "Epoch",
     "History",
     "ProtectedDataset",
@@ -39,6 +41,7 @@ __all__ = [
     "inter_er",
     "intra_er",
     "protect",
+    "verify",
 ]
 
 _SUBPACKAGES = ("analysis", "baselines", "datasets", "defenses", "evaluation")

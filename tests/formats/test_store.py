@@ -16,7 +16,7 @@ from torch import Tensor
 
 import mtlue
 from mtlue._formats import MemoryImages, StoredImages, StoreWriter
-from mtlue._formats.store import _manifest_sha256
+from mtlue._formats.manifest import signed
 
 
 def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
@@ -176,15 +176,15 @@ def test_a_manifest_that_is_none(store: Path, canvases: Any, text: str) -> None:
 def rewrite(store: Path, **entries: Any) -> None:
     """Change the manifest as somebody who knows its checksum can."""
     manifest = {**json.loads((store / "manifest.json").read_text()), **entries}
-    (store / "manifest.json").write_text(json.dumps({**manifest, "sha256": _manifest_sha256(manifest)}))
+    (store / "manifest.json").write_text(json.dumps(signed(manifest)))
 
 
 def test_one_clean_message_says_what_is_wrong_with_a_store(store: Path, canvases: Any) -> None:
     head = f"path: the store {store} cannot be used: "
     faults: list[tuple[Callable[[], Any], str]] = [
         (lambda: rewrite(store, format="other"), "its format is 'other', expected 'mtlue protected images 1'"),
-        (lambda: (store / "manifest.json").write_text("{}"), "manifest.json has no entry 'length'"),
-        (lambda: rewrite(store, files=None), "manifest.json has an entry of the wrong kind"),
+        (lambda: (store / "manifest.json").write_text("{}"), "manifest.json has no entry 'format'"),
+        (lambda: rewrite(store, files=None), "manifest.json: files is 'None', expected an object"),
         (lambda: (store / "images.bin").write_bytes(b"0"), "images.bin has 1 bytes, expected 12288: it is truncated or was "
          "changed"),
     ]  # fmt: skip
@@ -204,7 +204,7 @@ def test_one_clean_message_says_what_is_wrong_with_a_store(store: Path, canvases
     [
         ("settings.json", b"{", "settings.json is damaged, it holds no JSON object"),
         ("progress.json", b"5", "progress.json is damaged, it holds no JSON object"),
-        ("progress.json", b"{}", "'bytes'"),
+        ("progress.json", b"{}", "progress.json has no entry 'bytes'"),
         # It would have been filled with zeros.
         ("images.bin", b"0" * 100, "images.bin has 100 bytes, expected 4096"),
     ],

@@ -1,6 +1,6 @@
 """Training the generator."""
 
-from mtlue._fit.checkpoint import Checkpoint, OtherRunError
+from mtlue._fit.checkpoint import Checkpoint, OtherRunError, count_in
 from mtlue._fit.fit import check_channels, check_models, fit, train_generator
 from mtlue._fit.history import Epoch, History
 from mtlue._fit.optimization import module_batch_size, perturbed_loss, probed_batch_size
@@ -27,6 +27,7 @@ __all__ = [
     "check_loss",
     "check_models",
     "check_parameters",
+    "count_in",
     "fit",
     "module_batch_size",
     "one_cycle",

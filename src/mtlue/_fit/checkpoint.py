@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from mtlue._runtime import differences, load_tensors, save_tensors
 
@@ -54,14 +58,57 @@ class Checkpoint:
         content = load_tensors(self.path, argument="checkpoint", what="the checkpoint of a run of mtlue")
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"checkpoint: {self.path} is not the checkpoint of a run of mtlue")
-        changed = differences(content["settings"], self._settings)
+        absent = [name for name in ("settings", "state") if not isinstance(content.get(name), dict)]
+        if absent:
+            raise ValueError(f"checkpoint: {self.path} is damaged: it has no entry {absent[0]!r}")
+        with self.taking_up():
+            changed = differences(content["settings"], self._settings)
         if changed:
             told = "; ".join(changed.values())
             raise OtherRunError(f"checkpoint: {self.path} belongs to a run with other arguments ({told})", list(changed))
         state: dict[str, Any] = content["state"]
         return state
 
+    @contextmanager
+    def taking_up(self) -> Iterator[None]:
+        """While this context lasts, a state that does not fit is told of with the name of the file.
+
+        Raises:
+            ValueError: so it is.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError, RuntimeError, ValueError, ArithmeticError) as error:
+            reason = f"it has no entry {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"checkpoint: {self.path} is damaged, it cannot be taken up: {reason}") from error
+
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the file in one step."""
         if self.path is not None:
             save_tensors({"format": _FORMAT, "settings": self._settings, "state": dict(state)}, self.path)
+
+
+def count_in(state: Mapping[str, Any], name: str, *, minimum: int = 0) -> int:
+    """An entry of a state that is a number of something.
+
+    Raises:
+        KeyError: there is none of this name.
+        ValueError: it is something else, or too small.
+    """
+    value = state[name]
+    if type(value) is not int or value < minimum:
+        raise ValueError(f"{name} is {value!r}, expected an integer of at least {minimum}")
+    return value
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Have an optimiser go on from its state.
+
+    Raises:
+        ValueError: it is that of other parameters.
+    """
+    optimizer.load_state_dict(dict(state))
+    for parameter, own in optimizer.state.items():
+        for name, value in own.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")

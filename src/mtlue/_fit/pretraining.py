@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from mtlue._data import Batch, Samples, augmented, run_settings, shuffled_batches
-from mtlue._fit.checkpoint import Checkpoint
+from mtlue._fit.checkpoint import Checkpoint, count_in
 from mtlue._fit.optimization import module_batch_size
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_training import SurrogateTraining
@@ -37,8 +37,9 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
             "surrogate: %d samples, %d epochs, batches of %d samples, on %s", length, epochs, batch_size, compute.device
         )
     else:
-        training.load_state_dict(state)
-        done, size.value = state["epoch"], state["batch_size"]
+        with kept.taking_up():
+            training.load_state_dict(state)
+            done, size.value = count_in(state, "epoch"), count_in(state, "batch_size", minimum=1)
         logger.info("surrogate: going on after epoch %d of %d, from %s", done, epochs, kept.path)
     steps = -(-length // size.value)
     with Progress(compute.progress, stage="surrogate", total=epochs * steps, images=epochs * length) as shown:

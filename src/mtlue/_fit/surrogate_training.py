@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Batch
+from mtlue._fit.checkpoint import load_optimizer
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import Surrogate
 from mtlue._runtime import BatchSize, Compute, Progress, descend
@@ -109,4 +110,4 @@ class SurrogateTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave, among other things."""
         self.surrogate.module.load_state_dict(state["surrogate"])
-        self.optimizer.load_state_dict(state["surrogate_optimizer"])
+        load_optimizer(self.optimizer, state["surrogate_optimizer"])

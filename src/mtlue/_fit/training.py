@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtlue._data import Batch, Samples, augmented, ordered_batches, shuffled_batches
-from mtlue._fit.checkpoint import Checkpoint
+from mtlue._fit.checkpoint import Checkpoint, count_in, load_optimizer
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.optimization import perturbed_loss
 from mtlue._fit.plan import FitPlan
@@ -78,7 +78,8 @@ class GeneratorTraining:
         )  # fmt: skip
         state = checkpoint.load()
         if state is not None:
-            self._restore(state)
+            with checkpoint.taking_up():
+                self._restore(state)
             logger.info("fit: going on after epoch %d of %d, from %s", len(self.history), plan.epochs, checkpoint.path)
         elif has_state(self.loss):
             # The call that takes up a broken first epoch may bring a loss that has gone through a part of it.
@@ -211,9 +212,12 @@ class GeneratorTraining:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.generator.load_state_dict(state["generator"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.batch_size.value = state["batch_size"]
-        self.history = History([Epoch(**epoch) for epoch in state["history"]], stopped_early=state["stopped_early"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        self.batch_size.value = count_in(state, "batch_size", minimum=1)
+        epochs = [Epoch(**epoch) for epoch in state["history"]]
+        for epoch in epochs:
+            epoch_summary(epoch)  # what is no number cannot be shown
+        self.history = History(epochs, stopped_early=bool(state["stopped_early"]))
         if self.learner is not None:
             self.learner.load_state_dict(state)
         restore_state(self.loss, state)

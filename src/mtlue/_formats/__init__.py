@@ -4,27 +4,37 @@ from mtlue._formats.arrays import load_array
 from mtlue._formats.class_names import class_names, read_class_names
 from mtlue._formats.export import export
 from mtlue._formats.export_format import ExportFormat, ExportSamples
-from mtlue._formats.image_files import NPY, PNG, ImageFiles, map_path
+from mtlue._formats.image_files import NPY, PNG, ImageFiles, find_map
 from mtlue._formats.images import Images, ImageSink, MemoryImages
-from mtlue._formats.store import SETTINGS, StoredImages, StoreWriter, is_published, read_json
+from mtlue._formats.manifest import EXPORT_MANIFEST
+from mtlue._formats.parquet import ParquetShards
+from mtlue._formats.parts import check_finished
+from mtlue._formats.store import StoredImages, StoreWriter
+from mtlue._formats.tar_shards import TarShards
+from mtlue._formats.verify import Description, verify
+from mtlue._formats.work_folder import WorkFolder
 
 __all__ = [
+    "EXPORT_MANIFEST",
     "NPY",
     "PNG",
-    "SETTINGS",
+    "Description",
     "ExportFormat",
     "ExportSamples",
     "ImageFiles",
     "ImageSink",
     "Images",
     "MemoryImages",
+    "ParquetShards",
     "StoreWriter",
     "StoredImages",
+    "TarShards",
+    "WorkFolder",
+    "check_finished",
     "class_names",
     "export",
-    "is_published",
+    "find_map",
     "load_array",
-    "map_path",
     "read_class_names",
-    "read_json",
+    "verify",
 ]

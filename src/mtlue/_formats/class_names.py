@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from mtlue._tasks import Task
 
-_FILE = "classes.json"
+#: The file beside a table of labels.
+CLASSES = "classes.json"
 
 
 def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
@@ -30,7 +31,7 @@ def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, l
 def write_class_names(names: Mapping[str, list[str]], folder: Path) -> None:
     """Write them beside a table of labels, if there are any."""
     if names:
-        (folder / _FILE).write_text(json.dumps(names, ensure_ascii=False, indent=2), encoding="utf-8")
+        (folder / CLASSES).write_text(json.dumps(names, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def read_class_names(folder: Path) -> dict[str, list[str]]:
@@ -39,7 +40,7 @@ def read_class_names(folder: Path) -> dict[str, list[str]]:
     What is no list of names is left out: the file may be there for another purpose.
     """
     try:
-        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        found = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return _lists_of_names(found)

@@ -1,29 +1,171 @@
-"""Writing a protected set to a folder in a format that the caller names or brings."""
+"""Writing a protected set to a folder in a format that the caller names or brings, whole or not at all."""
 
 from __future__ import annotations
 
+import itertools
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from mtlue._data import labels_digest, looked_at
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG
+from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, signed
+from mtlue._formats.parquet import ParquetShards
+from mtlue._formats.parts import Parts
+from mtlue._formats.tar_shards import TarShards
+from mtlue._formats.work_folder import WorkFolder
+from mtlue._runtime import described_by_attributes, tensors_digest
+from mtlue._tasks import tasks_to_config
 
-_FORMATS: dict[str, type[ExportFormat]] = {"png": PNG, "npy": NPY}
+#: What a manifest calls its form.
+EXPORT_FORMAT = "mtlue export 1"
+_FORMATS: dict[str, type[ExportFormat]] = {"png": PNG, "npy": NPY, "webdataset": TarShards, "parquet": ParquetShards}
+
+logger = logging.getLogger("mtlue.protect")
 
 
-def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat) -> None:
+def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, epsilon: float, append: bool) -> None:
     """Write samples to a folder, and raise what is said there; see `mtlue.ProtectedDataset.export`.
 
     Raises:
         TypeError: the format is a class.
-        ValueError: the format is unknown, or cannot hold the images.
-        FileExistsError: the folder has something in it.
+        ValueError: the format is unknown, or cannot hold the images; or the folder is to be gone on with, and has other tasks.
+        FileExistsError: the folder has something else in it.
     """
     chosen = _chosen(format)
     chosen.check(samples)
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"folder: {folder} is not empty")
-    folder.mkdir(parents=True, exist_ok=True)
-    chosen.write(folder, samples)
+    with WorkFolder.owned(Path(os.path.abspath(folder)), argument="folder") as folders:
+        parts, settings = Parts(folders), {"append": append, **_settings(samples, chosen, epsilon)}
+        if parts.planned:
+            folders.take_up(settings)
+        else:
+            earlier = _read_earlier(samples, chosen, epsilon, folders.final) if append else None
+            if _is_there(samples, chosen, folders.final, earlier):
+                logger.info("export: %s has these samples already", folders.final)
+                folders.remove()
+                return
+            folders.take_up({**settings, "behind": None if earlier is None else earlier.text("sha256")})
+            _write(samples, chosen, parts, epsilon, earlier)
+        parts.publish()
+    logger.info("export: finished %s", folder)
+
+
+def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: float, earlier: Fields | None) -> None:
+    """Write all parts but those that an interrupted call wrote, and the manifest."""
+    first, number, calls = (
+        (0, 0, []) if earlier is None else (earlier.count("length"), earlier.count("parts"), earlier.items("calls"))
+    )
+    size = chosen.part_size or len(samples)
+    for start in range(0, len(samples), size):
+        selected = range(start, min(start + size, len(samples)))
+        parts.write(chosen, replace(samples, selected=selected, first=first, part=number))
+        number += 1
+        logger.info("export: %d of %d images", selected.stop, len(samples))
+    files = parts.join(chosen, {} if earlier is None else earlier.files())
+    manifest = {
+        "format": EXPORT_FORMAT,
+        "version": version("mtlue"),
+        "protected": True,
+        "layout": type(chosen).__name__,
+        "length": first + len(samples),
+        "epsilon": epsilon,
+        "tasks": tasks_to_config(samples.tasks),
+        "calls": [*calls, first],
+        "parts": number,
+        "files": files,
+    }
+    parts.plan(json.dumps(signed(manifest)).encode(), into_place=earlier is not None)
+
+
+def _settings(samples: ExportSamples, chosen: ExportFormat, epsilon: float) -> dict[str, Any]:
+    """What determines the files, as JSON can hold it."""
+    return {
+        "samples": len(samples),
+        "images": tensors_digest(samples.images[index] for index in looked_at(len(samples))),
+        "labels": labels_digest(samples.dataset, samples.tasks),
+        "tasks": tasks_to_config(samples.tasks),
+        "classes": samples.classes,
+        "epsilon": epsilon,
+        "format": described_by_attributes(chosen),
+        "part size": chosen.part_size,
+        "version of mtlue": version("mtlue"),
+    }
+
+
+def read_manifest(folder: Path) -> Fields:
+    """The manifest of an export.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it was changed, or is of another format.
+    """
+    file = folder / EXPORT_MANIFEST
+    if not file.is_file():
+        raise FileNotFoundError(f"folder: {folder} is no finished export of mtlue, it has no {EXPORT_MANIFEST}")
+    try:
+        fields = Fields.read(file)
+        fields.check(EXPORT_FORMAT)
+    except ValueError as error:
+        raise ValueError(f"folder: the export {folder} cannot be used: {error}") from None
+    return fields
+
+
+def _read_earlier(samples: ExportSamples, chosen: ExportFormat, epsilon: float, folder: Path) -> Fields:
+    """The manifest of the export that samples are to be written behind.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it was changed, or the samples do not go with it.
+    """
+    earlier = read_manifest(folder)
+    for name, what, own in (
+        ("tasks", "tasks", tasks_to_config(samples.tasks)),
+        ("layout", "format", type(chosen).__name__),
+        ("epsilon", "epsilon", epsilon),
+    ):
+        found = earlier.content.get(name)
+        if found != own:
+            raise ValueError(f"{what}: {folder} was written with {found!r}, these samples have {own!r}; append what is alike")
+    return earlier
+
+
+def _is_there(samples: ExportSamples, chosen: ExportFormat, folder: Path, earlier: Fields | None) -> bool:
+    """Whether a call that is repeated finds its samples: those of the last call, where they are to be appended.
+
+    Raises:
+        FileExistsError: the folder is to be a new one, and has something else in it.
+    """
+    if earlier is None:
+        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+            return False
+        with suppress(OSError, ValueError):
+            found = read_manifest(folder)
+            if found.items("calls") == [0] and found.count("length") == len(samples) and _reads(samples, chosen, folder, 0):
+                return True
+        raise FileExistsError(f"folder: {folder} is not empty; append=True goes on with an export of the same tasks")
+    start = int(earlier.items("calls")[-1])
+    return earlier.count("length") - start == len(samples) and _reads(samples, chosen, folder, start)
+
+
+def _reads(samples: ExportSamples, chosen: ExportFormat, folder: Path, start: int) -> bool:
+    """Whether an export has these samples from an index on, and no others."""
+    try:
+        return all(
+            torch.equal(image, own) and all(torch.equal(targets[name].to(value.dtype), value) for name, value in labels.items())
+            for (image, targets), (_, own, labels) in zip(
+                itertools.islice(chosen.read(folder), start, None), samples, strict=True
+            )
+        )
+    except (OSError, ValueError, LookupError, RuntimeError):
+        return False
 
 
 def _chosen(format: object) -> ExportFormat:

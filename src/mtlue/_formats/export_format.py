@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ class ExportSamples:
         images: Images by index, uint8 (C, H, W).
         dataset: Pairs (image, targets), of which the targets are taken.
         tasks: Tasks by name.
+        selected: Positions of the samples that are written now; None for all.
+        first: What is added to a position to give its index, where a set is written behind another one.
+        part: Number of this part, counted from the first one that was ever written to the folder.
 
     Example:
         >>> import torch, mtlue
@@ -46,6 +49,9 @@ class ExportSamples:
     images: Images
     dataset: Dataset[Any]
     tasks: Mapping[str, Task]
+    selected: range | None = None
+    first: int = 0
+    part: int = 0
 
     @property
     def channels(self) -> int:
@@ -57,15 +63,20 @@ class ExportSamples:
         """Names of the classes of tasks, in their order, as far as the data set tells them in its attribute ``classes``."""
         return class_names(self.dataset, self.tasks)
 
+    @property
+    def _positions(self) -> range:
+        return range(len(self.images)) if self.selected is None else self.selected
+
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self._positions)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
         """Index, image and targets of each sample."""
-        for index in range(len(self)):
-            labels = split_by_task(self.dataset[index][1], self.tasks, what="targets")
+        for position in self._positions:
+            labels = split_by_task(self.dataset[position][1], self.tasks, what="targets")
+            targets = {name: _target(label, self.tasks[name]) for name, label in labels.items()}
             # A copy of the image: a format that changes it does not change the set.
-            yield index, self.images[index].clone(), {name: _target(label, self.tasks[name]) for name, label in labels.items()}
+            yield self.first + position, self.images[position].clone(), targets
 
     def __repr__(self) -> str:
         """Size and tasks."""
@@ -86,6 +97,10 @@ class ExportFormat(ABC):
     Derive from this class for a layout of your own, such as shards; from `mtlue.datasets.ImageFiles` where each image is one
     file.
 
+    Attributes:
+        part_size: Samples that are written at a time. An export that is interrupted goes on after the last part; with None it
+            is one part, and starts again.
+
     Example:
         >>> import pathlib, tempfile
         >>> import torch
@@ -103,6 +118,8 @@ class ExportFormat(ABC):
         ({'gender': tensor(1)}, True)
     """
 
+    part_size: int | None = None
+
     def check(self, samples: ExportSamples) -> None:  # noqa: B027  # some hold everything
         """Refuse samples that the format cannot hold, before anything is written; by default none.
 
@@ -112,10 +129,25 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def write(self, folder: Path, samples: ExportSamples) -> None:
-        """Write the samples, in their order, to a folder that is empty.
+        """Write the samples of a part, in their order, to a folder that is empty.
 
-        Name files and shards by the index that comes with each sample, not by a count of your own.
+        The folders of all parts are put into one afterwards: name files and shards by the index that comes with each sample,
+        or by the number of the part, not by a count of your own.
         """
+
+    def join(self, name: str, files: Sequence[Path]) -> bytes:
+        """The content of a file that several parts wrote, each with other content.
+
+        Args:
+            name: The file, from the folder on.
+            files: Where what each part wrote is, in the order of the parts.
+
+        Raises:
+            ValueError: each part must have files of its own, which is so unless a format says otherwise.
+        """
+        raise ValueError(
+            f"format: {type(self).__name__} wrote {name} for {len(files)} parts; name files by the index of a sample"
+        )
 
     @abstractmethod
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:

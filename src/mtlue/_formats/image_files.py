@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from abc import abstractmethod
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import torch
@@ -14,13 +14,17 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from mtlue._checks import check_count
 from mtlue._data import read_image, to_bytes
 from mtlue._formats.arrays import decode_array, encode_array, load_array
-from mtlue._formats.class_names import write_class_names
+from mtlue._formats.class_names import CLASSES, write_class_names
 from mtlue._formats.export_format import ExportFormat, ExportSamples
+from mtlue._formats.names import check_names
 
 #: The table of an export.
 LABELS = "labels.csv"
+_FILE = "file"
+_FILES_A_FOLDER = 10_000
 
 
 class ImageFiles(ExportFormat):
@@ -60,6 +64,7 @@ class ImageFiles(ExportFormat):
 
     suffix: ClassVar[str]
     channels: ClassVar[tuple[int, ...] | None] = None
+    part_size = 256
 
     @abstractmethod
     def encode(self, image: Tensor) -> bytes:
@@ -70,16 +75,17 @@ class ImageFiles(ExportFormat):
         """The image in a file of that content, as a data set may give one: a uint8 tensor (C, H, W) or a PIL image."""
 
     def check(self, samples: ExportSamples) -> None:
-        """Refuse images of other numbers of channels, and a format that changes pixels.
+        """Refuse images of other numbers of channels, a format that changes pixels, and names that could not be read again.
 
         Raises:
             ValueError: so it is.
         """
+        check_names(samples.tasks, taken=[_FILE])
         name, image = type(self).__name__, samples.images[0].clone()
         if self.channels is not None and samples.channels not in self.channels:
             held = " or ".join(map(str, self.channels))
             raise ValueError(f"format: {name} holds {held} channels, the images have {samples.channels}; use format='npy'")
-        if not torch.equal(self._read(self.encode(image)), image):
+        if not torch.equal(self.read_bytes(self.encode(image)), image):
             raise ValueError(
                 f"format: {name} does not give back the pixels of the first image; a lossy format changes pixels beyond "
                 "epsilon and weakens the protection"
@@ -89,19 +95,32 @@ class ImageFiles(ExportFormat):
         """Write ``images/000000.<suffix>`` and so on, the table of labels, label maps, and names of classes."""
         classes = [name for name, task in samples.tasks.items() if not task.is_map]
         maps = [name for name in samples.tasks if name not in classes]
-        (folder / "images").mkdir()
-        for name in maps:
-            (folder / "labels" / name).mkdir(parents=True)
         write_class_names(samples.classes, folder)
         with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
-            table.writerow(["file", *classes])
+            table.writerow([_FILE, *classes])
             for index, image, targets in samples:
-                path = f"images/{index:06d}.{self.suffix}"
-                (folder / path).write_bytes(self.encode(image))
+                path = _image_path(index, self.suffix)
+                _write(folder / path, self.encode(image))
                 table.writerow([path, *(targets[name].item() for name in classes)])
                 for name in maps:
-                    map_path(folder, name, path).write_bytes(encode_array(targets[name]))
+                    _write(_map_path(folder, name, path), encode_array(targets[name]))
+
+    def join(self, name: str, files: Sequence[Path]) -> bytes:
+        """One table of all parts, below one line with the names of the columns.
+
+        Raises:
+            ValueError: the parts have other columns or names of classes, or it is a file of another kind.
+        """
+        if name == CLASSES:
+            raise ValueError(f"classes: the set has other names of classes than {files[0]}, so its numbers mean other classes")
+        if name != LABELS:
+            return super().join(name, files)
+        tables = [file.read_bytes().partition(b"\r\n") for file in files]
+        if len({head for head, _, _ in tables}) > 1:
+            raise ValueError(f"tasks: the set has other columns than {files[0]}")
+        head, end, _ = tables[0]
+        return head + end + b"".join(rows for _, _, rows in tables)
 
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The samples in the order of the table."""
@@ -110,23 +129,44 @@ class ImageFiles(ExportFormat):
             (_, *classes), *rows = csv.reader(file)
         for path, *cells in rows:
             targets = {name: torch.tensor(_number(cell)) for name, cell in zip(classes, cells, strict=True)}
-            targets |= {name: load_array(map_path(folder, name, path)) for name in maps}
-            yield self._read((folder / path).read_bytes()), targets
+            targets |= {name: load_array(find_map(folder, name, path)) for name in maps}
+            yield self.read_bytes((folder / path).read_bytes()), targets
 
-    def _read(self, content: bytes) -> Tensor:
+    def read_bytes(self, content: bytes) -> Tensor:
+        """The image in a file of that content, uint8 (C, H, W)."""
         return to_bytes(read_image(self.decode(content)))
 
 
 class PNG(ImageFiles):
-    """PNG files, which hold images of 1 or 3 channels."""
+    """PNG files, which hold images of 1 or 3 channels.
+
+    Args:
+        compress_level: From 0 (none) to 9 (smallest and slowest).
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import datasets
+        >>> image = torch.arange(4096, dtype=torch.int16).remainder(251).byte().view(1, 64, 64)
+        >>> len(datasets.PNG(0).encode(image)) > len(datasets.PNG(9).encode(image))
+        True
+    """
 
     suffix = "png"
     channels = (1, 3)
 
+    def __init__(self, compress_level: int = 6) -> None:
+        if check_count("compress_level", compress_level, minimum=0) > 9:
+            raise ValueError(f"compress_level: expected 0 to 9, got {compress_level}")
+        self.compress_level = compress_level
+
     def encode(self, image: Tensor) -> bytes:
         """The content of a PNG file."""
         buffer = io.BytesIO()
-        to_pil_image(image).save(buffer, format="PNG")
+        to_pil_image(image).save(buffer, format="PNG", compress_level=self.compress_level)
         return buffer.getvalue()
 
     def decode(self, content: bytes) -> Any:
@@ -148,9 +188,29 @@ class NPY(ImageFiles):
         return decode_array(content)
 
 
-def map_path(folder: Path, task: str, image: str) -> Path:
-    """Where the label map of an image is."""
-    return folder / "labels" / task / f"{Path(image).stem}.npy"
+def find_map(folder: Path, task: str, image: str) -> Path:
+    """Where the label map of an image is: in a folder like that of the image if it is there, else by its name alone."""
+    nested = _map_path(folder, task, image)
+    return nested if nested.is_file() else folder / "labels" / task / f"{Path(image).stem}.npy"
+
+
+def _map_path(folder: Path, task: str, image: str) -> Path:
+    inside = PurePath(image)
+    parts = inside.parts[1:-1] if inside.parts[:1] == ("images",) else inside.parts[:-1]
+    if inside.is_absolute() or ".." in parts:
+        parts = ()
+    return (folder / "labels" / task).joinpath(*parts, f"{inside.stem}.npy")
+
+
+def _image_path(index: int, suffix: str) -> str:
+    # A folder of more files is slow to list, and the first keeps its place.
+    thousands = f"{index // _FILES_A_FOLDER:03d}/" if index >= _FILES_A_FOLDER else ""
+    return f"images/{thousands}{index:06d}.{suffix}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def _number(cell: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from mtlue._formats.image_files import LABELS
 from mtlue._formats.images import ImageSink
-from mtlue._runtime import warn, write_bytes
+from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, file_fault, signed
+from mtlue._runtime import remove_folder, text_digest, warn, write_bytes
 
 FORMAT = "mtlue protected images 1"
 MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin", "progress.json"
@@ -82,17 +82,24 @@ class StoreWriter(ImageSink):
             logger.info("protect: streaming %d images to %s", length, folder)
 
     def _noted(self) -> dict[str, Any]:
-        # What an earlier process noted of its work, nothing before the first note.
+        """What an earlier process noted of its work; nothing before the first note.
+
+        Raises:
+            ValueError: the note is damaged, or what it tells of is.
+        """
         if not (self.folder / PROGRESS).exists():
             return {}
         try:
-            state = read_json(self.folder / PROGRESS)
-            for name, size in state["bytes"].items():
+            noted = Fields.read(self.folder / PROGRESS)
+            sizes = Fields(PROGRESS, noted.mapping("bytes"))
+            bytes_of = {name: sizes.count(name) for name in (IMAGES, SHAPES)}
+            state = {"bytes": bytes_of, **{name: noted.count(name) for name in ("count", "batch_size")}}
+            for name, size in bytes_of.items():
                 # A shorter file would be filled with zeros.
                 found = (self.folder / name).stat().st_size if (self.folder / name).exists() else 0
                 if found < size:
                     raise ValueError(f"{name} has {found} bytes, expected {size}")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"path: {self.folder} is damaged and cannot be taken up ({error}); delete it") from None
         return state
 
@@ -137,15 +144,17 @@ class StoreWriter(ImageSink):
         return images
 
     def _publish(self) -> None:
-        names = [IMAGES] if self.shape is not None else [IMAGES, SHAPES]
-        content: dict[str, Any] = {
+        names = _names(self.shape)
+        settings = self.folder / SETTINGS
+        content = signed({
             "format": FORMAT,
+            # By it a call that is repeated knows its store when nothing else is left.
+            **({"call": text_digest(settings.read_text())} if settings.exists() else {}),
             **self.manifest,
             "length": self.count,
             "shape": self.shape,
-            "files": {name: {"bytes": self._sizes[name], "sha256": _sha256(self.folder / name)} for name in names},
-        }
-        content["sha256"] = _manifest_sha256(content)
+            "files": {name: file_entry(self.folder / name) for name in names},
+        })
         ready = self.folder / _READY
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir()
@@ -162,11 +171,8 @@ class StoreWriter(ImageSink):
 
     def _remove_rest(self) -> None:
         """Remove the folder with the generator; the settings last, by which a call that is repeated after a kill is known."""
-        last = (MANIFEST, SETTINGS)
         try:
-            for extra in sorted(self.folder.iterdir(), key=lambda extra: (extra.name in last, extra.name)):
-                shutil.rmtree(extra) if extra.is_dir() and not extra.is_symlink() else os.unlink(extra)
-            os.rmdir(self.folder)
+            remove_folder(self.folder, last=(MANIFEST, SETTINGS))
         except OSError as error:
             warn(f"path: {self.final} is finished, but {self.folder} cannot be removed ({error.strerror}); delete it")
 
@@ -185,52 +191,42 @@ class StoredImages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / MANIFEST).is_file():
-            is_export = (folder / LABELS).is_file()
+            is_export = (folder / LABELS).is_file() or (folder / EXPORT_MANIFEST).is_file()
             hint = "; it looks like an export, which mtlue.datasets.ImageTable opens" if is_export else ""
             raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}{hint}")
         try:
-            self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
-            self._length, shape, files = self.manifest["length"], self.manifest["shape"], self.manifest["files"]
-            if self.manifest["format"] != FORMAT:
-                raise ValueError(f"its format is {self.manifest['format']!r}, expected {FORMAT!r}")
-            if self.manifest["sha256"] != _manifest_sha256(self.manifest):
-                raise ValueError(f"{MANIFEST} does not have the expected checksum: it was changed")
-            self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
-            for name in (IMAGES,) if shape is not None else (IMAGES, SHAPES):
-                self._check_file(name, files[name])
+            self.fields = fields = Fields.read(folder / MANIFEST)
+            fields.check(FORMAT)
+            self._length, self.shape, files = fields.count("length"), _shape(fields), fields.files()
+            for name in _names(self.shape):
+                if name not in files:
+                    raise ValueError(f"{MANIFEST} has no entry {name!r} among its files")
+                fault = file_fault(folder / name, name, files[name])
+                if fault is not None:
+                    raise ValueError(fault)
             self._read_offsets()
-        except KeyError as error:
-            raise ValueError(f"path: the store {folder} cannot be used: {MANIFEST} has no entry {error}") from None
-        except (TypeError, AttributeError):
-            raise ValueError(f"path: the store {folder} cannot be used: {MANIFEST} has an entry of the wrong kind") from None
         except ValueError as error:
             raise ValueError(f"path: the store {folder} cannot be used: {error}") from None
         self._map: Tensor | None = None
-
-    def _check_file(self, name: str, expected: Mapping[str, Any]) -> None:
-        path = self.folder / name
-        size = path.stat().st_size if path.is_file() else 0
-        if size != expected["bytes"]:
-            raise ValueError(f"{name} has {size} bytes, expected {expected['bytes']}: it is truncated or was changed")
-        if _sha256(path) != expected["sha256"]:
-            raise ValueError(f"{name} does not have the expected checksum: it was changed")
 
     def _read_offsets(self) -> None:
         if self.shape is not None:
             total = self._length * math.prod(self.shape)
         else:
             raw = bytearray((self.folder / SHAPES).read_bytes())
+            if len(raw) != self._length * 12:
+                raise ValueError(f"{SHAPES} has {len(raw)} bytes, expected 12 for each of {self._length} images")
             self._shapes = torch.frombuffer(raw, dtype=torch.int32).reshape(-1, 3).long()
+            if bool((self._shapes < 1).any()):
+                raise ValueError(f"{SHAPES} has a side of less than one pixel")
             ends = self._shapes.prod(dim=1).cumsum(0)
             self._starts = torch.cat([torch.zeros(1, dtype=torch.int64), ends])
-            if len(self._shapes) != self._length:
-                raise ValueError(f"{SHAPES} describes {len(self._shapes)} images, expected {self._length}")
             total = int(ends[-1])
         if total != (self.folder / IMAGES).stat().st_size:
             raise ValueError(f"{IMAGES} does not hold {self._length} images of the shape that the manifest gives")
 
     def __len__(self) -> int:
-        return int(self._length)
+        return self._length
 
     def __getitem__(self, index: int) -> Tensor:
         """One image, uint8, (C, H, W)."""
@@ -255,29 +251,24 @@ def is_published(folder: Path, final: Path) -> bool:
     return (folder / MANIFEST).read_bytes() == (final / MANIFEST).read_bytes()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What a file of a store says.
-
-    Raises:
-        ValueError: it holds no JSON object.
-    """
+def call_of(final: Path) -> str | None:
+    """Checksum of the settings of the call that finished a store; None if there is none, or it does not say."""
     try:
-        content = json.loads(path.read_text())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is damaged, it holds no JSON object")
-    return content
+        fields = Fields.read(final / MANIFEST)
+        fields.check(FORMAT)
+        return fields.text("call")
+    except (OSError, ValueError):
+        return None
 
 
-def _manifest_sha256(content: Mapping[str, Any]) -> str:
-    rest = {name: value for name, value in content.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+def _names(shape: object) -> list[str]:
+    return [IMAGES, SHAPES] if shape is None else [IMAGES]
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _shape(fields: Fields) -> tuple[int, ...] | None:
+    if "shape" in fields.content and fields.content["shape"] is None:
+        return None
+    shape = fields.items("shape")
+    if len(shape) != 3 or not all(type(side) is int and 0 < side < 2**31 for side in shape):
+        raise fields.wrong("shape", "channels, height and width")
+    return tuple(shape)

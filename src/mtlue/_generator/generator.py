@@ -221,10 +221,14 @@ class UEGenerator(nn.Module):
         try:
             config = dict(content["config"])
             tasks = tasks_from_config(config.pop("tasks"))
-            generator = cls(tasks, tuple(config.pop("image_shape")), **config)
-            generator.load_state_dict(content["state"])
+            # Without values first: a size that the state does not have takes no memory, and draws no random numbers.
+            with torch.device("meta"):
+                generator = cls(tasks, tuple(config.pop("image_shape")), **config)
+            _check_entries("config", content["config"], generator.config())
+            _check_entries("state", content["state"], generator.state_dict())
+            generator.to_empty(device="cpu").load_state_dict(content["state"])
             generator.trained = bool(content["trained"])
-        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, RuntimeError, ValueError, ArithmeticError) as error:
             reason = f"it has no entry {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"path: the generator in {os.fspath(path)} cannot be used: {reason}") from None
         return generator.to(device or "cpu").eval()
@@ -234,3 +238,16 @@ class UEGenerator(nn.Module):
             f"tasks={self.tasks}, image_shape={self.image_shape}, epsilon={255 * self.epsilon:.4g}/255, "
             f"embedding_channels={self.embedding_channels}, width={self.width}, bound={self.bound!r}, trained={self.trained}"
         )
+
+
+def _check_entries(what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse settings that lack one, and weights of another generator.
+
+    Raises:
+        ValueError: so it is.
+    """
+    wrong = [name for name in {**expected, **found} if name not in expected or name not in found]
+    if not wrong:
+        wrong = [name for name, value in expected.items() if isinstance(value, Tensor) and found[name].shape != value.shape]
+    if wrong:
+        raise ValueError(f"its {what} is not that of a generator of these settings, {wrong[0]!r} for one")

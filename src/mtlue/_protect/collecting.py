@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mtlue._data import Samples, labels_digest
-from mtlue._formats import ImageSink, MemoryImages, StoreWriter
-from mtlue._protect.work_folder import WorkFolder
+from mtlue._formats import ImageSink, MemoryImages, StoreWriter, WorkFolder
 from mtlue._tasks import tasks_to_config
 
 

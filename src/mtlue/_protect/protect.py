@@ -15,13 +15,13 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_epsilon, check_share, check_task_names
 from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, random_crop, run_settings
 from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
+from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, has_state
 from mtlue._protect.generation import Generation
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import FIT_CHECKPOINT, Models, default_loss, selected_samples, train_models, write_images
-from mtlue._protect.work_folder import WorkFolder
 from mtlue._runtime import Compute, ProgressOption, check_single_process, load_tensors, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
@@ -131,6 +131,7 @@ def protect(
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
+    described: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
     with WorkFolder.claim(path) as folders:
         untrained = generator is None or not generator.trained or _trained_by_this_call(generator, folders)
         if not untrained and (surrogate is not None or loss is not None):
@@ -150,7 +151,11 @@ def protect(
                 "epochs": plan.epochs,
                 **compute.settings(),
             }
-            folders.check_settings(run_settings(samples, settings))
+            finished = folders.check_settings(run_settings(samples, settings))
+            if finished is not None:
+                if untrained:
+                    warn(f"path: {folders.final} was finished by this call before; the generator that made it is gone")
+                return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **described)
         history = None
         if generator is None or untrained:
             if not samples.has_maps:  # a label map would have to move with its image
@@ -164,16 +169,7 @@ def protect(
         selected = selected_samples(fraction, inspection.length, compute)
         generation = Generation(generator.eval(), samples, selected, protected, compute)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
-        return ProtectedDataset[Tensor](
-            images,
-            dataset,
-            tasks=resolved,
-            epsilon=epsilon,
-            protected_tasks=protected,
-            fraction=fraction,
-            generator=generator,
-            history=history,
-        )
+        return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, **described)
 
 
 def _resolve_tasks(

@@ -10,7 +10,7 @@ from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, Subset
+from torch.utils.data import Dataset
 from typing_extensions import TypeVar
 
 from mtlue._data import check_map_style, image_bytes, labels_digest, looked_at, to_unit_floats
@@ -22,6 +22,8 @@ from mtlue._tasks import Task, tasks_from_config
 
 Image = TypeVar("Image", default=Tensor)
 Other = TypeVar("Other")
+
+_MOST_WRAPPERS = 10_000
 
 
 class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
@@ -126,28 +128,38 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         other._transform = fn
         return other
 
-    def export(self, folder: str | os.PathLike[str], *, format: str | ExportFormat = "png") -> None:
-        """Write each image to a file, and the labels beside them.
+    def export(self, folder: str | os.PathLike[str], *, format: str | ExportFormat = "png", append: bool = False) -> None:
+        """Write the images and their labels to a folder that can be published.
 
-        ``folder`` gets ``images/000000.png`` and so on, ``labels.csv`` with one row an image and one column a
-        classification task, and for each task with label maps a folder ``labels/<task>/`` of NumPy files. A class is a number,
-        and -1 a missing label. Where the data set that was protected tells the names of its classes, in an attribute
-        ``classes`` (a dict by task, or a list where there is one task), ``classes.json`` has them in the order of the numbers;
-        `mtlue.datasets.ImageTable` reads it. Nothing else is in the folder: no clean image, no perturbation. A transform is not
-        applied.
+        As PNG, ``folder`` gets ``images/000000.png`` and so on (from 10,000 on ``images/001/010000.png``), ``labels.csv`` with
+        one row an image and one column a classification task, and for each task with label maps a folder ``labels/<task>/`` of
+        NumPy files. A class is a number, and -1 a missing label. Where the data set that was protected tells the names of its
+        classes, in an attribute ``classes`` (a dict by task, or a list where there is one task), ``classes.json`` has them in
+        the order of the numbers; `mtlue.datasets.ImageTable` reads it. ``mtlue.json`` has the hash of each file, for
+        `mtlue.verify`. Nothing else is in the folder: no clean image, no perturbation. A transform is not applied.
+
+        The folder gets its name when it is finished. Repeat a call that was interrupted, and it goes on with the same bytes;
+        until then its files lie in ``<folder>.partial``.
 
         Args:
             folder: A folder that does not exist yet, or is empty.
-            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any, or a format of your own:
-                `mtlue.datasets.ImageFiles` for other files of images, `mtlue.datasets.ExportFormat` for another layout. All
-                are lossless; a lossy one would not keep the perturbation.
+            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any; ``"webdataset"`` and ``"parquet"`` for shards;
+                or an object: `mtlue.datasets.PNG`, `mtlue.datasets.TarShards` and `mtlue.datasets.ParquetShards` with their
+                settings, `mtlue.datasets.ImageFiles` for other files of images, `mtlue.datasets.ExportFormat` for another
+                layout. All are lossless; a lossy one would not keep the perturbation.
+            append: Write the samples behind those of an export that is there, with the same tasks, format and epsilon: new
+                images that were protected with the same generator. Numbers of files go on.
 
         Raises:
             TypeError: the format is a class, and not an object of it.
-            ValueError: the format is unknown, or cannot hold images with that many channels.
-            FileExistsError: the folder has something in it.
+            ValueError: the format is unknown, or cannot hold the images or the names of the tasks; or the samples do not go
+                with those that are there.
+            FileExistsError: the folder has something else in it.
+            FileNotFoundError: there is no export to go on with.
+            BlockingIOError: another call is writing to the folder.
         """
-        export(ExportSamples(self._images, self.dataset, self.tasks), Path(folder), format=format)
+        samples = ExportSamples(self._images, self.dataset, self.tasks)
+        export(samples, Path(folder), format=format, epsilon=self.epsilon, append=append)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], dataset: Dataset[Any]) -> ProtectedDataset[Tensor]:
@@ -162,10 +174,14 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
             ValueError: the store is truncated, was changed, or was made from another data set.
         """
         images = StoredImages(Path(path))
-        tasks = tasks_from_config(images.manifest["tasks"])
+        try:
+            epsilon, labels = images.fields.share("epsilon"), images.fields.text("labels")
+            tasks = tasks_from_config(images.fields.items("tasks"))
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"path: the store {images.folder} cannot be used: {error}") from None
         check_map_style("dataset", dataset)
-        _check_same_data(images, dataset, tasks)
-        return ProtectedDataset[Tensor](images, dataset, tasks=tasks, epsilon=images.manifest["epsilon"])
+        _check_same_data(images, dataset, tasks, epsilon, labels)
+        return ProtectedDataset[Tensor](images, dataset, tasks=tasks, epsilon=epsilon)
 
     def __repr__(self) -> str:
         """Size, tasks and budget, and what is left unprotected."""
@@ -180,20 +196,29 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 def check_unprotected(dataset: object) -> None:
     """Refuse to perturb a set a second time.
 
+    Wrappers are looked through by their attributes ``dataset`` and ``datasets``, which torch's own have. A list of the samples
+    cannot be told from clean ones.
+
     Raises:
-        ValueError: it is a protected one, a part of one, or joined with one.
+        ValueError: it is a protected one, an export that is read again, a wrapper of one, or joined with one.
     """
-    if isinstance(dataset, Subset):
-        check_unprotected(dataset.dataset)
-    if isinstance(dataset, ConcatDataset):
-        for part in dataset.datasets:
-            check_unprotected(part)
-    if isinstance(dataset, ProtectedDataset):
-        raise ValueError("dataset: it is protected already, and the budgets would add up; give the clean set")
+    waiting, seen = [dataset], dict[int, object]()
+    # An object may make new ones of whatever it is asked for.
+    while waiting and len(seen) < _MOST_WRAPPERS:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen[id(each)] = each
+        if isinstance(each, ProtectedDataset) or getattr(each, "is_protected", False) is True:
+            raise ValueError("dataset: it is protected already, and the budgets would add up; give the clean set")
+        inner = getattr(each, "datasets", ())
+        waiting += [getattr(each, "dataset", None), *(inner if isinstance(inner, list | tuple) else ())]
 
 
-def _check_same_data(images: StoredImages, dataset: Dataset[Any], tasks: Mapping[str, Task]) -> None:
-    """Check that a store was made from this data set: its images lie within epsilon of the clean ones.
+def _check_same_data(
+    images: StoredImages, dataset: Dataset[Any], tasks: Mapping[str, Task], epsilon: float, labels: str
+) -> None:
+    """Check that a store was made from this data set: its images lie within epsilon of the clean ones, its labels are these.
 
     Raises:
         TypeError: an image or a label of the data set cannot be read.
@@ -202,11 +227,11 @@ def _check_same_data(images: StoredImages, dataset: Dataset[Any], tasks: Mapping
     length = len(cast("Sized", dataset))
     if len(images) != length:
         raise ValueError(f"dataset: the store was made from another data set, of {len(images)} samples; this one has {length}")
-    limit = largest_level(images.manifest["epsilon"])
+    limit = largest_level(epsilon)
     for index in looked_at(length):
         clean, stored = image_bytes(dataset, index), images[index]
         same_shape = clean.shape == stored.shape
         if not same_shape or (clean.to(torch.int16) - stored.to(torch.int16)).abs().max() > limit:
             raise ValueError(f"dataset: the store was made from another data set, image {index} is not the same")
-    if labels_digest(dataset, tasks) != images.manifest["labels"]:
+    if labels_digest(dataset, tasks) != labels:
         raise ValueError("dataset: the store was made from another data set, the labels are not the same")

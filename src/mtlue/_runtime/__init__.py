@@ -6,7 +6,7 @@ from mtlue._runtime.compute import Compute
 from mtlue._runtime.descent import descend
 from mtlue._runtime.device import check_single_process, choose_device, moved
 from mtlue._runtime.extras import require
-from mtlue._runtime.files import load_tensors, private, save_tensors, write_bytes
+from mtlue._runtime.files import load_tensors, private, remove_folder, save_tensors, write_bytes
 from mtlue._runtime.identity import (
     checksum,
     described,
@@ -46,6 +46,7 @@ __all__ = [
     "out_of_memory",
     "private",
     "random_numbers",
+    "remove_folder",
     "require",
     "save_tensors",
     "sole_owner",

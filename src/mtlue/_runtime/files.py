@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+
+from mtlue._runtime.tensor_file import is_tensor_file, read_tensor_file, write_tensor_file
+
+# What torch.save writes is an archive; files of earlier versions are.
+_ARCHIVE = b"PK"
 
 
 def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
@@ -21,8 +28,9 @@ def save_tensors(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
 
     Raises:
         OSError: it cannot be written.
+        TypeError: the content has something else in it.
     """
-    _replace(path, lambda file: torch.save(content, file), opener=private)
+    _replace(path, lambda file: write_tensor_file(content, file), opener=private)
 
 
 #: An opener of `open`: a new file can be read by its owner alone. What it holds could undo a protection.
@@ -45,16 +53,31 @@ def _replace(
         raise FileNotFoundError(
             f"path: {target} cannot be written: there is no folder {target.parent}, or another call is writing to it"
         ) from None
-    except BaseException as error:
+    except BaseException:
         draft.unlink(missing_ok=True)
-        # torch has words of its own for a full disk.
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
-            raise error.__context__ from None
         raise
+
+
+def remove_folder(folder: Path, *, last: Sequence[str] = ()) -> None:
+    """Remove a folder with all that is in it, in a fixed order.
+
+    Args:
+        folder: The folder.
+        last: Names of the files that go last, in this order: by them an interrupted removal is known again.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    order = {name: position for position, name in enumerate(last, start=1)}
+    for extra in sorted(folder.iterdir(), key=lambda extra: (order.get(extra.name, 0), extra.name)):
+        shutil.rmtree(extra) if extra.is_dir() and not extra.is_symlink() else os.unlink(extra)
+    os.rmdir(folder)
 
 
 def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: str = "a file written by mtlue") -> Any:
     """Read what `save_tensors` wrote, onto the CPU; anything but tensors and plain values is refused.
+
+    A file of an earlier version, which `torch.save` wrote, is read too. It has no hash: what was changed in it may not show.
 
     Args:
         path: The file.
@@ -67,12 +90,29 @@ def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: 
         MemoryError: there is no memory for it.
         ValueError: the file is damaged, or holds something else.
     """
+    name = os.fspath(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            start = file.read(64)
+            file.seek(0)
+            if not start.startswith(_ARCHIVE) or is_tensor_file(start):
+                return read_tensor_file(file)
+            return _load_archive(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{argument}: there is no file {os.fspath(path)}") from None
-    except (OSError, MemoryError):
+        raise FileNotFoundError(f"{argument}: there is no file {name}") from None
+    except IsADirectoryError:
+        raise ValueError(f"{argument}: {name} is a folder, expected {what}") from None
+    except ValueError as error:
+        raise ValueError(f"{argument}: {name} is damaged, or is not {what}: {error}") from None
+
+
+def _load_archive(file: IO[bytes]) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
         raise
-    except Exception:  # a damaged file fails in as many ways as there are bytes
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise
         # Without torch's own words, which advise to unpickle what could not be read.
-        raise ValueError(f"{argument}: {os.fspath(path)} is damaged, or is not {what}") from None
+        raise ValueError("it cannot be read") from None

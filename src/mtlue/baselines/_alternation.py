@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from mtlue._data import Batch, augmented
-from mtlue._fit import Checkpoint, SurrogateTraining
+from mtlue._fit import Checkpoint, SurrogateTraining, count_in
 from mtlue._losses import frozen, restore_state, state_of
 from mtlue._runtime import Stream
 from mtlue.baselines._pixel_search import Pixels, PixelSearch
@@ -39,7 +39,9 @@ class Alternation:
         if current >= 0:
             start = self.store.resume(current)
             if start:
-                restore_state(self.search.loss, self.store.note.load() or {})
+                note = self.store.note.load() or {}
+                with self.store.note.taking_up():
+                    restore_state(self.search.loss, note)
             logger.info("pgd: going on in round %d of %d after %d images", current + 1, self.search.plan.rounds, start)
             self.search.progress.skip(*self._before(current, start))
             at_end = self._run_round(current, start)
@@ -99,10 +101,11 @@ class Alternation:
             # Also the state before the first turn: the call that takes this one up may bring another.
             self._keep(-1)
             return -1
-        self.learner.load_state_dict(state)
-        restore_state(self.search.loss, state)
-        self.search.batch_size.value = state["batch_size"]
-        return int(state["round"])
+        with self.kept.taking_up():
+            self.learner.load_state_dict(state)
+            restore_state(self.search.loss, state)
+            self.search.batch_size.value = count_in(state, "batch_size", minimum=1)
+            return count_in(state, "round", minimum=-1)
 
     def _keep(self, round: int) -> None:
         state = {**self.learner.state_dict(), **state_of(self.search.loss)}

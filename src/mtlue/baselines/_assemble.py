@@ -41,7 +41,9 @@ def assemble(
         ValueError: the folder was left by a call with other settings.
     """
     if folders is not None:
-        folders.check_settings(run_settings(samples, settings))
+        finished = folders.check_settings(run_settings(samples, settings))
+        if finished is not None:
+            return ProtectedDataset[Tensor](finished, samples.dataset, tasks=samples.tasks, epsilon=epsilon)
     sink = open_sink(
         samples,
         shape=inspection.image_shape if inspection.uniform else None,

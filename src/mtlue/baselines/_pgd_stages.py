@@ -59,9 +59,11 @@ def search_images(
             # After the checks: a call that they refuse leaves nothing that would refuse the next one.
             check_gradient(surrogate, loss, samples, plan.augment, compute)
             own = {"loss": described(loss), "tasks": json.dumps(tasks_to_config(samples.tasks))}
-            folders.check_settings(
+            finished = folders.check_settings(
                 run_settings(samples, {**networks_of(loss, surrogate), **plan.settings(), **compute.settings(), **own})
             )
+            if finished is not None:
+                return finished
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(surrogate, loss, samples, plan, compute)
             logger.info(
@@ -102,9 +104,11 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Seque
     steps = plan.rounds * plan.steps
     search.progress.skip(-(-start // size) * steps, start * steps)
     # A loss' own state before and after the last batch: where a call was broken, only one of them fits what is safely on disk.
-    states: dict[int, Any] = (kept.load() or {}).get("before", {})
-    if start in states:
-        restore_state(search.loss, states[start])
+    found = kept.load() or {}
+    with kept.taking_up():
+        states: dict[int, Any] = found.get("before", {})
+        if start in states:
+            restore_state(search.loss, states[start])
     kept.save({"before": {start: state_of(search.loss)}})
     for batch in search.batches(range(start, len(search.samples))):
         states = {} if kept.path is None else {start: copy.deepcopy(state_of(search.loss))}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlue._fit import Checkpoint
+from mtlue._fit import Checkpoint, count_in
 from mtlue._runtime import private
 
 PERTURBATIONS, LAST_BATCH = "perturbations.bin", "last_batch.pt"
@@ -74,13 +74,21 @@ class PixelStore:
         self._levels[start : start + len(levels)] = levels
 
     def resume(self, round: int) -> int:
-        """Make whole what an interrupted call left; return how many samples have been through this round."""
+        """Make whole what an interrupted call left; return how many samples have been through this round.
+
+        Raises:
+            ValueError: the note is damaged.
+        """
         state = self.note.load()
         if state is None:
             return 0
-        stop: int = state["start"] + len(state["levels"])
-        self._levels[state["start"] : stop] = state["levels"]
-        return stop if state["round"] == round else 0
+        with self.note.taking_up():
+            levels, start = state["levels"], count_in(state, "start")
+            own = self._levels[start : start + len(levels)]
+            if levels.shape != own.shape or levels.dtype != own.dtype:
+                raise ValueError(f"levels has the shape {tuple(levels.shape)} at image {start}, expected {tuple(own.shape)}")
+            own[:] = levels
+            return start + len(levels) if count_in(state, "round") == round else 0
 
     def _flush(self) -> None:
         # What was written through the map must be on the disk before the note that could repair it is replaced.

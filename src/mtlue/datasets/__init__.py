@@ -9,7 +9,7 @@ need ``mtlue[datasets]``; Hugging Face needs ``mtlue[huggingface]``.
 """
 
 from mtlue._data import JointTransform
-from mtlue._formats import ExportFormat, ExportSamples, ImageFiles
+from mtlue._formats import PNG, ExportFormat, ExportSamples, ImageFiles, ParquetShards, TarShards
 from mtlue.datasets._celeba import CelebA
 from mtlue.datasets._chestxray14 import ChestXray14
 from mtlue.datasets._hugging_face import HuggingFace
@@ -20,6 +20,7 @@ from mtlue.datasets._utkface import UTKFace
 from mtlue.datasets._zoom_flip import RandomZoomFlip, zoom_flip_values
 
 __all__ = [
+    "PNG",
     "CelebA",
     "ChestXray14",
     "ExportFormat",
@@ -29,7 +30,9 @@ __all__ = [
     "ImageTable",
     "JointTransform",
     "NYUv2",
+    "ParquetShards",
     "RandomZoomFlip",
+    "TarShards",
     "UTKFace",
     "to_hugging_face",
     "zoom_flip_values",

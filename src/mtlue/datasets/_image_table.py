@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_image_size
 from mtlue._data import to_unit_floats
-from mtlue._formats import NPY, ImageFiles, load_array, map_path, read_class_names
+from mtlue._formats import EXPORT_MANIFEST, NPY, ImageFiles, check_finished, find_map, load_array, read_class_names
 from mtlue._tasks import Task, Tasks, read_single
 from mtlue.datasets._class_column import check_names, fitting_names, read_classes, requested_tasks
 from mtlue.datasets._files import check_root
@@ -36,8 +36,9 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     A column of integers holds classes from 0 on; any other holds names of classes, which are numbered in sorted order. An empty
     cell, or -1 among integers, is a missing label. Label maps, which an exported set of dense tasks has, are read from
-    ``labels/<task>/<name of the image>.npy`` if ``tasks`` names them. Names of the classes of a column of integers, which an
-    exported set may have, are read from ``classes.json`` beside the table: a dict of lists by column.
+    ``labels/<task>/<folder and name of the image>.npy``, or without that folder, if ``tasks`` names them. Names of the classes
+    of a column of integers, which an exported set may have, are read from ``classes.json`` beside the table: a dict of lists by
+    column.
 
     Args:
         root: The folder that the paths in the table start from.
@@ -56,6 +57,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         tasks: The tasks by name.
         classes: For each column whose classes have names, the names in the order of the classes.
         image_size: Height and width, or None.
+        is_protected: Whether the folder is an export of a protected set, which is not to be protected again.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -91,6 +93,9 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         format: ImageFiles | None = None,
     ) -> None:
         self.root = check_root(root, source="expected a folder with images and a table of labels")
+        check_finished(self.root)
+        #: Whether the folder says that its images are protected.
+        self.is_protected = (self.root / EXPORT_MANIFEST).is_file()
         self.image_size = check_image_size(image_size)
         self._channels = check_channels(channels)
         self._formats = _check_format(format)
@@ -146,7 +151,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def _target(self, name: str, task: Task, index: int) -> Tensor:
         if name in self._labels:
             return self._labels[name][index].long()
-        label = read_single(load_array(map_path(self.root, name, self._paths[index])), task)
+        label = read_single(load_array(find_map(self.root, name, os.path.relpath(self._paths[index], self.root))), task)
         return (label if self.image_size is None else task.resize_target(label, self.image_size)).squeeze(0)
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlue._formats import map_path
+from mtlue._formats import find_map
 from mtlue._tasks import Task
 from mtlue.datasets._files import shortened
 
@@ -130,9 +130,12 @@ def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> 
 
 
 def missing_maps(root: Path, task: str, paths: Sequence[str]) -> list[str]:
-    """What to say of the label maps that are not there."""
-    missing = [str(path) for path in (map_path(root, task, image) for image in paths) if not path.is_file()]
-    return [f"task {task!r}: not found: {shortened(missing)}"] if missing else []
+    """What to say of the label maps that are not there, and of those that images of one name in several folders would share."""
+    maps = [find_map(root, task, os.path.relpath(image, root)) for image in paths]
+    missing = [str(path) for path in maps if not path.is_file()]
+    shared = [str(path) for path, count in Counter(maps).items() if count > 1 and path.is_file()]
+    faults = [f"task {task!r}: not found: {shortened(missing)}"] if missing else []
+    return faults + ([f"task {task!r}: several images would share {shortened(shared)}"] if shared else [])
 
 
 def listed(faults: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ class SelectedTasks(Dataset[tuple[Any, dict[str, object]]]):
         names: Those to keep.
 
     Attributes:
+        dataset: The whole data set.
         tasks: The tasks that are kept.
 
     Raises:
@@ -34,17 +35,17 @@ class SelectedTasks(Dataset[tuple[Any, dict[str, object]]]):
     """
 
     def __init__(self, dataset: Dataset[Any], tasks: Tasks, names: Collection[str]) -> None:
-        self._dataset, self._all = dataset, resolve_tasks(tasks)
+        self.dataset, self._all = dataset, resolve_tasks(tasks)
         kept = check_task_names("names", names, self._all)
         self.tasks: dict[str, Task] = {name: task for name, task in self._all.items() if name in kept}
 
     def __len__(self) -> int:
         """Number of samples."""
-        return len(cast("Sized", self._dataset))
+        return len(cast("Sized", self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Any, dict[str, object]]:
         """Image, and the labels that are kept, by task."""
-        image, targets = self._dataset[index]
+        image, targets = self.dataset[index]
         labels = split_by_task(targets, self._all, what="targets")
         return image, {name: labels[name] for name in self.tasks}
 

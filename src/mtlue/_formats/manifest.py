@@ -1,0 +1,157 @@
+"""The manifest of a store or an export: what it says of its files, and whether it is so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+#: The manifest of an export.
+EXPORT_MANIFEST = "mtlue.json"
+_CHUNK = 2**20
+
+
+class Fields:
+    """The entries of a JSON object, each asked for by its kind.
+
+    Args:
+        name: What messages call it.
+        content: The object.
+    """
+
+    def __init__(self, name: str, content: Mapping[str, Any]) -> None:
+        self.name, self.content = name, content
+
+    @classmethod
+    def read(cls, path: Path) -> Fields:
+        """Those of a file. Raises what `read_json` raises."""
+        return cls(path.name, read_json(path))
+
+    def check(self, format: str) -> None:
+        """Refuse a file of another format, and one that does not have the checksum that it gives of itself.
+
+        Raises:
+            ValueError: so it is.
+        """
+        if self.text("format") != format:
+            raise ValueError(f"its format is {self.text('format')!r}, expected {format!r}")
+        if self.text("sha256") != _own_sha256(self.content):
+            raise ValueError(f"{self.name} does not have the expected checksum: it was changed")
+
+    def _entry(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
+        if name not in self.content:
+            raise ValueError(f"{self.name} has no entry {name!r}")
+        value = self.content[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.wrong(name, expected)
+        return value
+
+    def wrong(self, name: str, expected: str) -> ValueError:
+        """The error of an entry that is not as it should be."""
+        return ValueError(f"{self.name}: {name} is {str(self.content[name])[:100]!r}, expected {expected}")
+
+    def text(self, name: str) -> str:
+        """An entry that is a string."""
+        return str(self._entry(name, str, "a string"))
+
+    def count(self, name: str) -> int:
+        """An entry that is a number of something."""
+        value: int = self._entry(name, int, "an integer that is not negative")
+        if not 0 <= value < 2**62:
+            raise self.wrong(name, "an integer that is not negative")
+        return value
+
+    def share(self, name: str) -> float:
+        """An entry that is a number in [0, 1]."""
+        value = self._entry(name, (int, float), "a number in [0, 1]")
+        if not math.isfinite(value) or not 0 <= value <= 1:
+            raise self.wrong(name, "a number in [0, 1]")
+        return float(value)
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """An entry that is an object."""
+        return dict(self._entry(name, dict, "an object"))
+
+    def items(self, name: str) -> list[Any]:
+        """An entry that is a list."""
+        return list(self._entry(name, list, "a list"))
+
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Bytes and SHA-256 of each file; none of them lies outside the folder.
+
+        Raises:
+            ValueError: an entry is of another form.
+        """
+        files = {}
+        for name, entry in self.mapping("files").items():
+            path = PurePosixPath(name)
+            well = isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+            if not well or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+                raise ValueError(f"{self.name}: files has the entry {name!r}: {str(entry)[:100]}, expected bytes and sha256")
+            files[name] = entry["bytes"], entry["sha256"]
+        return files
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file says.
+
+    Raises:
+        ValueError: it holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is damaged, it holds no JSON object")
+    return content
+
+
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with a checksum of itself."""
+    return {**content, "sha256": _own_sha256(content)}
+
+
+def _own_sha256(content: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def file_entry(path: Path, *, sync: bool = False) -> dict[str, Any]:
+    """What a manifest says of a file.
+
+    Args:
+        path: The file.
+        sync: Have it safely on the disk first.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb+" if sync else "rb") as file:
+        if sync:
+            os.fsync(file.fileno())
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+        return {"bytes": file.tell(), "sha256": digest.hexdigest()}
+
+
+def file_fault(path: Path, name: str, expected: tuple[int, str]) -> str | None:
+    """What to say of a file that is not as the manifest says; None if it is."""
+    size, digest = expected
+    if not path.is_file():
+        return f"{name} is missing"
+    found = path.stat().st_size
+    if found != size:
+        return f"{name} has {found} bytes, expected {size}: it is truncated or was changed"
+    if file_entry(path)["sha256"] != digest:
+        return f"{name} does not have the expected checksum: it was changed"
+    return None
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """All files of a folder, and whatever else is no folder, as a manifest calls them, in order."""
+    yield from sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    )

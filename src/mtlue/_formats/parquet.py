@@ -1,0 +1,126 @@
+"""Parquet files that Hugging Face's library reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtlue._checks import check_count
+from mtlue._formats.export_format import ExportFormat, ExportSamples
+from mtlue._formats.image_files import PNG
+from mtlue._formats.names import check_names
+from mtlue._runtime import require
+
+_IMAGE = "image"
+_ROWS_A_GROUP = 100
+
+
+class ParquetShards(ExportFormat):
+    """Parquet files of so many samples each, as ``datasets.load_dataset("parquet", …)`` reads them.
+
+    ``data/000000.parquet`` has a column ``image`` of PNG files, and a column for each task: a class label, empty where it is
+    missing, or nested lists for a label map. The columns' kinds and the names of classes are in its metadata. It takes
+    ``pyarrow``, which ``mtlue[huggingface]`` brings.
+
+    Args:
+        size: Samples a file.
+        compress_level: That of `mtlue.datasets.PNG`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from mtlue import baselines, datasets
+        >>> protected = baselines.random_noise([(torch.rand(3, 8, 8), label) for label in (0, 1, 1)], tasks={"gender": 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     protected.export(f"{folder}/out", format=datasets.ParquetShards(size=2))
+        ...     import pyarrow.parquet
+        ...     pyarrow.parquet.read_table(f"{folder}/out/data")["gender"].to_pylist()
+        [0, 1, 1]
+    """
+
+    def __init__(self, size: int = 1000, *, compress_level: int = 6) -> None:
+        self.part_size = check_count("size", size, minimum=1)
+        self.files = PNG(compress_level)
+
+    def check(self, samples: ExportSamples) -> None:
+        """Refuse images that PNG cannot hold, and names that could not be read again.
+
+        Raises:
+            ImportError: ``pyarrow`` is not installed.
+            ValueError: so it is.
+        """
+        require("pyarrow", extra="huggingface")
+        check_names(samples.tasks, taken=[_IMAGE])
+        self.files.check(samples)
+
+    def write(self, folder: Path, samples: ExportSamples) -> None:
+        """Write a file."""
+        arrow, parquet = _libraries()
+        schema, rows = None, list[dict[str, Any]]()
+        (folder / "data").mkdir()
+        path = folder / "data" / f"{samples.part:06d}.parquet"
+        writer: Any = None
+        try:
+            for index, image, targets in samples:
+                if schema is None:
+                    schema = _schema(arrow, samples, targets)
+                    writer = parquet.ParquetWriter(path, schema, compression="zstd")
+                labels = {name: _value(samples, name, target) for name, target in targets.items()}
+                # The image as a struct of bytes and name, as the library's own files have it.
+                rows.append({_IMAGE: {"bytes": self.files.encode(image), "path": f"{index:06d}.png"}, **labels})
+                if len(rows) == _ROWS_A_GROUP:
+                    writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+                    rows = []
+            if writer is not None and rows:
+                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+        finally:
+            if writer is not None:
+                writer.close()
+
+    def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The samples of all files in order."""
+        _, parquet = _libraries()
+        for path in sorted((folder / "data").glob("*.parquet")):
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=_ROWS_A_GROUP):
+                for row in batch.to_pylist():
+                    image = self.files.read_bytes(row.pop(_IMAGE)["bytes"])
+                    yield image, {name: torch.tensor(-1 if label is None else label) for name, label in row.items()}
+
+
+def _libraries() -> tuple[Any, Any]:
+    return require("pyarrow", extra="huggingface"), require("pyarrow.parquet", extra="huggingface")
+
+
+def _value(samples: ExportSamples, name: str, target: Tensor) -> Any:
+    if samples.tasks[name].is_map:
+        return target.tolist()
+    # Missing labels are -1 by now, and the library knows an empty cell for them.
+    return None if target.item() == -1 else target.item()
+
+
+def _schema(arrow: Any, samples: ExportSamples, targets: dict[str, Tensor]) -> Any:
+    """Columns and their kinds, for Arrow and for the library that reads them."""
+    fields: list[Any] = [(_IMAGE, arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))]
+    features: dict[str, Any] = {_IMAGE: {"_type": "Image"}}
+    classes = samples.classes
+    for name, target in targets.items():
+        dtype = str(target.dtype).removeprefix("torch.")
+        kind = arrow.type_for_alias(dtype)
+        feature: dict[str, Any] = {"dtype": dtype, "_type": "Value"}
+        for _ in range(target.ndim):
+            kind, feature = arrow.list_(kind), {"feature": feature, "_type": "List"}
+        task = samples.tasks[name]
+        if not task.is_map and not target.is_floating_point() and task.num_embeddings:
+            feature = {"names": classes.get(name, [str(label) for label in range(task.num_embeddings)]), "_type": "ClassLabel"}
+        fields.append((name, kind))
+        features[name] = feature
+    return arrow.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})

@@ -1,0 +1,157 @@
+"""An export while it is written: parts that are each whole or not there, and then put into one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtlue._formats.export_format import ExportFormat, ExportSamples
+from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, files_in
+from mtlue._formats.store import SETTINGS
+from mtlue._formats.work_folder import WorkFolder
+from mtlue._runtime import write_bytes
+
+_PARTS, _JOINED, _READY, _PLAN = "parts", "joined", "ready", "plan.json"
+
+
+class Parts:
+    """The parts of an export, in the work folder of a call.
+
+    A part is a folder, and a note beside it with the hashes of its files, which is written when the part is safely on the disk.
+    Once all are there, a plan says which file goes where, and is followed to its end by whoever finds it.
+
+    Args:
+        folders: Where they are, and where they are to be put.
+    """
+
+    def __init__(self, folders: WorkFolder) -> None:
+        self._folders, self._work = folders, folders.work
+        self._notes: dict[str, dict[str, Any]] = {}
+        self._moves: list[tuple[str, str]] = []
+
+    @property
+    def planned(self) -> bool:
+        """Whether all was written already."""
+        return (self._work / _PLAN).exists()
+
+    def write(self, format: ExportFormat, samples: ExportSamples) -> None:
+        """Have a part written into a folder of its own, unless an interrupted call has done so.
+
+        Raises:
+            ValueError: a file of a part that was written is gone or cut.
+        """
+        name = f"{_PARTS}/{samples.part:06d}"
+        folder, note = self._work / name, self._work / f"{name}.json"
+        if note.exists():
+            self._notes[name] = self._read_note(folder, note)
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        format.write(folder, samples)
+        files = {each: file_entry(folder / each, sync=True) for each in files_in(folder)}
+        write_bytes(json.dumps({"files": files}).encode(), note)
+        self._notes[name] = files
+
+    def _read_note(self, folder: Path, note: Path) -> dict[str, Any]:
+        try:
+            fields = Fields.read(note)
+            for name, (size, _) in fields.files().items():
+                if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+                    raise ValueError(f"{folder.name}/{name} is missing or was changed")
+        except ValueError as error:
+            raise ValueError(f"folder: {self._work} is damaged and cannot be taken up ({error}); delete it") from None
+        return fields.mapping("files")
+
+    def join(self, format: ExportFormat, earlier: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, Any]]:
+        """Join the files that several parts wrote.
+
+        Args:
+            format: Gives the content of such a file.
+            earlier: Bytes and SHA-256 of the files that lie in the final folder already.
+
+        Returns:
+            What the manifest says of each file.
+        """
+        wrote: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+        for name, (size, digest) in earlier.items():
+            wrote[name] = [(self._folders.final / name, {"bytes": size, "sha256": digest})]
+        for part, files in self._notes.items():
+            for name, entry in files.items():
+                wrote.setdefault(name, []).append((self._work / part / name, entry))
+        shutil.rmtree(self._work / _JOINED, ignore_errors=True)
+        found = {}
+        for name, versions in sorted(wrote.items()):
+            source, found[name] = versions[0]
+            if any(entry != found[name] for _, entry in versions):
+                source = self._work / _JOINED / name
+                source.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(format.join(name, [file for file, _ in versions]), source)
+                found[name] = file_entry(source)
+            if source != self._folders.final / name:
+                self._moves.append((source.relative_to(self._work).as_posix(), name))
+        # A table comes after what it tells of.
+        self._moves.sort(key=lambda move: "/" not in move[1])
+        return found
+
+    def plan(self, manifest: bytes, *, into_place: bool) -> None:
+        """Note what is to be moved where.
+
+        Args:
+            manifest: The manifest of all files.
+            into_place: Whether the final folder is there and stays; otherwise a new one gets its name in one step.
+        """
+        write_bytes(manifest, self._work / EXPORT_MANIFEST)
+        write_bytes(json.dumps({"moves": self._moves, "into_place": into_place}).encode(), self._work / _PLAN)
+
+    def publish(self) -> None:
+        """Follow the plan, and remove what is left.
+
+        Raises:
+            OSError: the new folder cannot get its name; nothing is lost.
+            ValueError: the plan is damaged, or a file that it moves is gone.
+        """
+        final, manifest = self._folders.final, (self._work / EXPORT_MANIFEST).read_bytes()
+        plan = Fields.read(self._work / _PLAN)
+        into_place = bool(plan.content.get("into_place"))
+        done = (final / EXPORT_MANIFEST).is_file() and (final / EXPORT_MANIFEST).read_bytes() == manifest
+        if not done:
+            target = final if into_place else self._work / _READY
+            for source, name in plan.items("moves"):
+                self._move(self._work / source, target / name)
+            write_bytes(manifest, target / EXPORT_MANIFEST)
+            if not into_place:
+                self._rename(target)
+        self._folders.remove(last=(_PLAN, EXPORT_MANIFEST, SETTINGS))
+
+    def _move(self, source: Path, target: Path) -> None:
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
+        elif not target.exists():
+            raise ValueError(f"folder: {self._work} is damaged and cannot be taken up ({source.name} is gone); delete it")
+
+    def _rename(self, ready: Path) -> None:
+        final = self._folders.final
+        try:
+            if final.is_dir() and not any(final.iterdir()):
+                # Windows gives a folder no name that is taken, if only by an empty one.
+                os.rmdir(final)
+            os.replace(ready, final)
+        except OSError as error:
+            text = f"folder: {final} is in the way ({error.strerror}); take it away and repeat the call, nothing is lost"
+            raise type(error)(error.errno, text) from error
+
+
+def check_finished(folder: Path) -> None:
+    """Refuse the work folder of an export that was interrupted: it looks like a smaller set.
+
+    Raises:
+        ValueError: it is one.
+    """
+    for each in (folder, *folder.absolute().parents):
+        if (each / _PARTS).is_dir() and (each / SETTINGS).is_file():
+            raise ValueError(f"root: {folder} is an unfinished export; repeat the call of `export` that was interrupted")

@@ -1,0 +1,147 @@
+"""Where a store or an export is written until it is whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtlue._formats.manifest import read_json
+from mtlue._formats.store import SETTINGS, StoredImages, call_of, is_published
+from mtlue._runtime import remove_folder, sole_owner, text_digest, warn, write_bytes
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """The folder ``<path>.partial`` of a call that streams to ``path``: what an interrupted call is taken up from.
+
+    Attributes:
+        final: Where the result will be.
+        work: Where it is written, beside what is needed to go on.
+        argument: What messages call the path.
+    """
+
+    final: Path
+    work: Path
+    argument: str = "path"
+
+    @classmethod
+    @contextmanager
+    def claim(cls, path: str | os.PathLike[str] | None) -> Iterator[WorkFolder | None]:
+        """Have the folders of a call that writes a store to oneself while this context lasts.
+
+        Args:
+            path: Where the call streams to, or None.
+
+        Yields:
+            The folders, or None if it streams to no path.
+
+        Raises:
+            FileExistsError: the path is taken, and not by what a call left that was killed after it had finished the store.
+            BlockingIOError: another call is writing there.
+            OSError: the disk is full; what was written before stays, and can be taken up.
+        """
+        if path is None:
+            yield None
+            return
+        with cls.owned(Path(path)) as folders:
+            # A link to nowhere is in the way, too.
+            if os.path.lexists(folders.final) and not folders._is_published() and call_of(folders.final) is None:
+                raise folders.in_the_way()
+            yield folders
+
+    @classmethod
+    @contextmanager
+    def owned(cls, final: Path, *, argument: str = "path") -> Iterator[WorkFolder]:
+        """Have the folders of any call to oneself, whatever is there already.
+
+        Args:
+            final: Where the result will be.
+            argument: What messages call it.
+
+        Yields:
+            The folders.
+
+        Raises:
+            BlockingIOError: another call is writing there.
+            OSError: the disk is full; what was written before stays, and can be taken up.
+        """
+        work = final.with_name(final.name + ".partial")
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with sole_owner(work, argument=argument):
+            try:
+                yield cls(final, work, argument)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                text = f"no room is left for {work}; make some and repeat the call, which goes on where it stopped"
+                raise OSError(error.errno, f"{argument}: {text}") from error
+
+    def _is_published(self) -> bool:
+        return is_published(self.work, self.final)
+
+    def in_the_way(self) -> FileExistsError:
+        """The error of a call whose path is taken."""
+        return FileExistsError(
+            f"path: {self.final} exists; open a finished store with mtlue.ProtectedDataset.load, or choose another path"
+        )
+
+    def check_settings(self, settings: dict[str, Any]) -> StoredImages | None:
+        """What `take_up` does, for a call that writes a store.
+
+        Returns:
+            The images, where an earlier call with these settings finished them and left nothing else.
+
+        Raises:
+            ValueError: what is to be taken up is that of another call.
+            FileExistsError: the path is taken by the store of another call.
+        """
+        if not os.path.lexists(self.final) or self._is_published():
+            self.take_up(settings)
+            return None
+        if call_of(self.final) != text_digest(json.dumps(settings)):
+            raise self.in_the_way()
+        images = StoredImages(self.final)
+        self.remove()
+        return images
+
+    def remove(self, *, last: Sequence[str] = ()) -> None:
+        """Remove what the result was made from; `last` are the files by which an interrupted removal is known again."""
+        try:
+            if self.work.is_dir():
+                remove_folder(self.work, last=last)
+        except OSError as error:
+            argument, reason = self.argument, error.strerror
+            warn(f"{argument}: {self.final} is finished, but {self.work} cannot be removed ({reason}); delete it")
+
+    def take_up(self, settings: dict[str, Any]) -> None:
+        """Note the settings of this call, or check that they are those of the call that is taken up again.
+
+        Raises:
+            ValueError: they are not, or the note is damaged.
+        """
+        self.work.mkdir(parents=True, exist_ok=True)
+        file = self.work / SETTINGS
+        if not file.exists():
+            write_bytes(json.dumps(settings).encode(), file)
+            return
+        try:
+            other = read_json(file)
+        except ValueError as error:
+            raise ValueError(f"{self.argument}: {self.work} is damaged and cannot be taken up ({error}); delete it") from None
+        changed = [name for name in settings if other.get(name) != settings[name]]
+        if changed:
+            raise self.left_by_another_call(changed)
+
+    def left_by_another_call(self, changed: list[str]) -> ValueError:
+        """The error of a call that cannot take up what is in the folder, since these settings differ."""
+        return ValueError(
+            f"{self.argument}: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete it"
+        )
