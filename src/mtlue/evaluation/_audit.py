@@ -18,6 +18,7 @@ from mtlue._tasks import Tasks
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone
 from mtlue.evaluation._chance import measure_chance
+from mtlue.evaluation._examples import find_examples
 from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import unregistered
 from mtlue.evaluation._report import Report
@@ -155,7 +156,10 @@ def audit(
         "samples": len(audited.samples(clean, audited.tasks)),
         "torch": torch.__version__,
     }
-    return Report(audited.tasks, audited.epsilon, measurements, settings, chance)
+    chosen = getattr(protected, "protected_tasks", None)
+    if chosen is not None and set(chosen) != set(audited.tasks):
+        settings["protected_tasks"] = list(chosen)
+    return Report(audited.tasks, audited.epsilon, measurements, settings, chance, find_examples(clean, protected))
 
 
 def _name(model: object) -> str:
