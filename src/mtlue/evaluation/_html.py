@@ -34,12 +34,13 @@ p { margin: .5rem 0; max-width: 46rem; } .soft, caption, figcaption, footer { co
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal; }
 caption { text-align: left; padding: .5rem .75rem; font-size: .9rem; }
 th, td { text-align: left; padding: .35rem .75rem; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th { background: var(--raised); } tbody th { font-weight: inherit; }
+thead th { background: var(--raised); } tbody th { font-weight: inherit; background: var(--ground); }
+tr > :first-child { position: sticky; left: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; } .long { white-space: normal; min-width: 12rem; }
 .mean th, .mean td { font-weight: 600; background: var(--raised); }
 .bars { display: grid; grid-template-columns: fit-content(45%) 1fr auto; gap: .35rem .75rem; align-items: center; }
 .bars dt, .bars dd { margin: 0; } .bars .number { min-width: 3ch; }
-.track { display: block; height: .8rem; background: var(--raised); border-radius: .2rem; overflow: hidden; }
+.track { display: block; height: .8rem; background: var(--line); border-radius: .2rem; overflow: hidden; }
 .track > span { display: block; height: 100%; background: var(--bar); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.25rem; }
 figure { margin: 0; } figure > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .25rem; }
@@ -94,9 +95,7 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *,
     kinds = [(" long" if long else "") if index < texts else " number" for index in range(len(header))]
     lines = [f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">', "<table>"]
     lines.append(f"<caption>{escape(caption)}</caption>")
-    cells = (
-        f'<th scope="col" class="{kind.strip()}">{escape(cell)}</th>' for cell, kind in zip(header, kinds, strict=True)
-    )
+    cells = (f'<th scope="col" class="{kind.strip()}">{escape(cell)}</th>' for cell, kind in zip(header, kinds, strict=True))
     lines.append(f"<thead><tr>{''.join(cells)}</tr></thead>")
     lines.append("<tbody>")
     for row in rows:

@@ -86,12 +86,22 @@ class Report:
         """Whether the set is protected, and why; defences that were tried count too."""
         rows = self.rows()
         names = self.settings.get("protected_tasks", list(self.tasks))
-        return verdict_of(rows, names, self._hardly_learned(rows), margin=_LEARNED)
+        return verdict_of(rows, names, self.hardly_learned(), margin=_LEARNED)
 
     def rows(self) -> list[Row]:
         """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
         # What no data is needed for is known of a report that was put together by hand, too.
         return rows_of(self.tasks, {**known_chance(self._headlines), **self.chance}, self.measurements)
+
+    def hardly_learned(self) -> list[str]:
+        """Tasks of which a victim learned next to nothing from clean images either, so that R says nothing of them."""
+        headlines = self._headlines
+        lost = (
+            row.task
+            for row in self.rows()
+            if row.defense == NO_DEFENSE and headlines[row.task].share_learned(row.values[CLEAN], row.chance) < _LEARNED
+        )
+        return list(dict.fromkeys(lost))
 
     def to_markdown(self) -> str:
         """The rows as a Markdown table: each metric in its unit, R as a share.
@@ -110,7 +120,7 @@ class Report:
         parts = [f"{text}. Epsilon {255 * self.epsilon:.3g}/255", f"random noise ±{255 * noise:.3g}/255"]
         parts += [f"{name} {self.settings[name]}" for name in ("epochs", "seeds") if name in self.settings]
         lines = [", ".join(parts) + ".", *_LEGEND]
-        lost = self._hardly_learned(rows)
+        lost = self.hardly_learned()
         if lost:
             lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
         useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=_LEARNED)
@@ -118,16 +128,6 @@ class Report:
             lines.append(f"Hardly better than random noise (R less than {_LEARNED} below its R): {', '.join(useless)}.")
         lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in unregistered(self.tasks, known=self.chance)]
         return lines
-
-    def _hardly_learned(self, rows: Sequence[Row]) -> list[str]:
-        """Tasks that victims learned next to nothing of from clean images."""
-        headlines = self._headlines
-        lost = (
-            row.task
-            for row in rows
-            if row.defense == NO_DEFENSE and headlines[row.task].share_learned(row.values[CLEAN], row.chance) < _LEARNED
-        )
-        return list(dict.fromkeys(lost))
 
     @property
     def _headlines(self) -> dict[str, Headline]:

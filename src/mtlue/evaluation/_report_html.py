@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtlue.evaluation._examples import Example
 from mtlue.evaluation._html import bars, page, paragraph, picture, section, table
-from mtlue.evaluation._measurement import NO_DEFENSE
+from mtlue.evaluation._measurement import NO_DEFENSE, SINGLE
 from mtlue.evaluation._metrics import headlines_of
 from mtlue.evaluation._report_table import HEADER, TEXTS, cells_of
 from mtlue.evaluation._rows import Row
@@ -22,6 +22,7 @@ from mtlue.evaluation._verdict import Verdict
 if TYPE_CHECKING:
     from mtlue.evaluation._report import Report
 
+_TASK = HEADER.index("task")
 _STYLES = {"protected": "good", "weakly protected": "weak", "not protected": "bad", "not measured": "weak"}
 
 
@@ -30,20 +31,28 @@ def report_page(report: Report) -> str:
     rows, verdict = report.rows(), report.verdict
     undefended = [row for row in rows if row.defense == NO_DEFENSE]
     defended = [row for row in rows if row.defense != NO_DEFENSE]
-    learned = "What a multi-task victim without a defence learns of each task (R): 0 is nothing, 1 as much as from clean images."
+    learned = (
+        "What a multi-task victim without a defence learns of each task (R): 0 is nothing, 1 as much as from clean images."
+    )
     return page(
         f"Audit: {verdict.word}",
         [
             banner(verdict),
-            section("Tasks", paragraph(learned), bars(report.residual_learnability), _tasks(report)),
-            section("Victims without a defence", _results("What victims learned", undefended, report)),
-            section("Victims with a defence", _results("What defended victims learned", defended, report)),
+            section("Tasks", paragraph(learned), bars(_known(report)), _tasks(report)),
+            section("Victims without a defence", _results(undefended, report)),
+            section("Victims with a defence", _results(defended, report)),
             section("What the figures mean", *map(paragraph, report.notes())),
             section("Examples", gallery(report.examples)),
             section("Settings and seeds", settings_table(report.settings)),
             footer(),
         ],
     )
+
+
+def _known(report: Report) -> dict[str, float]:
+    """R of each task, NaN where it says nothing."""
+    lost = report.hardly_learned()
+    return {name: math.nan if name in lost else value for name, value in report.residual_learnability.items()}
 
 
 def _tasks(report: Report) -> str:
@@ -63,9 +72,20 @@ def banner(verdict: Verdict) -> str:
     return f'<p class="verdict {style}"><strong>{escape(word)}</strong> <span>because {escape(verdict.reason)}.</span></p>'
 
 
-def _results(caption: str, rows: Sequence[Row], report: Report) -> str:
-    cells = cells_of(rows, headlines_of(report.tasks), report.rows())
-    return table(caption, HEADER, cells, texts=TEXTS) if rows else ""
+def _results(rows: Sequence[Row], report: Report) -> str:
+    """A table for each victim: the columns of `HEADER` but those that its caption and the table of the tasks tell."""
+    tables = []
+    for victim, defense in dict.fromkeys((row.victim, row.defense) for row in rows):
+        group = [row for row in rows if (row.victim, row.defense) == (victim, defense)]
+        cells = cells_of(group, headlines_of(report.tasks), report.rows())
+        caption = f"{victim.capitalize()} victim{'s' if victim == SINGLE else ''}"
+        caption += "" if defense == NO_DEFENSE else f" with {defense}"
+        tables.append(table(caption, _told(HEADER), list(map(_told, cells)), texts=1))
+    return "\n".join(tables)
+
+
+def _told(cells: Sequence[str]) -> list[str]:
+    return [cells[_TASK], *cells[TEXTS:]]
 
 
 def gallery(examples: Sequence[Example]) -> str:
