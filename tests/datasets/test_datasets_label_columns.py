@@ -58,7 +58,7 @@ def test_names_that_an_export_tells_are_those_of_the_classes(tmp_path: Path) -> 
 def test_the_column_of_the_images_is_none_of_them(tmp_path: Path) -> None:
     write(tmp_path, pet=["cat", "dog", "cat", "dog"])
     assert [column.name for column in label_columns(tmp_path, image_column="pet")] == ["file"]
-    with pytest.raises(ValueError, match="image_column: .* has no column 'photo'"):
+    with pytest.raises(ValueError, match=r"image_column: .* has no column 'photo'"):
         label_columns(tmp_path, image_column="photo")
     with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
         label_columns("nowhere")

@@ -48,11 +48,11 @@ class LabelColumn:
 def label_columns(
     root: str | os.PathLike[str], *, table: str | os.PathLike[str] = "labels.csv", image_column: str | None = None
 ) -> list[LabelColumn]:
-    """Look at every column of a table of labels but that of the images, without a look at the images.
+    r"""Look at every column of a table of labels but that of the images, without a look at the images.
 
     A column is left out if it has no labels, one class alone, one value a row (names, dates), numbers with fractions, numbers
-    among names, long texts, or more than two classes with fewer than two images each on average. `ImageTable` takes any column that is named to it, so
-    these are what to name: ``tasks=[column.name for column in label_columns(root) if column.is_task]``.
+    among names, long texts, or more than two classes with fewer than two images each on average. `ImageTable` takes any column
+    that is named to it: ``tasks=[column.name for column in label_columns(root) if column.is_task]`` names those that are left.
 
     Args:
         root: As in `ImageTable`.
@@ -71,7 +71,7 @@ def label_columns(
         >>> from mtlue import datasets
         >>> with tempfile.TemporaryDirectory() as root:
         ...     rows = ["image,pet,owner", "a.png,cat,Ann", "b.png,dog,Ben", "c.png,cat,Cem", "d.png,,Dee"]
-        ...     _ = pathlib.Path(root, "labels.csv").write_text("\\n".join(rows))
+        ...     _ = pathlib.Path(root, "labels.csv").write_text("\n".join(rows))
         ...     pet, owner = datasets.label_columns(root)
         >>> pet
         LabelColumn(name='pet', counts={'cat': 2, 'dog': 1}, missing=1, reason='')

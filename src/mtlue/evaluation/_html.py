@@ -112,8 +112,8 @@ def bars(values: Mapping[str, float]) -> str:
         width = 100 * min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
         number = f"{value:.2f}" if math.isfinite(value) else "–"
         lines.append(
-            f'<dt>{escape(name)}</dt><dd aria-hidden="true"><span class="track"><span style="width: {width:.0f}%"></span></span>'
-            f'</dd><dd class="number">{number}</dd>'
+            f'<dt>{escape(name)}</dt><dd aria-hidden="true"><span class="track"><span style="width: {width:.0f}%"></span>'
+            f'</span></dd><dd class="number">{number}</dd>'
         )
     return '<dl class="bars">\n' + "\n".join(lines) + "\n</dl>"
 

@@ -99,7 +99,7 @@ def gallery(examples: Sequence[Example]) -> str:
         pictures = "".join(picture(image, f"Image {each.index}, {name}") for name, image in shown.items())
         quality = f"Image {each.index}: PSNR {_decibels(each.psnr)}, SSIM {_number(each.ssim)}"
         figures.append(f"<figure><div>{pictures}</div><figcaption>{escape(quality)}</figcaption></figure>")
-    text = "Clean, perturbation and protected. A perturbation is stretched to all levels: the picture shows its form, not its size."
+    text = "Clean, perturbation and protected. A perturbation is stretched to all levels: you see its form, not its size."
     return paragraph(text) + '\n<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
 
 
