@@ -103,7 +103,7 @@ def brighter(images: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 3}, "same settings and sets: epochs was 2, is 3"),
+        ({"epochs": 3}, "controls: expected an audit with the same settings and sets: epochs was 2, is 3"),
         ({"batch_size": 8}, "batch_size was 16, is 8"),
         ({"transform": brighter}, "transform was '<lambda>', is 'brighter'"),
         ({"clean": two_task_set(32, 2)}, "checksum of the clean was"),

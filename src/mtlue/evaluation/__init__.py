@@ -7,6 +7,8 @@ from mtlue._data import random_crop, random_crop_and_flip
 from mtlue._fit import one_cycle, paper_schedule
 from mtlue._models import build_model
 from mtlue.evaluation._audit import audit
+from mtlue.evaluation._compare import compare
+from mtlue.evaluation._comparison import Comparison
 from mtlue.evaluation._evaluate import evaluate
 from mtlue.evaluation._examples import Example, image_quality
 from mtlue.evaluation._measurement import Measurement
@@ -31,6 +33,7 @@ __all__ = [
     "UW",
     "AlignedMTL",
     "BestConstant",
+    "Comparison",
     "Example",
     "FairGrad",
     "Headline",
@@ -45,6 +48,7 @@ __all__ = [
     "audit",
     "best_constant_for",
     "build_model",
+    "compare",
     "dense_paper_schedule",
     "evaluate",
     "headline_for",

@@ -80,11 +80,9 @@ class Controls:
             raise TypeError(f"controls: expected a Report of another audit or None, got {type(report).__name__}")
         if dict(report.tasks) != dict(audited.tasks) or list(report.tasks) != list(audited.tasks):
             raise ValueError(f"controls: that report has the tasks {dict(report.tasks)}, expected {dict(audited.tasks)}")
-        changed = differences(_comparable(report.settings), _comparable(settings))
+        changed = differing_settings(report.settings, settings)
         if changed:
-            raise ValueError(
-                f"controls: that audit would have to be made with the same settings and sets: {'; '.join(changed.values())}"
-            )
+            raise ValueError(f"controls: expected an audit with the same settings and sets: {'; '.join(changed)}")
         return cls(report, settings)
 
     def of(self, training: Training) -> list[Measurement]:
@@ -105,6 +103,11 @@ class Controls:
             if (each.data, each.victim, each.defense, each.seed) == victim and each.task in training.names
         }
         return [found[name] for name in training.names] if set(found) == set(training.names) else []
+
+
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what two audits differ that decides what a victim learns from the same images, in words."""
+    return list(differences(_comparable(before), _comparable(now)).values())
 
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:

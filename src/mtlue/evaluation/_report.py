@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from mtlue._tasks import Task, tasks_from_config, tasks_to_config
 from mtlue.evaluation._examples import Example
-from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, PROTECTED, Measurement
+from mtlue.evaluation._measurement import MULTI, NO_DEFENSE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import Headline, headlines_of, known_chance, unregistered
 from mtlue.evaluation._report_chart import draw_report
 from mtlue.evaluation._report_html import report_page
 from mtlue.evaluation._report_table import to_markdown, to_text
-from mtlue.evaluation._rows import Row, no_better_than_noise, rows_of
+from mtlue.evaluation._rows import LEARNED, Row, hardly_learned, no_better_than_noise, rows_of
 from mtlue.evaluation._verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A tenth of the way from chance to perfect may be luck.
-_LEARNED = 0.1
 _LEGEND = (
     "R: 0 = nothing is learned, 1 = as much as from clean images.",
     "Best: from protected images, after the epoch that did best on the test images.",
@@ -86,7 +84,7 @@ class Report:
         """Whether the set is protected, and why; defences that were tried count too."""
         rows = self.rows()
         names = self.settings.get("protected_tasks", list(self.tasks))
-        return verdict_of(rows, names, self.hardly_learned(), margin=_LEARNED)
+        return verdict_of(rows, names, self.hardly_learned(), margin=LEARNED)
 
     def rows(self) -> list[Row]:
         """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
@@ -95,13 +93,7 @@ class Report:
 
     def hardly_learned(self) -> list[str]:
         """Tasks of which a victim learned next to nothing from clean images either, so that R says nothing of them."""
-        headlines = self._headlines
-        lost = (
-            row.task
-            for row in self.rows()
-            if row.defense == NO_DEFENSE and headlines[row.task].share_learned(row.values[CLEAN], row.chance) < _LEARNED
-        )
-        return list(dict.fromkeys(lost))
+        return hardly_learned(self.rows(), self._headlines)
 
     def to_markdown(self) -> str:
         """The rows as a Markdown table: each metric in its unit, R as a share.
@@ -123,9 +115,9 @@ class Report:
         lost = self.hardly_learned()
         if lost:
             lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
-        useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=_LEARNED)
+        useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=LEARNED)
         if useless:
-            lines.append(f"Hardly better than random noise (R less than {_LEARNED} below its R): {', '.join(useless)}.")
+            lines.append(f"Hardly better than random noise (R less than {LEARNED} below its R): {', '.join(useless)}.")
         lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in unregistered(self.tasks, known=self.chance)]
         return lines
 
@@ -147,7 +139,7 @@ class Report:
             "residual_learnability": self.residual_learnability,
             "measurements": [asdict(each) for each in self.measurements],
         }
-        return json.dumps(_without_nan(content), indent=2)
+        return json.dumps(without_nan(content), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -199,11 +191,12 @@ class Report:
         return f"Report(R: {shares})"
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """What JSON can hold: numbers that are not finite become null."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
