@@ -12,7 +12,7 @@ import pytest
 import mtlue
 from mtlue.baselines import random_noise
 from mtlue.evaluation import Comparison, Measurement, Report, audit, compare
-from test_report_html import HOSTILE, Page
+from page import HOSTILE, Page
 from two_tasks import OPTIONS, TASKS, two_task_set
 
 SETTINGS = {"epochs": 6, "seeds": [0]}

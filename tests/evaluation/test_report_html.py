@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from html.parser import HTMLParser
 
 import pytest
 import torch
@@ -12,8 +11,7 @@ import torch
 import mtlue
 from mtlue import evaluation
 from mtlue.evaluation import Example, Measurement, Report
-
-HOSTILE = '<script>alert("x")</script>&amp;'
+from page import HOSTILE, Page
 
 
 def report(*, task: str = "side", settings: dict[str, object] | None = None, **accuracies: float) -> Report:
@@ -25,33 +23,6 @@ def report(*, task: str = "side", settings: dict[str, object] | None = None, **a
         defense = "none" if name in sets else name
         found.append(Measurement(sets.get(name, "protected"), "multi-task", defense, task, 0, values, values, 1))
     return Report({task: mtlue.Classification(2)}, 8 / 255, found, settings or {})
-
-
-class Page(HTMLParser):
-    """What a page is made of; open tags have to be closed in their order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "link", "br"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.mark.parametrize(
