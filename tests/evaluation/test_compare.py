@@ -100,8 +100,11 @@ def test_json_has_rows_and_measurements() -> None:
 
 def test_a_page_of_its_own() -> None:
     page = Page(by_hand().to_html())
+    assert [each["class"] for each in page.attributes("td")].count("number strong") == 3
     assert (
-        page.text.index("What is left to learn") < page.text.index("Multi-task, jpeg") < page.text.index("Settings and seeds")
+        page.text.index("What is left to learn")
+        < page.text.index("Multi-task, jpeg victims")
+        < page.text.index("Settings and seeds")
     )
     hostile = compare({HOSTILE: report({HOSTILE: 0.6})}).to_html()
     assert "<script" not in hostile

@@ -21,10 +21,11 @@ def comparison_page(comparison: Comparison) -> str:
     means = {name: mean for name, (mean, _) in comparison.mean_residuals(first).items() if name != NOISE or math.isfinite(mean)}
     learned = f"What a {rows[0].victim} victim without a defence learns of what clean images teach (R), mean over the tasks."
     header = header_of(comparison)[1:]
-    tables = [
-        table(block[0].texts[0].capitalize(), header, [[line.texts[1], *line.numbers] for line in block], texts=1)
-        for block in blocks_of(comparison)
-    ]
+    tables = []
+    for block in blocks_of(comparison):
+        cells = [[line.texts[1], *line.numbers] for line in block]
+        strong = {(row, column) for row, line in enumerate(block) for column, bold in enumerate(line.bold, start=1) if bold}
+        tables.append(table(f"{block[0].texts[0].capitalize()} victims", header, cells, texts=1, strong=strong))
     return page(
         f"Comparison of {', '.join(comparison.methods)}",
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from string import Template
 
@@ -37,10 +37,10 @@ th, td { text-align: left; padding: .35rem .75rem; border-top: 1px solid var(--l
 thead th { background: var(--raised); } tbody th { font-weight: inherit; background: var(--ground); }
 tr > :first-child { position: sticky; left: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; } .long { white-space: normal; min-width: 12rem; }
-.mean th, .mean td { font-weight: 600; background: var(--raised); }
+.strong { font-weight: 700; } .mean th, .mean td { font-weight: 600; background: var(--raised); }
 .bars { display: grid; grid-template-columns: fit-content(45%) 1fr auto; gap: .35rem .75rem; align-items: center; }
 .bars dt, .bars dd { margin: 0; } .bars .number { min-width: 3ch; }
-.track { display: block; height: .8rem; background: var(--line); border-radius: .2rem; overflow: hidden; }
+.track { display: block; height: .8rem; background: var(--raised); border: 1px solid var(--line); border-radius: .2rem; overflow: hidden; }
 .track > span { display: block; height: 100%; background: var(--bar); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.25rem; }
 figure { margin: 0; } figure > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .25rem; }
@@ -82,7 +82,15 @@ def paragraph(text: str, style: str = "") -> str:
     return f'<p class="{style}">{escape(text)}</p>' if style else f"<p>{escape(text)}</p>"
 
 
-def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int, long: bool = False) -> str:
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    texts: int,
+    long: bool = False,
+    strong: Collection[tuple[int, int]] = (),
+) -> str:
     """A table that scrolls in a box of its own where the page is narrower.
 
     Args:
@@ -91,6 +99,7 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *,
         rows: Cells, as text; a row whose cells say "mean" is set off.
         texts: How many of the first columns hold text, the others hold numbers.
         long: Whether text in cells is broken into lines.
+        strong: Row and column, from 0, of each cell that is set in bold.
     """
     kinds = [(" long" if long else "") if index < texts else " number" for index in range(len(header))]
     lines = [f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">', "<table>"]
@@ -98,9 +107,10 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *,
     cells = (f'<th scope="col" class="{kind.strip()}">{escape(cell)}</th>' for cell, kind in zip(header, kinds, strict=True))
     lines.append(f"<thead><tr>{''.join(cells)}</tr></thead>")
     lines.append("<tbody>")
-    for row in rows:
+    for number, row in enumerate(rows):
         mean = ' class="mean"' if "mean" in row[:texts] else ""
-        body = [_cell(cell, kind.strip(), first=not index) for index, (cell, kind) in enumerate(zip(row, kinds, strict=True))]
+        styles = [f"{kind} strong" if (number, index) in strong else kind for index, kind in enumerate(kinds)]
+        body = [_cell(cell, kind.strip(), first=not index) for index, (cell, kind) in enumerate(zip(row, styles, strict=True))]
         lines.append(f"<tr{mean}>{''.join(body)}</tr>")
     return "\n".join([*lines, "</tbody>", "</table>", "</div>"])
 

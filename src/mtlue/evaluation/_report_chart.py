@@ -61,7 +61,9 @@ def draw_report(
         *(panels[0].bar([0], [0], color=colour, label=name) for name, colour in colors.items()),
         panels[0].plot([], [], color="black", linestyle=":", label="chance")[0],
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(len(handles), max(2, int(size[0] / 1.3))), frameon=False
+    )
     figure.supxlabel(f"ε = {255 * epsilon:.3g}/255; measured on clean test images", fontsize="small")
     if path is not None:
         figure.savefig(path, dpi=120)
