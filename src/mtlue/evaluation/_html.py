@@ -40,7 +40,8 @@ tr > :first-child { position: sticky; left: 0; }
 .strong { font-weight: 700; } .mean th, .mean td { font-weight: 600; background: var(--raised); }
 .bars { display: grid; grid-template-columns: fit-content(45%) 1fr auto; gap: .35rem .75rem; align-items: center; }
 .bars dt, .bars dd { margin: 0; } .bars .number { min-width: 3ch; }
-.track { display: block; height: .8rem; background: var(--raised); border: 1px solid var(--line); border-radius: .2rem; overflow: hidden; }
+.track { display: block; height: .8rem; border-radius: .2rem; overflow: hidden; }
+.track { background: var(--raised); border: 1px solid var(--line); }
 .track > span { display: block; height: 100%; background: var(--bar); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.25rem; }
 figure { margin: 0; } figure > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .25rem; }

@@ -1,0 +1,97 @@
+"""``mtlue protect --dry-run``: what was read, what would run, where, and about how long."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import mtlue
+from mtlue._cli.console import duration, say
+from mtlue._cli.losses import loss_settings
+from mtlue._cli.photos import Photos
+from mtlue._data import Inspection, inspect_dataset
+from mtlue._runtime import choose_device
+
+# Steps that are timed, after the first, which is slower than the others.
+_STEPS = 6
+_SECONDS = 20.0
+
+
+def rehearse(photos: Photos, options: argparse.Namespace) -> None:
+    """Read every photo, say what would be done, and take a few steps of the training to know how long it takes."""
+    dataset = photos.dataset
+    inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
+    say(f"photos    {inspection.length}, {'colours' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
+    photos.describe()
+    has_key = options.key is not None and options.key.exists()
+    say(f"runs      {'the key in ' + str(options.key) if has_key else options.loss or 'the loss that protects best'}")
+    say(f"budget    {255 * (options.epsilon or 8 / 255):g} of 255 levels a pixel")
+    say(f"device    {choose_device(options.device, None)}")
+    if has_key:
+        say("time      a few milliseconds a photo: nothing has to be trained")
+    elif options.loss == "sep":
+        say("time      that of --loss tap, and as long again for the surrogate")
+    else:
+        say(f"time      {_timed(options, photos)}")
+    say(f"writes    {options.out or 'the folder that --out names'}; this was a dry run, nothing is written")
+
+
+def _sizes(inspection: Inspection) -> str:
+    height, width = inspection.typical_size
+    if inspection.uniform:
+        return f"{width} × {height} pixels"
+    smallest, largest = (choose(inspection.sizes, key=lambda each: each[0] * each[1]) for choose in (min, max))
+    return (
+        f"{len(inspection.sizes)} sizes from {smallest[1]} × {smallest[0]} to {largest[1]} × {largest[0]} pixels, "
+        f"perturbed at {width} × {height}"
+    )
+
+
+class _Enough(Exception):  # noqa: N818  # no error: it ends a rehearsal
+    """Enough steps have been timed."""
+
+
+class _Stopwatch:
+    """Takes the place of a progress bar, and stops the call after a few steps.
+
+    Attributes:
+        left: Seconds that the stage takes from here on; None before there is a step to tell from.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+        self.left: float | None = None
+
+    def __call__(self, figures: Mapping[str, float]) -> None:
+        now, step = time.monotonic(), figures["step"]
+        if self._first is None or step <= self._first[1]:
+            self._first = (now, step)
+            return
+        began, first = self._first
+        self.left = (now - began) / (step - first) * (figures["steps"] - first)
+        if step - first >= _STEPS or now - began > _SECONDS:
+            raise _Enough
+
+
+def _timed(options: argparse.Namespace, photos: Photos) -> str:
+    """How long the training takes, in words."""
+    watch, began = _Stopwatch(), time.monotonic()
+    settings: dict[str, Any] = loss_settings(options, photos.dataset, None)
+    if options.epochs is not None:
+        settings["epochs"] = options.epochs
+    try:
+        mtlue.protect(
+            photos.dataset,
+            batch_size=options.batch_size,
+            device=options.device,
+            num_workers=options.workers,
+            seed=options.seed,
+            progress=watch,
+            **settings,
+        )
+    except _Enough:
+        twice = ", and as long again for the generator" if options.loss == "tap" else ""
+        return f"{duration(watch.left or 0.0)}{twice}, by {_STEPS} steps that were timed"
+    return duration(time.monotonic() - began)
