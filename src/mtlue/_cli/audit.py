@@ -44,7 +44,7 @@ def add_to(commands: Any) -> None:
     add_photos(parser)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="the protected folder")
     parser.add_argument("--test", type=Path, required=True, metavar="PHOTOS", help="folder with clean test photos")
-    parser.add_argument("--test-labels", type=Path, metavar="CSV", help="their table; if left out, labels.csv in their folder")
+    parser.add_argument("--test-labels", type=Path, metavar="CSV", help="their table (default: labels.csv, likewise)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here: .html, .json or .md")
     parser.add_argument(
         "--epsilon", type=levels, default=8 / 255, metavar="LEVELS", help="budget of the protection (default: 8)"

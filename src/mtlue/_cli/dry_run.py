@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -26,15 +27,19 @@ def rehearse(photos: Photos, options: argparse.Namespace) -> None:
     say(f"photos    {inspection.length}, {'colours' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
     photos.describe()
     has_key = options.key is not None and options.key.exists()
-    say(f"runs      {'the key in ' + str(options.key) if has_key else options.loss or 'the loss that protects best'}")
     say(f"budget    {255 * (options.epsilon or 8 / 255):g} of 255 levels a pixel")
     say(f"device    {choose_device(options.device, None)}")
     if has_key:
-        say("time      a few milliseconds a photo: nothing has to be trained")
+        say(f"runs      the key in {options.key}; nothing has to be trained")
     elif options.loss == "sep":
-        say("time      that of --loss tap, and as long again for the surrogate")
+        say("runs      a surrogate, whose states SEP looks at, then the generator")
+        say("time      about twice that of --loss tap")
     else:
-        say(f"time      {_timed(options, photos)}")
+        said = _Said()
+        with said:
+            how_long = _timed(options, photos)
+        say(f"runs      {said.first}")
+        say(f"time      {how_long}")
     say(f"writes    {options.out or 'the folder that --out names'}; this was a dry run, nothing is written")
 
 
@@ -47,6 +52,27 @@ def _sizes(inspection: Inspection) -> str:
         f"{len(inspection.sizes)} sizes from {smallest[1]} × {smallest[0]} to {largest[1]} × {largest[0]} pixels, "
         f"perturbed at {width} × {height}"
     )
+
+
+class _Said(logging.Handler):
+    """A context that listens to what the library says of a training.
+
+    Attributes:
+        first: The first line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.first = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.first = self.first or record.getMessage()
+
+    def __enter__(self) -> None:
+        logging.getLogger("mtlue.fit").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("mtlue.fit").removeHandler(self)
 
 
 class _Enough(Exception):  # noqa: N818  # no error: it ends a rehearsal

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
-        with _log_lines():
+        with _log_lines(logging.WARNING if getattr(options, "dry_run", False) else logging.INFO):
             try:
                 status: int = options.run(options)
             except KeyboardInterrupt:
@@ -56,12 +56,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _log_lines:  # noqa: N801  # reads as the context that it is
-    """A context in which the log lines of the library are shown."""
+    """A context in which the log lines of the library are shown, from a level on."""
+
+    def __init__(self, level: int) -> None:
+        self._shown = level
 
     def __enter__(self) -> None:
         self._logger = logging.getLogger("mtlue")
         self._level = self._logger.level
         self._handler = logging.StreamHandler(sys.stderr)
+        self._handler.setLevel(self._shown)
         self._handler.setFormatter(logging.Formatter("%(message)s"))
         self._logger.addHandler(self._handler)
         self._logger.setLevel(logging.INFO)

@@ -10,7 +10,10 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
     """Options for a folder of photos with a table of labels."""
     parser.add_argument("photos", metavar="PHOTOS", type=Path, help="folder with the clean photos")
     parser.add_argument(
-        "--labels", type=Path, metavar="CSV", help="table with one line a photo; if left out, labels.csv in the folder"
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="table with a line for each photo (default: labels.csv in the folder, or beside)",
     )
     parser.add_argument("--image-column", metavar="NAME", help="column with the files of the photos (default: the first)")
     parser.add_argument(

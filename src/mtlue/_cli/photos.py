@@ -55,19 +55,20 @@ class Photos:
 
 
 def find_table(folder: Path, labels: Path | None, option: str) -> Path:
-    """The table of labels: as it is named, from here or from the folder of the photos.
+    """The table of labels: as it is named, from here or from the folder of the photos; or ``labels.csv`` in it or beside it.
 
     Raises:
         FileNotFoundError: there is no such folder or table.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; expected a folder with photos")
-    named = labels or Path("labels.csv")
-    for path in ([] if labels is None else [named.absolute()]) + [(folder / named).absolute()]:
+    here = folder.absolute()
+    tried = [here / "labels.csv", here.parent / "labels.csv"] if labels is None else [labels.absolute(), here / labels]
+    for path in tried:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"{named}: not found{'' if labels is None else f', neither here nor in {folder}'}; "
+        f"no table of labels at {' or '.join(map(str, dict.fromkeys(tried)))}; "
         f"{option} names the CSV file with one line a photo and one column a task"
     )
 

@@ -80,16 +80,23 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
-    """The protected set in its store: the one that an interrupted command has finished, or a new one."""
+    """The protected set in its store: the one that an interrupted command has finished, or a new one.
+
+    Raises:
+        ValueError: there is a key already, and a loss to train another one.
+    """
     done = publication.open_store(photos.dataset)
     if done is not None and (publication.finished is not None or options.key is None or options.key.exists()):
         return done
     if done is not None:
         # A kill between the last image and the key has taken the key along.
         publication.drop_store()
-    settings = loss_settings(options, photos.dataset, publication.work)
     if options.key is not None and options.key.exists():
+        if options.loss is not None:
+            raise ValueError(f"--key: {options.key} is there, so it is used as it is; leave --loss out, or name another file")
         settings = {"generator": mtlue.UEGenerator.load(options.key)}
+    else:
+        settings = loss_settings(options, photos.dataset, publication.work)
     if options.epsilon is not None:
         settings["epsilon"] = options.epsilon
     if options.epochs is not None:
@@ -125,8 +132,6 @@ def _check_key(options: argparse.Namespace) -> None:
         raise ValueError(f"--key: {options.key} would be published with {options.out}; keep the key elsewhere")
     if not key.parent.is_dir():
         raise ValueError(f"--key: there is no folder {options.key.parent}")
-    if key.exists() and options.loss is not None:
-        raise ValueError(f"--key: {options.key} is there, so it is used as it is; leave --loss out, or name another file")
 
 
 def _plain(value: object) -> object:

@@ -60,7 +60,12 @@ class Publication:
                     raise ValueError(f"--out: {work} was left by a command with another {words}; repeat that, or delete it")
             else:
                 write_bytes(json.dumps(settings).encode(), note)
-            yield cls(out, work)
+            try:
+                yield cls(out, work)
+            finally:
+                # A command that was refused has left nothing to go on with.
+                if work.is_dir() and [path.name for path in work.iterdir()] == [note.name]:
+                    shutil.rmtree(work)
 
     @property
     def store(self) -> Path:

@@ -24,7 +24,7 @@ class LabelColumn:
 
     Attributes:
         name: Its name in the first line of the table.
-        counts: How many images each class has, in the order of the classes; empty for a column that is left out.
+        counts: How many images each class has, in the order of the classes; empty where cells are no classes.
         missing: How many images have no label.
         reason: Why the column is left out; empty for one that can be a task.
 
@@ -98,8 +98,9 @@ def _column(name: str, cells: list[str], names: list[str] | None, where: partial
     counts = indices[indices >= 0].bincount(minlength=column.task.num_embeddings).tolist()
     missing = int((indices < 0).sum())
     reason = _why_left_out(counts, [cell for cell in cells if cell])
+    # A task has two classes at least, a column may have one.
     called = column.names or [str(index) for index in range(len(counts))]
-    return LabelColumn(name, {} if reason else dict(zip(called, counts, strict=True)), missing, reason)
+    return LabelColumn(name, dict(zip(called, counts, strict=False)), missing, reason)
 
 
 def _why_not_classes(filled: list[str]) -> str:
