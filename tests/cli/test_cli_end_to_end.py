@@ -25,26 +25,28 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_from_a_folder_to_a_published_folder_with_a_report(tmp_path: Path) -> None:
     write_photos(tmp_path, "photos", side=12)
     write_photos(tmp_path, "test", count=6, seed=1, side=12)
-    long = [*PROTECT, "--epochs", "4", "--out", "safe", "--key", "key.pt"]
+    long = [*PROTECT, "--epochs", "2", "--out", "safe", "--key", "key.pt"]
 
-    # Ctrl-C after the second epoch.
-    interrupted = subprocess.Popen([*COMMAND, *long], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert interrupted.stderr is not None
+    # Ctrl-C after the first epoch.
     told = []
-    for line in interrupted.stderr:
-        told.append(line)
-        if line.startswith("fit: epoch 2 "):
-            interrupted.send_signal(signal.SIGINT)
-    assert interrupted.wait(60) == 130, told
+    with subprocess.Popen(
+        [*COMMAND, *long], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as first:
+        assert first.stderr is not None
+        for line in first.stderr:
+            told.append(line)
+            if line.startswith("fit: epoch 1 "):
+                first.send_signal(signal.SIGINT)
+    assert first.returncode == 130, told
     assert told[-1] == "mtlue: interrupted; repeat the command to go on where it stopped\n"
     assert not (tmp_path / "safe").exists()
 
     done = run(tmp_path, *long)
     assert done.returncode in {0, 1}, done.stderr
-    assert "going on after epoch 2" in done.stderr
+    assert "going on after epoch 1" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "safe.partial").exists()
-    whole = run(tmp_path, *PROTECT, "--epochs", "4", "--out", "whole")
+    whole = run(tmp_path, *PROTECT, "--epochs", "2", "--out", "whole")
     assert whole.returncode == done.returncode
     pairs = zip(ImageTable(tmp_path / "safe"), ImageTable(tmp_path / "whole"), strict=True)
     assert all((one == other).all() for (one, _), (other, _) in pairs)
@@ -56,5 +58,3 @@ def test_from_a_folder_to_a_published_folder_with_a_report(tmp_path: Path) -> No
     audit = run(tmp_path, "audit", *sets, "--epochs", "1", "--device", "cpu", "--report", "report.html")
     assert audit.returncode in {0, 1}, audit.stderr
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
-    wrong = run(tmp_path, *PROTECT, "--out", "safe")
-    assert (wrong.returncode, wrong.stderr) == (2, "mtlue: error: --out: safe exists and is not empty; choose another folder\n")

@@ -25,7 +25,7 @@ QUICK = ("--labels", "photos.csv", "--key", "small.pt", "--device", "cpu")
 Run = Callable[..., Any]
 
 
-class Reached(Exception):
+class ReachedError(Exception):
     """The library was called."""
 
 
@@ -34,7 +34,7 @@ def noting(given: list[Any]) -> Callable[..., None]:
 
     def protect(*_: Any, **settings: Any) -> None:
         given.append(settings)
-        raise Reached
+        raise ReachedError
 
     return protect
 
@@ -94,7 +94,7 @@ def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.
 def test_options_are_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     monkeypatch.setattr(mtlue, "protect", noting(given))
-    with pytest.raises(Reached):
+    with pytest.raises(ReachedError):
         run("protect", "photos", *EM, "--out", "safe", "--no-check", "--epsilon", 4, "--seed", 3, "--batch-size", 5)
     assert isinstance(given[0].pop("loss"), mtlue.EM)
     assert given[0] == {
@@ -107,7 +107,7 @@ def test_options_are_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_loss_has_a_name(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, kind: type) -> None:
     given: list[Any] = []
     monkeypatch.setattr(mtlue, "protect", noting(given))
-    with pytest.raises(Reached):
+    with pytest.raises(ReachedError):
         run("protect", "photos", "--labels", "photos.csv", "--out", "safe", "--loss", name)
     assert type(given[0]["loss"]) is kind
 
@@ -206,11 +206,11 @@ def test_states_of_sep_s_surrogate_are_kept(run: Run, monkeypatch: pytest.Monkey
     words = ("protect", "photos", "--labels", "photos.csv", "--loss", "sep", "--epochs", 2, "--device", "cpu", "--out", "safe")
     given: list[Any] = []
     monkeypatch.setattr(mtlue, "protect", noting(given))
-    with pytest.raises(Reached):
+    with pytest.raises(ReachedError):
         run(*words)
     with monkeypatch.context() as patched:
         patched.setattr(evaluation, "train_victim", lambda *_, **__: 1 / 0)
-        with pytest.raises(Reached):
+        with pytest.raises(ReachedError):
             run(*words)
     first, second = given
     assert len(first["loss"].checkpoints) == 2

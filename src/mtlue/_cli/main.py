@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
+        # Those of the library; what other libraries deprecate is nothing to the user of a command.
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
         with _log_lines(logging.WARNING if getattr(options, "dry_run", False) else logging.INFO):
             try:
