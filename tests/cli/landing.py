@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import mtlue
 
@@ -17,10 +17,10 @@ _protect = mtlue.protect
 class Check:
     """What a check finds."""
 
-    verdict = "protected"
+    verdict: ClassVar[dict[str, str]] = {"pet": "protected", "lit": "weakly protected"}
 
     def __str__(self) -> str:
-        return f"{self.verdict}: a small network learns 10 % of pet"
+        return "pet  a small network"
 
 
 def protect(dataset: Any, *, check: bool = True, **settings: Any) -> Any:

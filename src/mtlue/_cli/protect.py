@@ -17,6 +17,7 @@ from mtlue._cli.publication import Publication
 
 # What decides the result, by which a repeated command is known as the same.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
+# What a check says of a task that is still learned.
 _FAILED = "not protected"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
     if note.get("check"):
         say(note["check"])
-    return 1 if str(note.get("verdict", "")).startswith(_FAILED) else 0
+    return 1 if _FAILED in note.get("verdicts", ()) else 0
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
@@ -91,12 +92,13 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     if done is not None:
         # A kill between the last image and the key has taken the key along.
         publication.drop_store()
+    settings: dict[str, Any] = {}
     if options.key is not None and options.key.exists():
         if options.loss is not None:
             raise ValueError(f"--key: {options.key} is there, so it is used as it is; leave --loss out, or name another file")
-        settings = {"generator": mtlue.UEGenerator.load(options.key)}
+        settings["generator"] = mtlue.UEGenerator.load(options.key)
     else:
-        settings = loss_settings(options, photos.dataset, publication.work)
+        settings |= loss_settings(options, photos.dataset, publication.work)
     if options.epsilon is not None:
         settings["epsilon"] = options.epsilon
     if options.epochs is not None:
@@ -115,7 +117,7 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     if options.key is not None and not options.key.exists():
         protected.generator.save(options.key)
     check = None if options.no_check else protected.check
-    publication.finish_store({} if check is None else {"check": str(check), "verdict": str(check.verdict)})
+    publication.finish_store({} if check is None else {"check": str(check), "verdicts": list(check.verdict.values())})
     return protected
 
 
