@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+import mtlue
 from mtlue import defenses, evaluation
 from mtlue._cli.console import say
 from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
@@ -46,9 +47,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--test", type=Path, required=True, metavar="PHOTOS", help="folder with clean test photos")
     parser.add_argument("--test-labels", type=Path, metavar="CSV", help="their table (default: labels.csv, likewise)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here: .html, .json or .md")
-    parser.add_argument(
-        "--epsilon", type=levels, default=8 / 255, metavar="LEVELS", help="budget of the protection (default: 8)"
-    )
+    parser.add_argument("--epsilon", type=levels, metavar="LEVELS", help="its budget (default: what its manifest says)")
     parser.add_argument("--epochs", type=positive, default=60, metavar="N", help="passes of each victim (default: 60)")
     parser.add_argument("--model", default="resnet18", metavar="NAME", help="backbone of the victims (default: resnet18)")
     parser.add_argument(
@@ -68,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.report is not None and options.report.suffix not in _WRITERS:
         raise ValueError(f"--report: expected a name that ends in {', '.join(_WRITERS)}, got {options.report}")
-    clean, protected = open_pair(options, epsilon=options.epsilon)
+    clean, protected = open_pair(options, epsilon=options.epsilon or mtlue.verify(options.folder).epsilon)
     test_table = find_table(options.test, options.test_labels, "--test-labels")
     test = open_table(options.test, test_table, options, tasks=clean.tasks, classes=clean.classes)
     report = evaluation.audit(

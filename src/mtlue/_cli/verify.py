@@ -29,9 +29,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.folder.is_dir():
         raise FileNotFoundError(f"{options.folder} is no folder; expected a protected one")
     try:
-        description = mtlue.verify(options.folder)
+        found = mtlue.verify(options.folder)
     except ValueError as error:
         complain(f"not intact: {error}")
         return 1
-    say(f"intact: {description}")
+    say(f"{options.folder}: intact, {found.length} photos, {found.files} files")
+    say(f"tasks: {', '.join(found.tasks)}; budget: {255 * found.epsilon:.3g} of 255 levels a pixel")
     return 0
