@@ -180,3 +180,27 @@ def test_an_audit_keeps_a_few_examples() -> None:
     assert all(0 < change <= 8 for change in changes)
     assert "Image 5: PSNR" in found.to_html()
     assert "examples" not in found.to_json()
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of a colour such as #1b1d21 (WCAG 2)."""
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_can_be_told_from_what_is_behind_them(dark: bool) -> None:
+    light, darker = re.findall(r":root \{(.*?)\}", full().to_html(), re.S)
+    colors = dict(re.findall(r"--([\w-]+): (#\w{6})", light) + (re.findall(r"--([\w-]+): (#\w{6})", darker) if dark else []))
+    text = [("text", "ground"), ("text", "raised"), ("soft", "ground")]
+    text += [(name, f"{name}-ground") for name in ("good", "weak", "bad")] + [
+        ("text", f"{name}-ground") for name in ("good", "bad")
+    ]
+    assert min(contrast(colors[one], colors[other]) for one, other in text) >= 4.5
+    assert contrast(colors["bar"], colors["raised"]) >= 3

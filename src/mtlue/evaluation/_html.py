@@ -16,10 +16,10 @@ from torchvision.transforms.functional import to_pil_image
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --raised: #f3f4f6; --text: #1b1d21; --soft: #565b63; --line: #d3d6db;
   --good: #0b6b3f; --good-ground: #e2f4ea; --weak: #7a4d00; --weak-ground: #fdf1d8; --bad: #a3201a; --bad-ground: #fdeae8;
-  --bar: #9fc3e8; }
+  --bar: #2f74b5; }
 @media (prefers-color-scheme: dark) { :root { --ground: #15171a; --raised: #1f2226; --text: #e9eaec; --soft: #a9afb8;
   --line: #3a3f46; --good: #7be0a8; --good-ground: #12301f; --weak: #f2c46d; --weak-ground: #352706; --bad: #ff9a91;
-  --bad-ground: #3d1512; --bar: #2f5378; } }
+  --bad-ground: #3d1512; --bar: #6aa7e0; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
 main { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wrap: anywhere; }
