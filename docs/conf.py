@@ -58,7 +58,12 @@ autosummary_context = {
         "mtlue.Surrogate": "losses, loss, adversarial_loss, __call__",
         "mtlue.baselines.LSP": "__call__",
         "mtlue.baselines.AR": "__call__",
-        "mtlue.evaluation.Report": "residual_learnability, rows, to_markdown, to_json, from_json, plot",
+        "mtlue.evaluation.Report": (
+            "verdict, residual_learnability, rows, hardly_learned, notes, to_markdown, to_json, from_json, to_html, plot"
+        ),
+        "mtlue.evaluation.Comparison": (
+            "methods, rows, runs, mean_residuals, notes, to_markdown, to_latex, to_json, to_html, plot"
+        ),
         "mtlue.evaluation.TaskMetrics": "update, compute",
         "mtlue.evaluation.BestConstant": "update, answer",
         "mtlue.evaluation.Weighting": "prepare, parameters, backward",

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -26,6 +27,10 @@ def main() -> None:
         protected.export(f"{folder}/export")
         if not torch.equal(protected[3][0], again[3][0]):
             sys.exit("a loaded store differs from what was written")
+    command = pathlib.Path(sys.executable).with_name("mtlue")
+    said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    if said != f"mtlue {mtlue.__version__}\n":
+        sys.exit(f"the command says {said!r}")
     sys.stdout.write(f"mtlue {mtlue.__version__} works from its wheel\n")
 
 

@@ -28,6 +28,8 @@ LAYERS = [
     {"_fit", "_formats"},
     {"_protect"},
 ]
+# Above everything: it uses what the others offer, and nobody imports it.
+TOP = {"_cli", "__main__"}
 LAYER_OF = {package: level for level, layer in enumerate(LAYERS) for package in layer}
 OPTIONAL = {
     "captum", "cvxpy", "datasets", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn", "torchjd", "torchmetrics", "tqdm",
@@ -42,7 +44,7 @@ def package_of(path: Path) -> str:
 
 
 def is_core(path: Path) -> bool:
-    return package_of(path) not in PUBLIC
+    return package_of(path) not in PUBLIC | TOP
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -71,6 +73,12 @@ def test_the_core_imports_only_what_lies_below(path: Path) -> None:
     level = LAYER_OF.get(package_of(path), len(LAYERS))
     below = {package for package, other in LAYER_OF.items() if other < level}
     assert imported_packages(path) <= below
+
+
+def test_nobody_imports_the_command_line() -> None:
+    for path in MODULES:
+        if package_of(path) != "__main__":
+            assert not imported_packages(path) & TOP, path
 
 
 def test_a_package_is_imported_by_what_it_offers() -> None:

@@ -15,47 +15,12 @@ import mtlue
 from mtlue.baselines import random_noise
 from mtlue.defenses import AdversarialTraining, Defense, EarlyStopping, grayscale
 from mtlue.evaluation import Measurement, Report, SelectedTasks, audit
-
-TASKS = {"side": 2, "shade": 2}
-
-
-def two_task_set(count: int, seed: int) -> TensorDataset:
-    """Grey images whose brighter half and whose brightness are the labels, by two levels each, as bytes."""
-    labels = torch.randint(2, (count, 2), generator=torch.Generator().manual_seed(seed))
-    side, shade = (4 * labels - 2).reshape(count, 2, 1, 1, 1).unbind(1)
-    images = 128 + shade + torch.cat([side.expand(-1, 1, 4, 8), -side.expand(-1, 1, 4, 8)], dim=2)
-    return TensorDataset(images.byte(), labels)
-
-
-def make_net(tasks: dict[str, Any]) -> nn.Module:
-    """A small network for any tasks."""
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 16), nn.ReLU())
-            self.heads = nn.ModuleDict({name: nn.Linear(16, 2) for name in tasks})
-
-        def forward(self, images: Tensor) -> dict[str, Tensor]:
-            hidden = self.body(images)
-            return {name: head(hidden) for name, head in self.heads.items()}
-
-    return Net()
+from two_tasks import OPTIONS, TASKS, two_task_set
 
 
 def sizes(*sides: int) -> list[tuple[Tensor, Tensor]]:
     """An image of each size."""
     return [(torch.rand(1, side, side), torch.zeros(2)) for side in sides]
-
-
-OPTIONS: dict[str, Any] = {
-    "model": make_net,
-    "transform": lambda images: images,
-    "epochs": 16,
-    "batch_size": 16,
-    "learning_rate": 2e-2,
-    "progress": False,
-}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from mtlue.datasets._celeba import CelebA
 from mtlue.datasets._chestxray14 import ChestXray14
 from mtlue.datasets._hugging_face import HuggingFace
 from mtlue.datasets._image_table import ImageTable
+from mtlue.datasets._label_columns import LabelColumn, label_columns
 from mtlue.datasets._nyuv2 import NYUv2
 from mtlue.datasets._to_hugging_face import to_hugging_face
 from mtlue.datasets._utkface import UTKFace
@@ -29,11 +30,13 @@ __all__ = [
     "ImageFiles",
     "ImageTable",
     "JointTransform",
+    "LabelColumn",
     "NYUv2",
     "ParquetShards",
     "RandomZoomFlip",
     "TarShards",
     "UTKFace",
+    "label_columns",
     "to_hugging_face",
     "zoom_flip_values",
 ]

@@ -148,7 +148,7 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
     integers = {cell for cell in distinct if _INTEGER.fullmatch(cell)}
     if integers == distinct:
         return {cell: _number(cell) for cell in distinct}
-    numbers = {cell for cell in distinct if _is_number(cell)}
+    numbers = {cell for cell in distinct if is_number(cell)}
     if not numbers:
         return {cell: index for index, cell in enumerate(sorted(distinct))}
     # Of numbers and texts the rarer ones are what does not belong.
@@ -172,7 +172,8 @@ def _number(cell: str) -> int:
     return int(cell.partition(".")[0])
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, with a fraction or without."""
     try:
         float(cell)
     except ValueError:

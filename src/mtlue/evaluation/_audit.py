@@ -18,6 +18,8 @@ from mtlue._tasks import Tasks
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone
 from mtlue.evaluation._chance import measure_chance
+from mtlue.evaluation._controls import Controls, settings_of
+from mtlue.evaluation._examples import find_examples
 from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import unregistered
 from mtlue.evaluation._report import Report
@@ -48,6 +50,7 @@ def audit(
     precision: torch.dtype | None = None,
     num_workers: int = 0,
     seeds: Sequence[int] = (0,),
+    controls: Report | None = None,
     progress: ProgressOption = None,
 ) -> Report:
     """Train victims on clean images, on random noise of the same budget and on protected images, and compare them.
@@ -78,12 +81,15 @@ def audit(
         precision: As in `train_victim`.
         num_workers: As in `train_victim`.
         seeds: Each is used for a training of every victim and for its noise.
+        controls: A report on another protection of the same images, made with the same settings. Its victims on clean images
+            and on random noise are taken over and not trained again, so that ten methods cost one set of controls. The figures
+            are those that a training would give.
         progress: As in `mtlue.fit`; a step is a victim.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, or a
-            defence or the transform cannot be used on them.
+        ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, a
+            defence or the transform cannot be used on them, or ``controls`` were made with other settings or sets.
 
     Example:
         >>> import torch
@@ -126,37 +132,22 @@ def audit(
         warn(sentence)
     audited.rehearse(plan, defended.values(), alone)
     chance = measure_chance(audited.samples(test, audited.tasks), compute)
+    settings = settings_of(plan, compute, audited, defended, seeds)
+    known = Controls.checked(controls, audited, settings)
     trainings = plan_trainings(audited.tasks, alone, defended, seeds)
     measurements: list[Measurement] = []
     noise: dict[int, Dataset[Any]] = {}
     with Progress(progress, stage="audit", total=len(trainings)) as shown:
         for number, training in enumerate(trainings, start=1):
             shown.announce(str(training))
-            if training.data == NOISE and training.seed not in noise:
-                noise = {training.seed: audited.noise(training.seed)}
-            dataset = {CLEAN: clean, PROTECTED: protected, NOISE: noise.get(training.seed, clean)}[training.data]
-            own = replace(plan, defense=defended.get(training.defense, Defense()))
-            found = run_training(training, dataset, audited, own, replace(compute, seed=training.seed), chance)
+            found = known.of(training)
+            if not found:
+                if training.data == NOISE and training.seed not in noise:
+                    noise = {training.seed: audited.noise(training.seed)}
+                dataset = {CLEAN: clean, PROTECTED: protected, NOISE: noise.get(training.seed, clean)}[training.data]
+                own = replace(plan, defense=defended.get(training.defense, Defense()))
+                found = run_training(training, dataset, audited, own, replace(compute, seed=training.seed), chance)
             measurements += found
             logger.info("audit: victim %d of %d, %s: %s", number, len(trainings), training, reached(found, audited.tasks))
             shown.step(1)
-    settings = {
-        "model": model if isinstance(model, str) else ("resnet18" if model is None else _name(model)),
-        "weighting": repr(plan.weighting),
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "schedule": _name(schedule),
-        "transform": "default" if transform is None else _name(transform),
-        "image_size": image_size,
-        "precision": str(precision) if precision is not None else "default",
-        "seeds": list(seeds),
-        "noise_epsilon": audited.noise_epsilon,
-        "samples": len(audited.samples(clean, audited.tasks)),
-        "torch": torch.__version__,
-    }
-    return Report(audited.tasks, audited.epsilon, measurements, settings, chance)
-
-
-def _name(model: object) -> str:
-    return str(getattr(model, "__name__", type(model).__name__))
+    return Report(audited.tasks, audited.epsilon, measurements, settings, chance, find_examples(clean, protected))

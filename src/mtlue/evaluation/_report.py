@@ -10,17 +10,18 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mtlue._tasks import Task, tasks_from_config, tasks_to_config
-from mtlue.evaluation._measurement import CLEAN, MULTI, NO_DEFENSE, PROTECTED, Measurement
+from mtlue.evaluation._examples import Example
+from mtlue.evaluation._measurement import MULTI, NO_DEFENSE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import Headline, headlines_of, known_chance, unregistered
 from mtlue.evaluation._report_chart import draw_report
+from mtlue.evaluation._report_html import report_page
 from mtlue.evaluation._report_table import to_markdown, to_text
-from mtlue.evaluation._rows import Row, no_better_than_noise, rows_of
+from mtlue.evaluation._rows import LEARNED, Row, hardly_learned, no_better_than_noise, rows_of
+from mtlue.evaluation._verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A tenth of the way from chance to perfect may be luck.
-_LEARNED = 0.1
 _LEGEND = (
     "R: 0 = nothing is learned, 1 = as much as from clean images.",
     "Best: from protected images, after the epoch that did best on the test images.",
@@ -40,6 +41,7 @@ class Report:
         settings: How the victims were trained.
         chance: The headline metric of each task for the best answer that ignores the image: 1/C for classification, else that
             of the best constant on the test set (see `best_constant_for`).
+        examples: A few of the images, for `to_html`; JSON does not have them.
 
     Example:
         >>> import mtlue
@@ -69,6 +71,7 @@ class Report:
     measurements: Sequence[Measurement]
     settings: Mapping[str, Any] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
+    examples: Sequence[Example] = field(default=(), compare=False)
 
     @property
     def residual_learnability(self) -> dict[str, float]:
@@ -76,19 +79,30 @@ class Report:
         rows = [row for row in self.rows() if (row.victim, row.defense) == (MULTI, NO_DEFENSE)]
         return {row.task: row.residuals[PROTECTED] for row in rows if PROTECTED in row.residuals}
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the set is protected, and why; defences that were tried count too."""
+        rows = self.rows()
+        names = self.settings.get("protected_tasks", list(self.tasks))
+        return verdict_of(rows, names, self.hardly_learned(), margin=LEARNED)
+
     def rows(self) -> list[Row]:
         """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
         # What no data is needed for is known of a report that was put together by hand, too.
         return rows_of(self.tasks, {**known_chance(self._headlines), **self.chance}, self.measurements)
+
+    def hardly_learned(self) -> list[str]:
+        """Tasks of which a victim learned next to nothing from clean images either, so that R says nothing of them."""
+        return hardly_learned(self.rows(), self._headlines)
 
     def to_markdown(self) -> str:
         """The rows as a Markdown table: each metric in its unit, R as a share.
 
         Below the rows of each victim is the mean over its tasks; where they have different metrics, of R alone.
         """
-        return f"{to_markdown(self.rows(), self._headlines)}\n\n{self._footnote()}"
+        return "\n".join([to_markdown(self.rows(), self._headlines), "", *self.notes()])
 
-    def _footnote(self) -> str:
+    def notes(self) -> list[str]:
         """What the table does not say of itself, a line for each thing."""
         rows, headlines = self.rows(), self._headlines
         errors = dict.fromkeys(headlines[row.task].name for row in rows if headlines[row.task].lower_is_better)
@@ -98,18 +112,14 @@ class Report:
         parts = [f"{text}. Epsilon {255 * self.epsilon:.3g}/255", f"random noise ±{255 * noise:.3g}/255"]
         parts += [f"{name} {self.settings[name]}" for name in ("epochs", "seeds") if name in self.settings]
         lines = [", ".join(parts) + ".", *_LEGEND]
-        lost = dict.fromkeys(
-            row.task
-            for row in rows
-            if row.defense == NO_DEFENSE and headlines[row.task].share_learned(row.values[CLEAN], row.chance) < _LEARNED
-        )
+        lost = self.hardly_learned()
         if lost:
             lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
-        useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=_LEARNED)
+        useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=LEARNED)
         if useless:
-            lines.append(f"Hardly better than random noise (R less than {_LEARNED} below its R): {', '.join(useless)}.")
+            lines.append(f"Hardly better than random noise (R less than {LEARNED} below its R): {', '.join(useless)}.")
         lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in unregistered(self.tasks, known=self.chance)]
-        return "\n".join(lines)
+        return lines
 
     @property
     def _headlines(self) -> dict[str, Headline]:
@@ -117,10 +127,10 @@ class Report:
 
     def __str__(self) -> str:
         """The table as text."""
-        return f"{to_text(self.rows(), self._headlines)}\n\n{self._footnote()}"
+        return "\n".join([to_text(self.rows(), self._headlines), "", *self.notes()])
 
     def to_json(self) -> str:
-        """Everything that is in the report, as JSON; NaN becomes null."""
+        """Everything that is in the report but the pictures of its examples, as JSON; NaN becomes null."""
         content = {
             "tasks": tasks_to_config(self.tasks),
             "epsilon": self.epsilon,
@@ -129,7 +139,7 @@ class Report:
             "residual_learnability": self.residual_learnability,
             "measurements": [asdict(each) for each in self.measurements],
         }
-        return json.dumps(_without_nan(content), indent=2)
+        return json.dumps(without_nan(content), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -148,6 +158,15 @@ class Report:
             return cls(tasks_from_config(content["tasks"]), content["epsilon"], measurements, content["settings"], chance)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"text: expected what Report.to_json writes: {error!r}") from error
+
+    def to_html(self) -> str:
+        """A page for a browser, which needs no other file and no network: the verdict first, then everything that led to it.
+
+        Below the verdict are the tasks, what victims learned with and without defences, a few images beside their
+        perturbations with PSNR and SSIM, and the settings with the seeds. It is for you alone: it says what works against the
+        protection.
+        """
+        return report_page(self)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """A chart: the headline metric of each task by training set, with chance; needs the extra ``plot``.
@@ -172,11 +191,12 @@ class Report:
         return f"Report(R: {shares})"
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """What JSON can hold: numbers that are not finite become null."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

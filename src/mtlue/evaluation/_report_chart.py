@@ -14,13 +14,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-_COLORS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
+COLORS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
 
 
 def draw_report(
-    rows: Sequence[Row], headlines: Mapping[str, Headline], path: str | os.PathLike[str] | None, *, epsilon: float
+    rows: Sequence[Row],
+    headlines: Mapping[str, Headline],
+    path: str | os.PathLike[str] | None,
+    *,
+    epsilon: float,
+    colors: Mapping[str, str] = COLORS,
 ) -> Figure:
     """A figure with bars for each task by training set, a panel for each victim, defence and metric; written if told where.
+
+    Args:
+        rows: The rows.
+        headlines: The metric of each task.
+        path: File to write, or None.
+        epsilon: The budget of the protection.
+        colors: Training sets in their order, with the colour of each.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -42,23 +54,25 @@ def draw_report(
     panels = figure.subplots(down, across, squeeze=False, sharey="col" if len(metrics) > 1 else True).flatten()
     for index, panel in enumerate(panels):
         if index < len(groups) and groups[index]:
-            _draw_panel(panel, groups[index], headlines[groups[index][0].task])
+            _draw_panel(panel, groups[index], headlines[groups[index][0].task], colors)
         else:
             panel.set_visible(False)
     handles = [
-        *(panels[0].bar([0], [0], color=colour, label=name) for name, colour in _COLORS.items()),
+        *(panels[0].bar([0], [0], color=colour, label=name) for name, colour in colors.items()),
         panels[0].plot([], [], color="black", linestyle=":", label="chance")[0],
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(len(handles), max(2, int(size[0] / 1.3))), frameon=False
+    )
     figure.supxlabel(f"ε = {255 * epsilon:.3g}/255; measured on clean test images", fontsize="small")
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
 
 
-def _draw_panel(panel: Any, rows: Sequence[Row], counted: Headline) -> None:
+def _draw_panel(panel: Any, rows: Sequence[Row], counted: Headline, colors: Mapping[str, str]) -> None:
     defended = "" if rows[0].defense == "none" else f", {rows[0].defense}"
-    sets = [name for name in _COLORS if name in rows[0].values]
+    sets = [name for name in colors if name in rows[0].values]
     width = 0.8 / len(sets)
     for position, name in enumerate(sets):
         places = [index + (position - (len(sets) - 1) / 2) * width for index in range(len(rows))]
@@ -67,7 +81,7 @@ def _draw_panel(panel: Any, rows: Sequence[Row], counted: Headline) -> None:
             places,
             [counted.scale * row.values[name] for row in rows],
             width,
-            color=_COLORS[name],
+            color=colors[name],
             yerr=errors if any(errors) else None,
             ecolor="#444444",
         )

@@ -10,38 +10,45 @@ from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED
 from mtlue.evaluation._metrics import Headline, residuals_of
 from mtlue.evaluation._rows import Row
 
-# Columns of text, before those of numbers.
-_TEXTS = 4
+HEADER = ("victim", "defense", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected")
+#: Columns of text, before those of numbers.
+TEXTS = 4
 
 
 def to_markdown(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """The rows as a Markdown table."""
-    header = ["victim", "defense", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected"]
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * _TEXTS + "---:|" * (len(header) - _TEXTS)]
-    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in _cells(rows, headlines)])
+    lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * TEXTS + "---:|" * (len(HEADER) - TEXTS)]
+    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in cells_of(rows, headlines, rows)])
 
 
 def to_text(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """The rows as a table of text."""
     header = ["victim", "defense", "task", "metric", "chance", CLEAN, "noise", PROTECTED, "best", "R(noise)", "R(protected)"]
-    lines = [header, *_cells(rows, headlines)]
+    lines = [header, *cells_of(rows, headlines, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column < _TEXTS else cell.rjust(width)
+            cell.ljust(width) if column < TEXTS else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
 
 
-def _cells(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> list[list[str]]:
+def cells_of(rows: Sequence[Row], headlines: Mapping[str, Headline], every: Sequence[Row]) -> list[list[str]]:
+    """The cells below `HEADER`, with a line for the mean over the tasks of each victim.
+
+    Args:
+        rows: The rows to show.
+        headlines: The metric of each task.
+        every: All rows of the report, by which defended victims are measured.
+    """
     cells: list[list[str]] = []
     for kind in dict.fromkeys((row.victim, row.defense) for row in rows):
         group = [row for row in rows if (row.victim, row.defense) == kind]
         cells += [_cells_of(row, headlines[row.task]) for row in group]
         if len(group) > 1:
-            undefended = [row for row in rows if (row.victim, row.defense) == (kind[0], NO_DEFENSE)]
+            undefended = [row for row in every if (row.victim, row.defense) == (kind[0], NO_DEFENSE)]
             cells.append(_mean_cells(group, undefended, headlines))
     return cells
 
@@ -54,12 +61,13 @@ def _cells_of(row: Row, counted: Headline) -> list[str]:
         return f"{counted.text(row.values[data])}{spread}"
 
     sets = [value(data) for data in (CLEAN, NOISE, PROTECTED)]
-    shares = [_share(row.residuals.get(data, math.nan)) for data in (NOISE, PROTECTED)]
+    shares = [share(row.residuals.get(data, math.nan)) for data in (NOISE, PROTECTED)]
     texts = [row.victim, row.defense, row.task, counted.title]
     return [*texts, counted.text(row.chance), *sets, counted.text(row.best), *shares]
 
 
-def _share(residual: float) -> str:
+def share(residual: float) -> str:
+    """R as tables have it."""
     return f"{residual:.2f}" if math.isfinite(residual) else "–"
 
 
@@ -73,7 +81,7 @@ def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row], headlines: Mappi
     shares = []
     for data in (NOISE, PROTECTED):
         found = [row.residuals[data] for row in rows if math.isfinite(row.residuals.get(data, math.nan))]
-        shares.append(_share(statistics.fmean(found) if found else math.nan))
+        shares.append(share(statistics.fmean(found) if found else math.nan))
     return [first.victim, first.defense, "mean", *["–"] * 6, *shares]
 
 

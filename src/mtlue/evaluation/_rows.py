@@ -11,6 +11,9 @@ from mtlue._tasks import Task
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import Headline, headline_for, residuals_of
 
+#: A tenth of the way from chance to perfect may be luck.
+LEARNED = 0.1
+
 
 @dataclass(frozen=True)
 class Row:
@@ -66,6 +69,16 @@ def rows_of(tasks: Mapping[str, Task], chance: Mapping[str, float], measurements
             chosen = [each for each in of_task if each.defense == defense]
             rows.append(_row(counted, chance.get(task, math.nan), chosen, undefended))
     return rows
+
+
+def hardly_learned(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> list[str]:
+    """Tasks of which a victim learned next to nothing from clean images either, so that R says nothing of them."""
+    lost = (
+        row.task
+        for row in rows
+        if row.defense == NO_DEFENSE and headlines[row.task].share_learned(row.values[CLEAN], row.chance) < LEARNED
+    )
+    return list(dict.fromkeys(lost))
 
 
 def no_better_than_noise(rows: Sequence[Row], *, margin: float) -> list[str]:

@@ -1,0 +1,93 @@
+"""``mtlue audit``: what victims learn from a published folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import mtlue
+from mtlue import defenses, evaluation
+from mtlue._cli.console import say
+from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
+from mtlue._cli.photos import find_table, open_table
+from mtlue._cli.published import open_pair
+from mtlue._runtime import write_bytes
+
+_DEFENSES: dict[str, defenses.Defense | Callable[[Tensor], Tensor]] = {
+    "jpeg": defenses.jpeg,
+    "grayscale": defenses.grayscale,
+    "bit-depth": defenses.bit_depth,
+    "strong-augmentation": defenses.StrongAugmentation(),
+    "mixup": defenses.Mixup(),
+    "ueraser": defenses.UEraser(),
+    "adversarial-training": defenses.AdversarialTraining(),
+}
+_WRITERS: dict[str, Callable[[evaluation.Report], str]] = {
+    ".html": evaluation.Report.to_html,
+    ".json": evaluation.Report.to_json,
+    ".md": evaluation.Report.to_markdown,
+}
+_FAILED = ("not protected", "not measured")
+_HELP = "measure what can be learned from a protected folder"
+_DESCRIPTION = (
+    "Train victims on the clean photos, on random noise of the same size and on the protected folder, and measure them on "
+    "test photos that nothing was trained on. The exit status is 1 where the folder is not protected."
+)
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of ``mtlue``."""
+    parser = commands.add_parser("audit", help=_HELP, description=_DESCRIPTION, allow_abbrev=False)
+    add_photos(parser)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="the protected folder")
+    parser.add_argument("--test", type=Path, required=True, metavar="PHOTOS", help="folder with clean test photos")
+    parser.add_argument("--test-labels", type=Path, metavar="CSV", help="their table (default: labels.csv, likewise)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here: .html, .json or .md")
+    parser.add_argument("--epsilon", type=levels, metavar="LEVELS", help="its budget (default: what its manifest says)")
+    parser.add_argument("--epochs", type=positive, default=60, metavar="N", help="passes of each victim (default: 60)")
+    parser.add_argument("--model", default="resnet18", metavar="NAME", help="backbone of the victims (default: resnet18)")
+    parser.add_argument(
+        "--defense", action="append", default=[], choices=list(_DEFENSES), help="let victims defend themselves; can be repeated"
+    )
+    parser.add_argument("--multi-task-only", action="store_true", help="no victims for single tasks")
+    add_compute(parser)
+    parser.add_argument("--seeds", type=natural, nargs="+", default=[0], metavar="N", help="a training each (default: 0)")
+    parser.set_defaults(run=run, interrupted="interrupted; nothing was written")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Audit the folder.
+
+    Raises:
+        ValueError: the report has another ending than those that can be written.
+    """
+    if options.report is not None and options.report.suffix not in _WRITERS:
+        raise ValueError(f"--report: expected a name that ends in {', '.join(_WRITERS)}, got {options.report}")
+    clean, protected = open_pair(options, epsilon=options.epsilon or mtlue.verify(options.folder).epsilon)
+    test_table = find_table(options.test, options.test_labels, "--test-labels")
+    test = open_table(options.test, test_table, options, tasks=clean.tasks, classes=clean.classes)
+    report = evaluation.audit(
+        protected,
+        clean,
+        test,
+        model=options.model,
+        single_task=[] if options.multi_task_only else None,
+        defenses=[_DEFENSES[name] for name in options.defense],
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        device=options.device,
+        num_workers=options.workers,
+        seeds=options.seeds,
+    )
+    say(str(report))
+    say()
+    verdict = str(report.verdict)
+    say(f"{verdict[0].upper()}{verdict[1:]}.")
+    if options.report is not None:
+        write_bytes(_WRITERS[options.report.suffix](report).encode(), options.report)
+        say(f"{options.report}: the report; keep it to yourself, it says what works against the protection")
+    return 1 if report.verdict.word in _FAILED else 0

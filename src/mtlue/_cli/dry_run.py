@@ -1,0 +1,123 @@
+"""``mtlue protect --dry-run``: what was read, what would run, where, and about how long."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import mtlue
+from mtlue._cli.console import duration, say
+from mtlue._cli.losses import loss_settings
+from mtlue._cli.photos import Photos
+from mtlue._data import Inspection, inspect_dataset
+from mtlue._runtime import choose_device
+
+# Steps that are timed, after the first, which is slower than the others.
+_STEPS = 6
+_SECONDS = 20.0
+
+
+def rehearse(photos: Photos, options: argparse.Namespace) -> None:
+    """Read every photo, say what would be done, and take a few steps of the training to know how long it takes."""
+    dataset = photos.dataset
+    inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
+    say(f"photos    {inspection.length}, {'colours' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
+    photos.describe()
+    has_key = options.key is not None and options.key.exists()
+    say(f"budget    {255 * (options.epsilon or 8 / 255):g} of 255 levels a pixel")
+    say(f"device    {choose_device(options.device, None)}")
+    if has_key:
+        say(f"runs      the key in {options.key}; nothing has to be trained")
+    elif options.loss == "sep":
+        say("runs      a surrogate, whose states SEP looks at, then the generator")
+        say("time      about twice that of --loss tap")
+    else:
+        said = _Said()
+        with said:
+            how_long = _timed(options, photos)
+        say(f"runs      {said.first}")
+        say(f"time      {how_long}")
+    say(f"writes    {options.out or 'the folder that --out names'}; this was a dry run, nothing is written")
+
+
+def _sizes(inspection: Inspection) -> str:
+    height, width = inspection.typical_size
+    if inspection.uniform:
+        return f"{width} × {height} pixels"
+    smallest, largest = (choose(inspection.sizes, key=lambda each: each[0] * each[1]) for choose in (min, max))
+    return (
+        f"{len(inspection.sizes)} sizes from {smallest[1]} × {smallest[0]} to {largest[1]} × {largest[0]} pixels, "
+        f"perturbed at {width} × {height}"
+    )
+
+
+class _Said(logging.Handler):
+    """A context that listens to what the library says of a training.
+
+    Attributes:
+        first: The first line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.first = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.first = self.first or record.getMessage()
+
+    def __enter__(self) -> None:
+        logging.getLogger("mtlue.fit").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("mtlue.fit").removeHandler(self)
+
+
+class _Enough(Exception):  # noqa: N818  # no error: it ends a rehearsal
+    """Enough steps have been timed."""
+
+
+class _Stopwatch:
+    """Takes the place of a progress bar, and stops the call after a few steps.
+
+    Attributes:
+        left: Seconds that the stage takes from here on; None before there is a step to tell from.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+        self.left: float | None = None
+
+    def __call__(self, figures: Mapping[str, float]) -> None:
+        now, step = time.monotonic(), figures["step"]
+        if self._first is None or step <= self._first[1]:
+            self._first = (now, step)
+            return
+        began, first = self._first
+        self.left = (now - began) / (step - first) * (figures["steps"] - first)
+        if step - first >= _STEPS or now - began > _SECONDS:
+            raise _Enough
+
+
+def _timed(options: argparse.Namespace, photos: Photos) -> str:
+    """How long the training takes, in words."""
+    watch, began = _Stopwatch(), time.monotonic()
+    settings: dict[str, Any] = loss_settings(options, photos.dataset, None)
+    if options.epochs is not None:
+        settings["epochs"] = options.epochs
+    try:
+        mtlue.protect(
+            photos.dataset,
+            batch_size=options.batch_size,
+            device=options.device,
+            num_workers=options.workers,
+            seed=options.seed,
+            progress=watch,
+            **settings,
+        )
+    except _Enough:
+        twice = ", and as long again for the generator" if options.loss == "tap" else ""
+        return f"{duration(watch.left or 0.0)}{twice}, by {_STEPS} steps that were timed"
+    return duration(time.monotonic() - began)

@@ -1,0 +1,78 @@
+"""The entry point: reads the command, runs it, and turns what goes wrong into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from mtlue._cli import audit, preview, protect, verify
+from mtlue._cli.console import complain
+
+_COMMANDS = (protect, audit, verify, preview)
+#: What a wrong argument or a file that is not as it should be raises in the library.
+_WRONG = (ValueError, OSError, ImportError, NotImplementedError)
+_USAGE, _INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: The words after ``mtlue``; those of this process if None.
+
+    Returns:
+        The exit status: 0; 1 where a check failed; 2 for wrong usage; 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        # Those of the library; what other libraries deprecate is nothing to the user of a command.
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning)
+        warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+        with _log_lines(logging.WARNING if getattr(options, "dry_run", False) else logging.INFO):
+            try:
+                status: int = options.run(options)
+            except KeyboardInterrupt:
+                complain(options.interrupted)
+                return _INTERRUPTED
+            except _WRONG as error:
+                complain(f"error: {error}")
+                return _USAGE
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mtlue",
+        description="Make a folder of labelled photos unlearnable, measure it, and publish it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mtlue {version('mtlue')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return parser
+
+
+class _log_lines:  # noqa: N801  # reads as the context that it is
+    """A context in which the log lines of the library are shown, from a level on."""
+
+    def __init__(self, level: int) -> None:
+        self._shown = level
+
+    def __enter__(self) -> None:
+        self._logger = logging.getLogger("mtlue")
+        self._level = self._logger.level
+        self._handler = logging.StreamHandler(sys.stderr)
+        self._handler.setLevel(self._shown)
+        self._handler.setFormatter(logging.Formatter("%(message)s"))
+        self._logger.addHandler(self._handler)
+        self._logger.setLevel(logging.INFO)
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self._handler)
+        self._logger.setLevel(self._level)

@@ -1,0 +1,83 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_photos(parser: argparse.ArgumentParser) -> None:
+    """Options for a folder of photos with a table of labels."""
+    parser.add_argument("photos", metavar="PHOTOS", type=Path, help="folder with the clean photos")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="table with a line for each photo (default: labels.csv in the folder, or beside)",
+    )
+    parser.add_argument("--image-column", metavar="NAME", help="column with the files of the photos (default: the first)")
+    parser.add_argument(
+        "--image-size",
+        type=size,
+        metavar="PIXELS",
+        help="resize all photos to this side, or to HEIGHTxWIDTH (default: as they are)",
+    )
+    parser.add_argument("--channels", type=int, choices=(1, 3), help="turn all photos grey (1) or into colours (3)")
+
+
+def add_compute(parser: argparse.ArgumentParser) -> None:
+    """Options for where a command computes."""
+    parser.add_argument("--device", help="where to compute: cpu, cuda or mps (default: the fastest there is)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="photos a step (default: what fits)")
+    parser.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that read photos (default: 0)")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on.
+
+    Raises:
+        ArgumentTypeError: it is another.
+    """
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 on.
+
+    Raises:
+        ArgumentTypeError: it is another.
+    """
+    return _whole(text, 0)
+
+
+def size(text: str) -> int | tuple[int, int]:
+    """A side, or height and width.
+
+    Raises:
+        ArgumentTypeError: it is neither.
+    """
+    sides = [_whole(side, 1) for side in text.lower().split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected a side such as 128, or 128x96, got {text!r}")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def levels(text: str) -> float:
+    """A budget in levels of 255, on the scale of [0, 1].
+
+    Raises:
+        ArgumentTypeError: it is no number, or out of range.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 255:
+        raise argparse.ArgumentTypeError(f"expected levels of 255, such as 8, got {text!r}")
+    return value / 255
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
+    return int(text)

@@ -1,0 +1,105 @@
+"""A folder of photos with its table of labels, and what was read from it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtlue._cli.console import say
+from mtlue._tasks import Tasks
+from mtlue.datasets import ImageTable, LabelColumn, label_columns
+
+# Classes that are named one by one.
+_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What a command reads.
+
+    Attributes:
+        dataset: The photos, with the columns that are tasks.
+        columns: All columns of the table.
+    """
+
+    dataset: ImageTable
+    columns: list[LabelColumn]
+
+    @classmethod
+    def read(cls, options: argparse.Namespace, tasks: Collection[str] | None) -> Photos:
+        """Read the table; the tasks are the columns that are named, or those that can be tasks.
+
+        Raises:
+            FileNotFoundError: there is no such folder or table.
+            ValueError: the table has faults, or no column that can be a task.
+        """
+        table = find_table(options.photos, options.labels, "--labels")
+        columns = label_columns(options.photos, table=table, image_column=options.image_column)
+        names = [column.name for column in columns if column.is_task] if tasks is None else list(tasks)
+        if not names:
+            reasons = "; ".join(f"{column.name}: {column.reason}" for column in columns) or "it has no column beside the photos"
+            raise ValueError(f"{table}: no column can be a task ({reasons}); --tasks names some")
+        dataset = open_table(options.photos, table, options, tasks=names)
+        return cls(dataset, columns)
+
+    def describe(self) -> None:
+        """Say which columns are tasks with which classes, and which are left out and why."""
+        for column in self.columns:
+            if column.name in self.dataset.tasks:
+                say(f"task      {column.name}: {_classes(column.counts, column.missing)}")
+        for column in self.columns:
+            if column.name not in self.dataset.tasks:
+                say(f"left out  {column.name}: {column.reason or 'not named by --tasks'}")
+
+
+def find_table(folder: Path, labels: Path | None, option: str) -> Path:
+    """The table of labels: as it is named, from here or from the folder of the photos; or ``labels.csv`` in it or beside it.
+
+    Raises:
+        FileNotFoundError: there is no such folder or table.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; expected a folder with photos")
+    here = folder.absolute()
+    tried = [here / "labels.csv", here.parent / "labels.csv"] if labels is None else [labels.absolute(), here / labels]
+    for path in tried:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"no table of labels at {' or '.join(map(str, dict.fromkeys(tried)))}; "
+        f"{option} names the CSV file with one line a photo and one column a task"
+    )
+
+
+def open_table(
+    folder: Path,
+    table: Path,
+    options: argparse.Namespace,
+    *,
+    tasks: Tasks | Collection[str],
+    classes: Mapping[str, Sequence[str]] | None = None,
+) -> ImageTable:
+    """The photos of a folder as a data set, read as the options say."""
+    return ImageTable(
+        folder,
+        table=table,
+        image_column=options.image_column,
+        tasks=tasks,
+        classes=classes,
+        channels=options.channels,
+        image_size=options.image_size,
+    )
+
+
+def _classes(counts: Mapping[str, int], missing: int) -> str:
+    total = sum(counts.values())
+    if not total:
+        return "no classes"
+    shares = {name: 100 * count / total for name, count in counts.items()}
+    if len(shares) <= _NAMED:
+        text = ", ".join(f"{name} {share:.0f} %" for name, share in shares.items())
+    else:
+        text = f"the rarest {min(shares.values()):.1f} %, the most frequent {max(shares.values()):.1f} %"
+    return f"{len(shares)} classes ({text}{f'; {missing} missing' if missing else ''})"

@@ -1,0 +1,141 @@
+"""``mtlue protect``: photos and labels in, a folder to publish out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import mtlue
+from mtlue._cli.console import complain, duration, say
+from mtlue._cli.dry_run import rehearse
+from mtlue._cli.losses import NAMES, loss_settings
+from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
+from mtlue._cli.photos import Photos
+from mtlue._cli.publication import Publication
+
+# What decides the result, by which a repeated command is known as the same.
+_SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
+# What a check says of a task that is still learned.
+_FAILED = "not protected"
+_HELP = "protect a folder of photos"
+_DESCRIPTION = (
+    "Protect a folder of photos with a table of labels, and write a folder to publish. A command that was interrupted goes "
+    "on where it stopped when it is repeated."
+)
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of ``mtlue``."""
+    parser = commands.add_parser("protect", help=_HELP, description=_DESCRIPTION, allow_abbrev=False)
+    add_photos(parser)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder to write; it must be new, or empty")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="keep the key here, or use the one that is here; it can undo the protection",
+    )
+    parser.add_argument("--tasks", nargs="+", metavar="COLUMN", help="columns to protect (default: those that can be tasks)")
+    parser.add_argument("--loss", choices=NAMES, help="how to protect (default: what protects best)")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="passes over the photos (default: what protects well)")
+    parser.add_argument(
+        "--epsilon", type=levels, metavar="LEVELS", help="how much a pixel may change (default: 8, of 255 levels)"
+    )
+    add_compute(parser)
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="equal seeds give equal photos (default: 0)")
+    parser.add_argument("--no-check", action="store_true", help="do not check what a small network still learns")
+    parser.add_argument("--dry-run", action="store_true", help="say what was read and what would run, and write nothing")
+    parser.set_defaults(run=run, interrupted="interrupted; repeat the command to go on where it stopped")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Protect the photos.
+
+    Raises:
+        ValueError: there is no folder to write to, or the key would be published.
+    """
+    photos = Photos.read(options, options.tasks)
+    if options.dry_run:
+        rehearse(photos, options)
+        return 0
+    if options.out is None:
+        raise ValueError("--out: name the folder to write")
+    _check_key(options)
+    photos.describe()
+    began = time.monotonic()
+    settings = {name: _plain(getattr(options, name)) for name in _SETTINGS}
+    with Publication.claim(options.out, settings) as publication:
+        protected = _protected(photos, options, publication)
+        note = publication.finished or {}
+        complain(f"writing {len(protected)} images to {options.out}")
+        publication.publish(protected.export)
+    took = duration(time.monotonic() - began)
+    say(f"{options.out}: {len(protected)} protected photos and their labels, ready to publish; it took {took}")
+    if options.key is not None:
+        say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
+    if note.get("check"):
+        say(note["check"])
+    return 1 if _FAILED in note.get("verdicts", ()) else 0
+
+
+def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
+    """The protected set in its store: the one that an interrupted command has finished, or a new one.
+
+    Raises:
+        ValueError: there is a key already, and a loss to train another one.
+    """
+    done = publication.open_store(photos.dataset)
+    if done is not None and (publication.finished is not None or options.key is None or options.key.exists()):
+        return done
+    if done is not None:
+        # A kill between the last image and the key has taken the key along.
+        publication.drop_store()
+    settings: dict[str, Any] = {}
+    if options.key is not None and options.key.exists():
+        if options.loss is not None:
+            raise ValueError(f"--key: {options.key} is there, so it is used as it is; leave --loss out, or name another file")
+        settings["generator"] = mtlue.UEGenerator.load(options.key)
+    else:
+        settings |= loss_settings(options, photos.dataset, publication.work)
+    if options.epsilon is not None:
+        settings["epsilon"] = options.epsilon
+    if options.epochs is not None:
+        settings["epochs"] = options.epochs
+    if options.no_check:
+        settings["check"] = False
+    protected: Any = mtlue.protect(
+        photos.dataset,
+        path=publication.store,
+        batch_size=options.batch_size,
+        device=options.device,
+        num_workers=options.workers,
+        seed=options.seed,
+        **settings,
+    )
+    if options.key is not None and not options.key.exists():
+        protected.generator.save(options.key)
+    check = None if options.no_check else protected.check
+    publication.finish_store({} if check is None else {"check": str(check), "verdicts": list(check.verdict.values())})
+    return protected
+
+
+def _check_key(options: argparse.Namespace) -> None:
+    """Refuse a key in the folder to publish, and one that cannot be written, before hours of work.
+
+    Raises:
+        ValueError: so it is.
+    """
+    if options.key is None:
+        return
+    key, out = options.key.resolve(), options.out.resolve()
+    if out == key or out in key.parents:
+        raise ValueError(f"--key: {options.key} would be published with {options.out}; keep the key elsewhere")
+    if not key.parent.is_dir():
+        raise ValueError(f"--key: there is no folder {options.key.parent}")
+
+
+def _plain(value: object) -> object:
+    """A setting as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value

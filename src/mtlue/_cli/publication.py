@@ -1,0 +1,113 @@
+"""The folder that a protected set is published from: whole or not there, and a command that is repeated goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtlue._protect import ProtectedDataset
+from mtlue._runtime import sole_owner, write_bytes
+from mtlue.datasets import ImageTable
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The folder ``<out>.partial``, in which everything lies until ``out`` is whole, and which is then gone.
+
+    Attributes:
+        out: The folder to publish.
+        work: The other one.
+    """
+
+    out: Path
+    work: Path
+
+    @classmethod
+    @contextmanager
+    def claim(cls, out: Path, settings: Mapping[str, Any]) -> Iterator[Publication]:
+        """Have both folders to oneself while this context lasts.
+
+        Args:
+            out: The folder to publish.
+            settings: What the command was told; one that goes on has to be told the same.
+
+        Yields:
+            The folders.
+
+        Raises:
+            FileExistsError: ``out`` is there and not empty.
+            BlockingIOError: another command is writing there.
+            ValueError: another command, with other settings, has left the work.
+        """
+        if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+            raise FileExistsError(f"--out: {out} exists and is not empty; choose another folder")
+        work = out.with_name(out.name + ".partial")
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with sole_owner(work, argument="--out"):
+            work.mkdir(exist_ok=True)
+            note = work / "command.json"
+            if note.is_file():
+                before = _read(note)
+                changed = [name for name in settings if before.get(name) != settings[name]]
+                if changed:
+                    words = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+                    raise ValueError(f"--out: {work} was left by a command with another {words}; repeat that, or delete it")
+            else:
+                write_bytes(json.dumps(settings).encode(), note)
+            try:
+                yield cls(out, work)
+            finally:
+                # A command that was refused has left nothing to go on with.
+                if work.is_dir() and [path.name for path in work.iterdir()] == [note.name]:
+                    shutil.rmtree(work)
+
+    @property
+    def store(self) -> Path:
+        """Where the protected images are before they are exported."""
+        return self.work / "store"
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """What `finish_store` noted; None before."""
+        note = self.work / "protected.json"
+        return _read(note) if note.is_file() else None
+
+    def finish_store(self, note: Mapping[str, Any]) -> None:
+        """Note that the store is whole, and what has to be known of it."""
+        write_bytes(json.dumps(note).encode(), self.work / "protected.json")
+
+    def open_store(self, dataset: ImageTable) -> ProtectedDataset[Any] | None:
+        """The store that an interrupted command has finished; None where there is none."""
+        # Beside an unfinished store lies what it is taken up from.
+        unfinished = self.store.with_name(self.store.name + ".partial").exists()
+        return ProtectedDataset.load(self.store, dataset) if self.store.exists() and not unfinished else None
+
+    def drop_store(self) -> None:
+        """Make room for another store."""
+        shutil.rmtree(self.store, ignore_errors=True)
+
+    def publish(self, export: Callable[[Path], object]) -> None:
+        """Write the folder to publish, give it its name in one step, and remove the work."""
+        draft = self.work / "export"
+        shutil.rmtree(draft, ignore_errors=True)
+        export(draft)
+        if self.out.exists():
+            os.rmdir(self.out)
+        os.replace(draft, self.out)
+        shutil.rmtree(self.work)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"--out: {path.parent} is damaged and cannot be taken up ({path.name}); delete it")
+    return content

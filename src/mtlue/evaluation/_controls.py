@@ -1,0 +1,132 @@
+"""What an audit was made with, and victims of another audit that it need not train again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import nn
+
+from mtlue._data import run_settings
+from mtlue._runtime import Compute, checksum, described, differences, tensors_digest, tensors_in, text_digest
+from mtlue.defenses import Defense
+from mtlue.evaluation._audited import Audited
+from mtlue.evaluation._measurement import NO_DEFENSE, NOISE, PROTECTED, Measurement
+from mtlue.evaluation._report import Report
+from mtlue.evaluation._trainings import Training
+from mtlue.evaluation._victim_training import Model, VictimPlan
+
+# Settings that may differ between an audit and the one whose victims it takes: what they decide is looked at victim by victim.
+_OF_VICTIMS = ("seeds", "defenses", "noise_epsilon", "protected_tasks", "mtlue")
+
+
+def settings_of(
+    plan: VictimPlan, compute: Compute, audited: Audited, defenses: Mapping[str, Defense], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """What an audit is made with, as JSON can hold it."""
+    settings: dict[str, Any] = {
+        "model": _model_name(plan.model),
+        "weighting": repr(plan.weighting),
+        "epochs": plan.epochs,
+        "batch_size": plan.batch_size,
+        "learning_rate": plan.learning_rate,
+        "schedule": _name(plan.schedule),
+        "transform": "default" if plan.transform is None else _name(plan.transform),
+        "image_size": plan.image_size,
+        "precision": str(compute.precision),
+        "device": compute.device.type,
+        "seeds": list(seeds),
+        "noise_epsilon": audited.noise_epsilon,
+        "defenses": {name: described(defense) for name, defense in defenses.items()},
+        "samples": len(audited.samples(audited.clean, audited.tasks)),
+        "clean": _checksum_of(audited, audited.clean),
+        "test": _checksum_of(audited, audited.test),
+        "torch": torch.__version__,
+        "mtlue": version("mtlue"),
+    }
+    chosen = getattr(audited.protected, "protected_tasks", None)
+    if chosen is not None and set(chosen) != set(audited.tasks):
+        settings["protected_tasks"] = list(chosen)
+    return settings
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Victims that another audit has trained on clean images and on noise.
+
+    Attributes:
+        report: What that audit found; None where there is none.
+        settings: What this audit is made with.
+    """
+
+    report: Report | None
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def checked(cls, report: Report | None, audited: Audited, settings: Mapping[str, Any]) -> Controls:
+        """The victims of a report, after a check that this audit would train them in the same way.
+
+        Raises:
+            TypeError: it is no report.
+            ValueError: it has other tasks, other data sets or other settings.
+        """
+        if report is None:
+            return cls(None, settings)
+        if not isinstance(report, Report):
+            raise TypeError(f"controls: expected a Report of another audit or None, got {type(report).__name__}")
+        if dict(report.tasks) != dict(audited.tasks) or list(report.tasks) != list(audited.tasks):
+            raise ValueError(f"controls: that report has the tasks {dict(report.tasks)}, expected {dict(audited.tasks)}")
+        changed = differing_settings(report.settings, settings)
+        if changed:
+            raise ValueError(f"controls: expected an audit with the same settings and sets: {'; '.join(changed)}")
+        return cls(report, settings)
+
+    def of(self, training: Training) -> list[Measurement]:
+        """What a victim that was trained already has reached; empty where it has to be trained."""
+        if self.report is None or training.data == PROTECTED:
+            return []
+        before = self.report.settings
+        if training.data == NOISE and before["noise_epsilon"] != self.settings["noise_epsilon"]:
+            return []
+        if training.defense != NO_DEFENSE:
+            known = before["defenses"].get(training.defense)
+            if known != self.settings["defenses"][training.defense]:
+                return []
+        victim = (training.data, training.victim, training.defense, training.seed)
+        found = {
+            each.task: each
+            for each in self.report.measurements
+            if (each.data, each.victim, each.defense, each.seed) == victim and each.task in training.names
+        }
+        return [found[name] for name in training.names] if set(found) == set(training.names) else []
+
+
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what two audits differ that decides what a victim learns from the same images, in words."""
+    return list(differences(_comparable(before), _comparable(now)).values())
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    # As a report has them that was read from a file.
+    kept: dict[str, Any] = json.loads(json.dumps({name: each for name, each in settings.items() if name not in _OF_VICTIMS}))
+    return kept
+
+
+def _checksum_of(audited: Audited, dataset: Any) -> str:
+    return checksum(text_digest(json.dumps(run_settings(audited.samples(dataset, audited.tasks), {}))))
+
+
+def _model_name(model: Model | None) -> str:
+    if model is None or isinstance(model, str):
+        return model or "resnet18"
+    # Which weights a victim starts from.
+    weights = f" ({checksum(tensors_digest(tensors_in(model)))})" if isinstance(model, nn.Module) else ""
+    return f"{_name(model)}{weights}"
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "__name__", type(value).__name__))

@@ -1,0 +1,109 @@
+"""A few images of an audited set, as a report shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtlue._data import check_images, read_image, to_bytes, to_unit_floats
+from mtlue._protect import ProtectedDataset
+from mtlue._runtime import require
+
+_SHOWN = 4
+# A larger image is cut to its middle: scaled down, its perturbation would be another one.
+_LARGEST_SIDE = 224
+# The side of the window of SSIM.
+_WINDOW = 11
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image, clean and protected.
+
+    Attributes:
+        index: Which sample it is.
+        clean: The clean image, uint8 (C, H, W): the middle of a large one.
+        protected: The same of the protected image.
+        psnr: Peak signal-to-noise ratio of the whole image in dB; infinite where nothing was changed.
+        ssim: Structural similarity of the whole image; NaN where a side is below 11 pixels.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import baselines, evaluation
+        >>> clean = [(torch.rand(3, 16, 16), label) for label in (0, 1)]
+        >>> noisy = baselines.random_noise(clean, tasks={"gender": 2})
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 2))
+        >>> report = evaluation.audit(noisy, clean, clean, model=net, epochs=1, progress=False)
+        >>> [example.index for example in report.examples]
+        [0, 1]
+        >>> round(report.examples[0].psnr)
+        30
+    """
+
+    index: int
+    clean: Tensor
+    protected: Tensor
+    psnr: float
+    ssim: float
+
+
+def find_examples(clean: Dataset[Any], protected: Dataset[Any], count: int = _SHOWN) -> list[Example]:
+    """Samples spread over a set, of those whose pictures can be shown; none where images have other than 1 or 3 channels."""
+    length = len(cast("Sized", clean))
+    # Random augmentation would be taken for the perturbation.
+    protected = protected.with_transform(None) if isinstance(protected, ProtectedDataset) else protected
+    examples = []
+    for index in sorted({round(step * (length - 1) / max(1, count - 1)) for step in range(count)}):
+        before, after = (to_bytes(read_image(dataset[index][0])) for dataset in (clean, protected))
+        if before.shape == after.shape and len(before) in (1, 3):
+            quality = image_quality(to_unit_floats(before), to_unit_floats(after))
+            examples.append(Example(index, _middle(before), _middle(after), quality["psnr"], quality["ssim"]))
+    return examples
+
+
+def image_quality(clean: Tensor, protected: Tensor) -> dict[str, float]:
+    """How much a protected image looks like the clean one: PSNR in dB and SSIM, as ``"psnr"`` and ``"ssim"``.
+
+    Args:
+        clean: Image (C, H, W) in [0, 1].
+        protected: The protected image, of the same shape.
+
+    Returns:
+        PSNR is infinite for equal images; SSIM, whose window has 11 pixels, is NaN where a side is shorter.
+
+    Raises:
+        TypeError: an image is no tensor of floats.
+        ValueError: the shapes differ, or a value is out of [0, 1].
+        ImportError: torchmetrics is not installed.
+
+    Example:
+        >>> import torch
+        >>> from mtlue import evaluation
+        >>> grey = torch.full((3, 16, 16), 0.5)
+        >>> found = evaluation.image_quality(grey, grey + 0.1)
+        >>> round(found["psnr"], 2), round(found["ssim"], 2)
+        (20.0, 0.98)
+    """
+    for name, image in (("clean", clean), ("protected", protected)):
+        check_images(name, image.unsqueeze(0) if isinstance(image, Tensor) else image)
+    if clean.shape != protected.shape:
+        raise ValueError(f"protected: expected the shape {tuple(clean.shape)} of the clean image, got {tuple(protected.shape)}")
+    metrics = require("torchmetrics.functional.image", extra="evaluation")
+    before, after = clean.unsqueeze(0).float(), protected.unsqueeze(0).float()
+    same = torch.equal(before, after)
+    psnr = math.inf if same else float(metrics.peak_signal_noise_ratio(after, before, data_range=1.0))
+    small = min(before.shape[-2:]) < _WINDOW
+    ssim = math.nan if small else float(metrics.structural_similarity_index_measure(after, before, data_range=1.0))
+    return {"psnr": psnr, "ssim": ssim}
+
+
+def _middle(image: Tensor) -> Tensor:
+    height, width = (min(side, _LARGEST_SIDE) for side in image.shape[-2:])
+    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+    return image[:, top : top + height, left : left + width].clone()

@@ -1,0 +1,85 @@
+"""What a report comes to, in a word and a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from mtlue.evaluation._measurement import NO_DEFENSE, PROTECTED
+from mtlue.evaluation._rows import Row, no_better_than_noise
+
+# Below the first a task counts as protected, above the second as not protected.
+_PROTECTED, _LOST = 0.3, 0.6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a set is protected, and why.
+
+    Attributes:
+        word: ``"protected"``, ``"weakly protected"``, ``"not protected"`` or ``"not measured"``.
+        reason: The rest of the sentence, after "because".
+
+    Example:
+        >>> import mtlue
+        >>> from mtlue.evaluation import Measurement, Report
+        >>> def measured(data, accuracy):
+        ...     values = {"balanced_accuracy": accuracy}
+        ...     return Measurement(data, "multi-task", "none", "gender", 0, values, values, best_epoch=1)
+        >>> found = [measured("clean", 0.9), measured("random noise", 0.88), measured("protected", 0.54)]
+        >>> # As evaluation.audit makes it.
+        >>> report = Report({"gender": mtlue.Classification(2)}, 8 / 255, found)
+        >>> report.verdict.word
+        'protected'
+        >>> print(report.verdict)
+        protected, because a multi-task victim learns 10 % of what clean images teach it of gender
+    """
+
+    word: str
+    reason: str
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return f"{self.word}, because {self.reason}"
+
+
+def verdict_of(rows: Sequence[Row], protected_tasks: Collection[str], lost: Collection[str], *, margin: float) -> Verdict:
+    """The verdict on rows of a report.
+
+    Undefended victims decide: 0.3 of what clean images teach is the border of "protected", 0.6 that of "not protected". So does
+    the control, for what noise does as well is no protection. A defence that brings a task above 0.6 makes a protection weak.
+
+    Args:
+        rows: All rows.
+        protected_tasks: The tasks that were to be protected.
+        lost: Tasks that victims hardly learned from clean images either.
+        margin: How much below that of noise R has to be.
+    """
+    counted = [
+        row
+        for row in rows
+        if row.task in protected_tasks and row.task not in lost and math.isfinite(row.residuals.get(PROTECTED, math.nan))
+    ]
+    undefended = [row for row in counted if row.defense == NO_DEFENSE]
+    if not undefended:
+        return Verdict("not measured", "no victim learned a task from clean images; train longer")
+    worst = max(undefended, key=lambda row: row.residuals[PROTECTED])
+    useless = no_better_than_noise(undefended, margin=margin)
+    if useless:
+        return Verdict("not protected", f"random noise of the same size does as well for {', '.join(useless)}")
+    if worst.residuals[PROTECTED] > _LOST:
+        return Verdict("not protected", _sentence(worst))
+    broken = max((row for row in counted if row.defense != NO_DEFENSE), key=lambda row: row.residuals[PROTECTED], default=worst)
+    if worst.residuals[PROTECTED] > _PROTECTED:
+        return Verdict("weakly protected", _sentence(worst))
+    if broken.residuals[PROTECTED] > _LOST:
+        return Verdict("weakly protected", _sentence(broken))
+    return Verdict("protected", _sentence(worst))
+
+
+def _sentence(row: Row) -> str:
+    defended = "" if row.defense == NO_DEFENSE else f" with {row.defense}"
+    residual = row.residuals[PROTECTED]
+    learned = "nothing" if residual <= 0 else f"{100 * residual:.0f} %"
+    return f"a {row.victim} victim{defended} learns {learned} of what clean images teach it of {row.task}"

@@ -1,0 +1,261 @@
+"""``mtlue protect``: from a folder and a table to a folder to publish."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+
+import mtlue
+from mtlue import evaluation
+from mtlue._cli.publication import Publication
+from mtlue.datasets import ImageTable
+from snapshots import equal
+
+EM = ("--labels", "photos.csv", "--loss", "em", "--epochs", 1, "--device", "cpu")
+#: With a key nothing has to be trained.
+QUICK = ("--labels", "photos.csv", "--key", "small.pt", "--device", "cpu")
+Run = Callable[..., Any]
+
+
+class ReachedError(Exception):
+    """The library was called."""
+
+
+def noting(given: list[Any]) -> Callable[..., None]:
+    """Stands for ``protect``, and notes how it was called."""
+
+    def protect(*_: Any, **settings: Any) -> None:
+        given.append(settings)
+        raise ReachedError
+
+    return protect
+
+
+def test_a_folder_and_a_table_in_and_a_folder_to_publish_out(run: Run) -> None:
+    done = run("protect", "photos", *EM, "--out", "safe", "--key", "key.pt")
+    assert done.status == 0, done.err
+    clean = ImageTable("photos", table=Path("photos.csv").absolute(), tasks=["pet", "lit"])
+    safe = ImageTable("safe")
+    assert (safe.tasks, safe.classes) == (clean.tasks, {"pet": ["cat", "dog", "newt"]})
+    for (before, wanted), (after, found) in zip(clean, safe, strict=True):
+        assert found == wanted
+        assert 0 < (255 * (after - before)).abs().round().max() <= 8
+    made = {path.name for path in Path().iterdir()} - {"photos", "photos.csv", "small.pt", "test", "test.csv"}
+    assert made == {"key.pt", "safe"}
+    assert stat.S_IMODE(Path("key.pt").stat().st_mode) == 0o600
+    assert "task      pet: 3 classes (cat 33 %, dog 33 %, newt 33 %)" in done.out
+    assert "left out  owner: one value a row" in done.out
+    assert "left out  camera: one class, 'X100'" in done.out
+    assert "safe: 12 protected photos" in done.out
+    assert "key.pt: the key, which can undo the protection" in done.out
+
+
+def test_a_key_that_is_there_protects_without_a_training(run: Run) -> None:
+    key = Path("small.pt").read_bytes()
+    done = run("protect", "photos", *QUICK, "--out", "safe")
+    assert done.status == 0, done.err
+    assert "fit:" not in done.err
+    assert Path("small.pt").read_bytes() == key
+    clean = ImageTable("photos", table=Path("photos.csv").absolute(), tasks=["pet", "lit"])
+    generator = mtlue.UEGenerator.load("small.pt")
+    expected = mtlue.protect(clean, generator=generator, progress=False, device="cpu")
+    assert all(torch.equal(image, after) for (image, _), (after, _) in zip(ImageTable("safe"), expected, strict=True))
+
+
+def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    protect = mtlue.protect
+
+    class Failed:
+        verdict: ClassVar[dict[str, str]] = {"pet": "not protected", "lit": "protected"}
+
+        def __str__(self) -> str:
+            return "pet is learned"
+
+    def learned(*arguments: Any, **settings: Any) -> Any:
+        protected: Any = protect(*arguments, **settings)
+        protected.check = Failed()
+        return protected
+
+    monkeypatch.setattr(mtlue, "protect", learned)
+    done = run("protect", "photos", *QUICK, "--out", "safe")
+    assert done.status == 1
+    assert "pet is learned" in done.out
+    assert Path("safe/labels.csv").is_file()
+
+
+def test_options_are_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(mtlue, "protect", noting(given))
+    with pytest.raises(ReachedError):
+        run("protect", "photos", *EM, "--out", "safe", "--no-check", "--epsilon", 4, "--seed", 3, "--batch-size", 5)
+    assert isinstance(given[0].pop("loss"), mtlue.EM)
+    assert given[0] == {
+        "check": False, "epsilon": 4 / 255, "epochs": 1, "seed": 3, "batch_size": 5, "device": "cpu", "num_workers": 0,
+        "path": Path("safe.partial/store"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), [("tap", mtlue.TAP), ("em", mtlue.EM), ("restarted-em", mtlue.RestartedEM)])
+def test_a_loss_has_a_name(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, kind: type) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(mtlue, "protect", noting(given))
+    with pytest.raises(ReachedError):
+        run("protect", "photos", "--labels", "photos.csv", "--out", "safe", "--loss", name)
+    assert type(given[0]["loss"]) is kind
+
+
+def test_options_choose_columns_and_sizes(run: Run) -> None:
+    done = run("protect", "photos", *EM, "--out", "safe", "--tasks", "lit", "--image-size", "12x14", "--channels", 1)
+    assert done.status == 0, done.err
+    safe = ImageTable("safe")
+    assert list(safe.tasks) == ["lit"]
+    assert safe[0][0].shape == (1, 12, 14)
+    assert "left out  pet: not named by --tasks" in done.out
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run) -> None:
+    before = sorted(Path().rglob("*"))
+    done = run("protect", "photos", *EM, "--dry-run")
+    assert done.status == 0, done.err
+    lines = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith("left out"))
+    assert lines["photos"] == "12, colours, 16 × 16 pixels"
+    assert lines["device"] == "cpu"
+    assert lines["budget"] == "8 of 255 levels a pixel"
+    assert lines["runs"].startswith("fit: 12 samples, 2 tasks, EM()")
+    assert lines["time"].startswith("about ")
+    assert "left out  owner: one value a row" in done.out
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_dry_run_of_many_sizes(run: Run) -> None:
+    Image.new("RGB", (30, 10)).save("photos/00.png")
+    Image.new("RGB", (8, 10)).save("photos/01.png")
+    done = run("protect", "photos", *QUICK, "--dry-run")
+    assert "photos    12, colours, 3 sizes from 8 × 10 to 30 × 10 pixels, perturbed at 16 × 16" in done.out
+
+
+class Stopped:
+    """Stops a command once it has written its store, as Ctrl-C would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        original = getattr(Publication, name)
+
+        def stop(*arguments: Any) -> Any:
+            monkeypatch.setattr(Publication, name, original)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Publication, name, stop)
+
+
+@pytest.mark.parametrize(("moment", "words"), [("publish", QUICK), ("finish_store", QUICK), ("publish", EM)])
+def test_a_command_that_is_repeated_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch, moment: str, words: Any) -> None:
+    words = words if words is QUICK else (*words, "--key", "key.pt")
+    Stopped(monkeypatch, moment)
+    done = run("protect", "photos", *words, "--out", "safe")
+    assert done.status == 130
+    assert "repeat the command to go on where it stopped" in done.err
+    assert not Path("safe").exists()
+    store = Path("safe.partial/store/images.bin").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(mtlue, "protect", lambda *_, **__: 1 / 0)
+        done = run("protect", "photos", *words, "--out", "safe")
+    assert done.status == 0, done.err
+    assert b"".join(pixels(path) for path in sorted(Path("safe/images").iterdir())) == store
+    assert not Path("safe.partial").exists()
+    # What the check found was noted before the images were written.
+    assert ("a small network" in done.out) == (moment == "publish")
+
+
+def pixels(path: Path) -> bytes:
+    return bytes(pil_to_tensor(Image.open(path)).flatten().tolist())
+
+
+def test_a_key_that_a_kill_took_along_is_made_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mtlue.UEGenerator, "save", stop)
+        assert run("protect", "photos", *EM, "--out", "safe", "--key", "key.pt").status == 130
+    done = run("protect", "photos", *EM, "--out", "safe", "--key", "key.pt")
+    assert done.status == 0, done.err
+    clean = ImageTable("photos", table=Path("photos.csv").absolute(), tasks=["pet", "lit"])
+    again = mtlue.protect(clean, generator=mtlue.UEGenerator.load("key.pt"), progress=False, device="cpu")
+    assert all(torch.equal(image, after) for (image, _), (after, _) in zip(ImageTable("safe"), again, strict=True))
+
+
+def test_another_command_cannot_take_up_the_work(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Stopped(monkeypatch, "publish")
+    run("protect", "photos", *QUICK, "--out", "safe")
+    done = run("protect", "photos", *QUICK, "--out", "safe", "--epsilon", 4, "--image-size", 8)
+    assert done.status == 2
+    assert "safe.partial was left by a command with another --image-size, --epsilon; repeat that, or delete it" in done.err
+    Path("safe.partial/command.json").write_text("[")
+    assert "is damaged and cannot be taken up" in run("protect", "photos", *QUICK, "--out", "safe").err
+
+
+def test_states_of_sep_s_surrogate_are_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("protect", "photos", "--labels", "photos.csv", "--loss", "sep", "--epochs", 2, "--device", "cpu", "--out", "safe")
+    given: list[Any] = []
+    monkeypatch.setattr(mtlue, "protect", noting(given))
+    with pytest.raises(ReachedError):
+        run(*words)
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "train_victim", lambda *_, **__: 1 / 0)
+        with pytest.raises(ReachedError):
+            run(*words)
+    first, second = given
+    assert len(first["loss"].checkpoints) == 2
+    assert equal(first["loss"].checkpoints, second["loss"].checkpoints)
+    # The surrogate is the last of them.
+    assert equal(second["surrogate"].state_dict(), second["loss"].checkpoints[-1])
+
+
+WRONG = [
+    (["protect", "nowhere", "--out", "safe"], "nowhere is no folder; expected a folder with photos"),
+    (
+        ["protect", "photos", "--out", "safe"],
+        "no table of labels at .*photos.labels.csv or .*labels.csv; --labels",
+    ),
+    (["protect", "photos", "--labels", "no.csv", "--out", "safe"], "no table of labels at .*no.csv or .*photos.no.csv"),
+    (["protect", "photos", "--labels", "photos.csv"], "--out: name the folder to write"),
+    (["protect", "photos", *QUICK, "--out", "photos"], "--out: photos exists and is not empty"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--tasks", "height"], "has no column of labels 'height'"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--key", "safe/key.pt"], "--key: safe.key.pt would be published with safe"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--key", "no/key.pt"], "--key: there is no folder no"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--loss", "em"], "--key: small.pt is there, so it is used"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--device", "abacus"], "abacus"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--epsilon", "0"], "--epsilon: expected levels of 255, such as 8, got '0'"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--epsilon", "x"], "--epsilon: expected levels of 255, such as 8, got 'x'"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--epochs", "-1"], "--epochs: expected a whole number from 1 on, got '-1'"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--image-size", "1x2x3"], "--image-size: expected a side such as 128"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--loss", "lsp"], "--loss: invalid choice: 'lsp'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG, ids=lambda value: str(value)[:60])
+def test_wrong_usage_is_told_in_a_line(run: Run, words: list[str], message: str) -> None:
+    done = run(*words)
+    assert done.status == 2
+    *_, last = done.err.splitlines()
+    assert last.startswith("mtlue")
+    assert "error: " in last
+    assert re.search(message, last), last
+    assert "Traceback" not in done.err
+    assert not Path("safe").exists()
+    assert not Path("safe.partial").exists()
+
+
+def test_a_table_without_tasks_says_why(run: Run) -> None:
+    Path("photos/labels.csv").write_text("file,name\n00.png,a\n01.png,b\n02.png,c\n03.png,d\n04.png,e\n")
+    done = run("protect", "photos", "--out", "safe")
+    assert done.status == 2
+    assert "no column can be a task (name: one value a row); --tasks names some" in done.err
