@@ -167,13 +167,14 @@ def test_labels_are_the_same_files_in_each_format(tmp_path: Path) -> None:
     table = (tmp_path / "png" / "labels.csv").read_text()
     assert (tmp_path / "own" / "labels.csv").read_text() == table.replace(".png", ".ppm")
     files = {path.relative_to(tmp_path / "png") for path in (tmp_path / "png").rglob("*") if path.suffix in (".npy", ".json")}
+    files.remove(Path("mtlue.json"))
     assert len(files) == 7 * 2 + 1
     assert all((tmp_path / "png" / file).read_bytes() == (tmp_path / "own" / file).read_bytes() for file in files)
 
 
 def test_a_format_gets_names_and_numbers_of_what_it_writes(tmp_path: Path) -> None:
     protected_rooms().export(tmp_path, format=Shards(3))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "1.tar", "2.tar", "about.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "1.tar", "2.tar", "about.json", "mtlue.json"]
     assert json.loads((tmp_path / "about.json").read_text()) == {"length": 7, "classes": Named.classes}
     with tarfile.open(tmp_path / "1.tar") as archive:
         assert archive.getnames() == ["3.pt", "4.pt", "5.pt"]
@@ -202,11 +203,11 @@ def test_wrong_formats(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"format: expected an object such as PPM\(\), got the class PPM"):
         safe.export(tmp_path / "out", format=PPM)
     for wrong in (None, 5, []):
-        with pytest.raises(ValueError, match=r"format: expected one of \('png', 'npy'\), got "):
+        with pytest.raises(ValueError, match=r"format: expected one of \('png', 'npy', 'webdataset', 'parquet'\), got "):
             safe.export(tmp_path / "out", format=wrong)
     safe.export(tmp_path / "out", format=PPM())
     with pytest.raises(FileExistsError, match=r"folder: .* is not empty"):
-        safe.export(tmp_path / "out", format=PPM())
+        safe.export(tmp_path / "out")
     for wrong in ("ppm", PPM, Shards(3)):
         with pytest.raises(TypeError, match=r"format: expected an object of a mtlue\.datasets\.ImageFiles or None"):
             datasets.ImageTable(tmp_path / "out", format=wrong)  # type: ignore[arg-type]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import killed_run
-import mtlue
 from killed_run import same_state
 
 NAMES = ["images.bin", "manifest.json"]
@@ -96,6 +97,38 @@ def test_a_call_that_was_killed_between_its_end_and_its_return_finds_its_store(t
         killed_run.protect("em", other / "store")
 
 
+def found_again(target: Path, whole: Any) -> None:
+    """Repeat a call of which nothing is left but its store: it returns that, and no generator, at once."""
+    steps: list[Any] = []
+    with pytest.warns(UserWarning, match=r"path: .*store was finished by this call before; the generator that made it is gone"):
+        safe = killed_run.protect("em", target, progress=steps.append)
+    assert not steps
+    assert (safe.generator, safe.history) == (None, None)
+    assert len(safe) == 20
+    assert same_files(target, whole[0])
+    assert sorted(os.listdir(target.parent)) == ["store"]
+    with pytest.raises(FileExistsError, match="exists; open a finished store"):
+        killed_run.protect("em", target, seed=1)
+
+
+def test_a_finished_store_is_known_by_its_call_alone(tmp_path: Path, whole: Any) -> None:
+    shutil.copytree(whole[0], tmp_path / "store")
+    found_again(tmp_path / "store", whole)
+    # Nothing in it tells of the settings, the seed above all.
+    assert not {"seed", "images", "epochs"} & set(json.loads((tmp_path / "store" / "manifest.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", ["em", "tap"])
+def test_a_search_finds_its_finished_store(tmp_path: Path, kind: str) -> None:
+    steps: list[Any] = []
+    first = killed_run.pgd(kind, tmp_path / "store")
+    again = killed_run.pgd(kind, tmp_path / "store", progress=steps.append)
+    assert not steps
+    assert all(torch.equal(again[index][0], first[index][0]) for index in range(20))
+    with pytest.raises(FileExistsError, match="exists; open a finished store"):
+        killed_run.pgd(kind, tmp_path / "store", seed=1)
+
+
 @pytest.mark.parametrize("at", range(7))
 def test_a_call_that_stops_amid_the_clean_up_finds_its_store(
     tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, at: int
@@ -126,7 +159,7 @@ def test_a_call_that_stops_amid_the_clean_up_finds_its_store(
         # Nothing was left to do; all that could be taken up, and could undo the protection, is gone.
         assert at > 3
         assert {file.name for file in work.glob("*")} <= {"settings.json"}
-        assert len(mtlue.ProtectedDataset.load(target, killed_run.parts()[0])) == 20
+        found_again(target, whole)
 
 
 def test_a_folder_that_cannot_be_removed_is_warned_of(tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, 
             folders.take_up(settings)
         else:
             earlier = _read_earlier(samples, chosen, epsilon, folders.final) if append else None
-            if _is_there(samples, chosen, folders.final, earlier):
+            if _is_there(samples, chosen, epsilon, folders.final, earlier):
                 logger.info("export: %s has these samples already", folders.final)
                 folders.remove()
                 return
@@ -60,9 +60,7 @@ def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, 
 
 def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: float, earlier: Fields | None) -> None:
     """Write all parts but those that an interrupted call wrote, and the manifest."""
-    first, number, calls = (
-        (0, 0, []) if earlier is None else (earlier.count("length"), earlier.count("parts"), earlier.items("calls"))
-    )
+    first, number = (0, 0) if earlier is None else (earlier.count("length"), earlier.count("parts"))
     size = chosen.part_size or len(samples)
     for start in range(0, len(samples), size):
         selected = range(start, min(start + size, len(samples)))
@@ -78,7 +76,8 @@ def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: 
         "length": first + len(samples),
         "epsilon": epsilon,
         "tasks": tasks_to_config(samples.tasks),
-        "calls": [*calls, first],
+        # Where the last call began: one that is repeated finds its samples there.
+        "behind": first,
         "parts": number,
         "files": files,
     }
@@ -126,18 +125,19 @@ def _read_earlier(samples: ExportSamples, chosen: ExportFormat, epsilon: float, 
         ValueError: it was changed, or the samples do not go with it.
     """
     earlier = read_manifest(folder)
-    for name, what, own in (
-        ("tasks", "tasks", tasks_to_config(samples.tasks)),
-        ("layout", "format", type(chosen).__name__),
-        ("epsilon", "epsilon", epsilon),
-    ):
-        found = earlier.content.get(name)
-        if found != own:
-            raise ValueError(f"{what}: {folder} was written with {found!r}, these samples have {own!r}; append what is alike")
+    for what, found, own in _differences(earlier, samples, chosen, epsilon):
+        raise ValueError(f"{what}: {folder} was written with {found!r}, these samples have {own!r}; append what is alike")
     return earlier
 
 
-def _is_there(samples: ExportSamples, chosen: ExportFormat, folder: Path, earlier: Fields | None) -> bool:
+def _differences(found: Fields, samples: ExportSamples, chosen: ExportFormat, epsilon: float) -> list[tuple[str, Any, Any]]:
+    """What samples do not have in common with an export: its name, what the export has, and what they have."""
+    own = {"tasks": tasks_to_config(samples.tasks), "layout": type(chosen).__name__, "epsilon": epsilon}
+    told = [("format" if name == "layout" else name, found.content.get(name), value) for name, value in own.items()]
+    return [each for each in told if each[1] != each[2]]
+
+
+def _is_there(samples: ExportSamples, chosen: ExportFormat, epsilon: float, folder: Path, earlier: Fields | None) -> bool:
     """Whether a call that is repeated finds its samples: those of the last call, where they are to be appended.
 
     Raises:
@@ -148,10 +148,11 @@ def _is_there(samples: ExportSamples, chosen: ExportFormat, folder: Path, earlie
             return False
         with suppress(OSError, ValueError):
             found = read_manifest(folder)
-            if found.items("calls") == [0] and found.count("length") == len(samples) and _reads(samples, chosen, folder, 0):
+            alike = found.count("length") == len(samples) and not _differences(found, samples, chosen, epsilon)
+            if alike and _reads(samples, chosen, folder, 0):
                 return True
         raise FileExistsError(f"folder: {folder} is not empty; append=True goes on with an export of the same tasks")
-    start = int(earlier.items("calls")[-1])
+    start = earlier.count("behind")
     return earlier.count("length") - start == len(samples) and _reads(samples, chosen, folder, start)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -68,7 +67,7 @@ class Fields:
     def share(self, name: str) -> float:
         """An entry that is a number in [0, 1]."""
         value = self._entry(name, (int, float), "a number in [0, 1]")
-        if not math.isfinite(value) or not 0 <= value <= 1:
+        if not 0 <= value <= 1:  # nor is NaN
             raise self.wrong(name, "a number in [0, 1]")
         return float(value)
 

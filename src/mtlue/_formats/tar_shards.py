@@ -41,7 +41,8 @@ class TarShards(ExportFormat):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     protected.export(f"{folder}/out", format=datasets.TarShards(size=2))
         ...     print(sorted(path.name for path in pathlib.Path(folder, "out").iterdir()))
-        ...     print(tarfile.open(f"{folder}/out/000001.tar").getnames())
+        ...     with tarfile.open(f"{folder}/out/000001.tar") as archive:
+        ...         print(archive.getnames())
         ['000000.tar', '000001.tar', 'mtlue.json']
         ['000002.png', '000002.cls', '000002.json']
     """

@@ -76,10 +76,12 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
     finally:
         if descriptor in _held:
             _held.remove(descriptor)
-            # Before it is closed: afterwards the file may be another call's.
-            with suppress(OSError):
-                os.unlink(lock)
-            os.close(descriptor)
+            try:
+                # Before it is closed: afterwards the file may be another call's.
+                with suppress(OSError):
+                    os.unlink(lock)
+            finally:
+                os.close(descriptor)
 
 
 def _locked(descriptor: int, lock: Path, argument: str) -> bool:
