@@ -140,10 +140,50 @@ def trained_generator() -> None:
     protect(generator=generator)
 
 
+def noise(seed: int = 0, length: int = 4, shape: tuple[int, ...] = (3, 16, 16), **tasks: Any) -> Any:
+    tasks = tasks or {"shoe": 2}
+    images = torch.rand(length, *shape, generator=torch.Generator().manual_seed(seed))
+    return baselines.random_noise([(image, dict.fromkeys(tasks, 0)) for image in images], tasks=tasks)
+
+
 def export_twice() -> None:
-    safe = protect()
-    safe.export("export")
-    safe.export("export")
+    for seed in (0, 1):
+        noise(seed).export("export")
+
+
+def export_stopped(folder: str) -> None:
+    class Stopped(datasets.PNG):
+        def write(self, folder: Path, samples: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        noise().export(folder, format=Stopped())
+
+
+def export_of_another_call() -> None:
+    export_stopped("interrupted")
+    noise(1).export("interrupted")
+
+
+def unfinished_export() -> None:
+    export_stopped("unfinished")
+    datasets.ImageTable("unfinished.partial")
+
+
+def export_of_other_tasks() -> None:
+    noise().export("other-tasks")
+    noise(hat=2).export("other-tasks", append=True)
+
+
+def export_with_a_file_more() -> None:
+    noise().export("more")
+    Path("more", "extra.txt").write_text("")
+    mtlue.verify("more")
+
+
+def finished_before() -> None:
+    for _ in range(2):
+        protect(path="finished")
 
 
 def export_of_five_channels() -> None:
@@ -338,6 +378,13 @@ PROVOKED: list[Callable[[], Any]] = [
     export_of_five_channels,
     lambda: protect().export("halved", format=Halved()),
     export_twice,
+    export_of_another_call,
+    unfinished_export,
+    export_of_other_tasks,
+    export_with_a_file_more,
+    finished_before,
+    lambda: noise(file=2).export("names"),
+    lambda: mtlue.verify("."),
     lambda: audit(clean=protect()),
     lambda: audit(protect(MIXED), MIXED),
     lambda: audit(model=nn.Linear),

@@ -47,7 +47,7 @@ class ParquetShards(ExportFormat):
         [0, 1, 1]
     """
 
-    def __init__(self, size: int = 1000, *, compress_level: int = 6) -> None:
+    def __init__(self, size: int = 1000, *, compress_level: int = 4) -> None:
         self.part_size = check_count("size", size, minimum=1)
         self.files = PNG(compress_level)
 
