@@ -35,7 +35,6 @@ def run(
     monkeypatch.chdir(tmp_path)
     if not landing.LANDED:
         monkeypatch.setattr(mtlue, "protect", landing.protect)
-        monkeypatch.setattr(mtlue, "verify", landing.verify, raising=False)
     write_photos(tmp_path, "photos")
     make_generator({"pet": 3, "lit": 2}, (3, 16, 16), trained=True, gain=100.0).save("small.pt")
     write_photos(tmp_path, "test", count=6, seed=1)

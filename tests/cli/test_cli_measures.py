@@ -149,7 +149,7 @@ def test_warnings_are_lines_and_ctrl_c_has_its_status(run: Run, monkeypatch: pyt
         warn("epsilon: less than a level")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify.mtlue, "verify", warned, raising=False)
+    monkeypatch.setattr(verify.mtlue, "verify", warned)
     done = run("verify", "photos")
     assert (done.status, done.err) == (130, "mtlue: warning: epsilon: less than a level\nmtlue: interrupted\n")
     with warnings.catch_warnings():
@@ -158,6 +158,6 @@ def test_warnings_are_lines_and_ctrl_c_has_its_status(run: Run, monkeypatch: pyt
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify.mtlue, "verify", lambda _: 1 / 0, raising=False)
+    monkeypatch.setattr(verify.mtlue, "verify", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["verify", "photos"])

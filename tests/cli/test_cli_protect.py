@@ -16,6 +16,7 @@ from torchvision.transforms.functional import pil_to_tensor
 import mtlue
 from mtlue import evaluation
 from mtlue._cli.publication import Publication
+from mtlue._formats import PNG
 from mtlue.datasets import ImageTable
 from snapshots import equal
 
@@ -259,3 +260,22 @@ def test_a_table_without_tasks_says_why(run: Run) -> None:
     done = run("protect", "photos", "--out", "safe")
     assert done.status == 2
     assert "no column can be a task (name: one value a row); --tasks names some" in done.err
+
+
+def test_an_export_that_was_interrupted_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, written = PNG.encode, []
+
+    def stop(self: PNG, image: torch.Tensor) -> bytes:
+        written.append(image)
+        if len(written) > 5:
+            raise KeyboardInterrupt
+        return encode(self, image)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PNG, "encode", stop)
+        assert run("protect", "photos", *QUICK, "--out", "safe").status == 130
+    assert not Path("safe").exists()
+    done = run("protect", "photos", *QUICK, "--out", "safe")
+    assert done.status == 0, done.err
+    assert mtlue.verify("safe").length == 12
+    assert not Path("safe.partial").exists()

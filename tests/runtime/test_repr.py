@@ -215,6 +215,17 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
         ["Row(victim='multi-task', defense='none', task='gender', "],
     ),
     (
+        evaluation.Comparison,
+        lambda _: evaluation.compare({"mine": evaluation.Report({"gender": mtlue.Classification(2)}, 8 / 255, [])}),
+        ["Comparison(mine: 0 runs)"],
+    ),
+    (evaluation.Verdict, lambda _: evaluation.Verdict("protected", "so it is"), ["Verdict(word='protected', reason="]),
+    (
+        evaluation.Example,
+        lambda _: evaluation.Example(7, torch.zeros(3, 8, 9), torch.zeros(3, 8, 9), 31.25, 0.9),
+        ["Example(image 7, (3, 8, 9), psnr=31.25, ssim=0.9)"],
+    ),
+    (
         evaluation.SelectedTasks,
         lambda _: evaluation.SelectedTasks(SAMPLES, TASKS, ["gender"]),
         ["SelectedTasks(18 samples, tasks={'gender': Classification(2)})"],
@@ -225,6 +236,11 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (datasets.UTKFace, utkface, ["UTKFace(8 samples, split='train', image_size=None, split_seed=0, ", "3 tasks)"]),
     (datasets.ImageTable, image_table, ["ImageTable(2 samples, root=", "image_size=None, tasks={gender: "]),
     (datasets.HuggingFace, hugging_face, ["HuggingFace(4 samples, image='image', tasks={'gender': Classification(2)})"]),
+    (
+        datasets.LabelColumn,
+        lambda _: datasets.LabelColumn("pet", {"cat": 2}, 1, "one class, 'cat'"),
+        ["LabelColumn(name='pet', counts={'cat': 2}, missing=1, reason="],
+    ),
     (datasets.JointTransform, lambda _: Still(), ["Still()"]),
     (datasets.ExportFormat, lambda _: Raw(), ["Raw()"]),
     (datasets.ImageFiles, lambda _: Raw(), ["Raw()"]),

@@ -95,7 +95,7 @@ class Publication:
     def publish(self, export: Callable[[Path], object]) -> None:
         """Write the folder to publish, give it its name in one step, and remove the work."""
         draft = self.work / "export"
-        shutil.rmtree(draft, ignore_errors=True)
+        # What an interrupted command has written of it is taken up, or found whole.
         export(draft)
         if self.out.exists():
             os.rmdir(self.out)

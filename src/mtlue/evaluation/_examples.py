@@ -52,6 +52,10 @@ class Example:
     psnr: float
     ssim: float
 
+    def __repr__(self) -> str:
+        """Which image, and how much of it is left to see."""
+        return f"Example(image {self.index}, {tuple(self.clean.shape)}, psnr={self.psnr:.4g}, ssim={self.ssim:.4g})"
+
 
 def find_examples(clean: Dataset[Any], protected: Dataset[Any], count: int = _SHOWN) -> list[Example]:
     """Samples spread over a set, of those whose pictures can be shown; none where images have other than 1 or 3 channels."""
