@@ -33,8 +33,7 @@ def run(
 ) -> Callable[..., Done]:
     """Runs a command in an empty folder that has photos and test photos."""
     monkeypatch.chdir(tmp_path)
-    if not landing.LANDED:
-        monkeypatch.setattr(mtlue, "protect", landing.protect)
+    monkeypatch.setattr(mtlue, "protect", landing.protect)
     write_photos(tmp_path, "photos")
     make_generator({"pet": 3, "lit": 2}, (3, 16, 16), trained=True, gain=100.0).save("small.pt")
     write_photos(tmp_path, "test", count=6, seed=1)
