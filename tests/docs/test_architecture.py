@@ -26,6 +26,7 @@ LAYERS = [
     {"_regularizers", "_losses"},
     {"_models"},
     {"_fit", "_formats"},
+    {"_check"},
     {"_protect"},
 ]
 LAYER_OF = {package: level for level, layer in enumerate(LAYERS) for package in layer}

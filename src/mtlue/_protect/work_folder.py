@@ -65,6 +65,12 @@ class WorkFolder:
                 text = f"path: no room is left for {work}; make some and repeat the call, which goes on where it stopped"
                 raise OSError(error.errno, text) from error
 
+    def inside(self, name: str) -> WorkFolder:
+        """A folder in that where the store is written, for a part of the work."""
+        part = WorkFolder(self.final, self.work / name)
+        part.work.mkdir(parents=True, exist_ok=True)
+        return part
+
     def check_settings(self, settings: dict[str, Any]) -> None:
         """Note the settings of this call, or check that they are those of the call that is taken up again.
 
