@@ -8,6 +8,7 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import Any as _Any
 
+from mtlue._check import Check
 from mtlue._fit import Epoch, History, fit
 from mtlue._formats import Description, verify
 from mtlue._generator import ClassEmbeddingBank, DenseEmbedder, UEGenerator
@@ -23,6 +24,7 @@ __all__ = [
     "SEP",
     "TAP",
     "BaseUELoss",
+    "Check",
     "ClassEmbeddingBank",
     "Classification",
     "DenseEmbedder",

@@ -26,6 +26,7 @@ LAYERS = [
     {"_regularizers", "_losses"},
     {"_models"},
     {"_fit", "_formats"},
+    {"_check"},
     {"_protect"},
 ]
 # Above everything: it uses what the others offer, and nobody imports it.

@@ -119,6 +119,7 @@ def test_the_accuracy_is_that_of_the_surrogate_on_perturbed_images(canvases: Any
     assert history[0].surrogate_accuracy == pytest.approx(float(right.float().mean()), abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:surrogate. it answers")
 def test_em_ends_when_the_surrogate_has_learned(canvases: Any, net: nn.Module, make_generator: Any) -> None:
     history = mtlue.fit(make_generator(), canvases, net, loss=mtlue.EM(), epochs=5, stop_accuracy=0.6, **QUIET)
     assert len(history) == 1

@@ -28,11 +28,13 @@ class Inspection:
         length: Number of samples.
         channels: Channels of the images.
         sizes: How many images there are of each (height, width).
+        lone: Tasks of which every label is the same class.
     """
 
     length: int
     channels: int
     sizes: Counter[tuple[int, int]]
+    lone: tuple[str, ...] = ()
 
     @property
     def uniform(self) -> bool:
@@ -207,10 +209,14 @@ def inspect_dataset(
         lines += [f"task {name!r}: every label is missing" for name, values in zip(tasks, seen, strict=True) if values == {-1}]
     if lines:
         raise ValueError(told_at_once(lines))
+    lone: list[str] = []
     for (name, task), values in zip(tasks.items(), seen, strict=True):
+        if not task.is_map and len(values - {-1}) == 1:
+            lone.append(name)
         if task.num_embeddings == 2 and values == {-1, 1}:
+            lone.remove(name)
             warn(
                 f"task {name!r}: the labels are only -1 and 1, and -1 stands for a missing label; "
                 "if it is the negative class, give 0 instead"
             )
-    return Inspection(length, next(iter(shapes)), sizes)
+    return Inspection(length, next(iter(shapes)), sizes, tuple(lone))

@@ -27,6 +27,8 @@ from mtlue._tasks import CheckedTargets
 # Above what luck gives on the few hundred images that are looked at.
 _CHANCE = 0.05
 _LOOKED_AT, _LOOK = 256, 64
+# Of fewer labels luck says more than skill.
+_FEW_LABELS = 8
 
 
 def check_loss(loss: object) -> BaseUELoss:
@@ -89,7 +91,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
         TypeError: its answers are not made of tensors.
     """
     surrogate = judged_surrogate(loss, surrogate)
-    skills: list[float] = []
+    skills = _Skills(surrogate)
     probabilities = set(surrogate.tasks)
     batch_size = BatchSize(_LOOK, quiet=True)
 
@@ -101,12 +103,13 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
     with borrowed(surrogate.module, device=compute.device, trainable=False):
         for start in range(0, len(some), _LOOK):
             for part, outputs in batch_size.run(look, samples.read(some[start : start + _LOOK], compute.device)):
-                skills.extend(_skills(surrogate, outputs, part.targets))
+                skills.add(outputs, part.targets)
                 probabilities -= {name for name, task in surrogate.tasks.items() if not task.is_distribution(outputs[name])}
     for name in surrogate.tasks:
         if name in probabilities:
             warn(f"surrogate: output of task {name!r} looks like probabilities; give logits, without softmax")
-    if getattr(loss, "needs_trained_surrogate", False) and sum(skills) / max(len(skills), 1) < _CHANCE:
+    skill = skills.mean()
+    if getattr(loss, "needs_trained_surrogate", False) and skill is not None and skill < _CHANCE:
         if epochs_here:
             why = f"after {epochs_here} epochs of training by mtlue; give more epochs, or a surrogate that you have trained"
         else:
@@ -156,12 +159,49 @@ def _answer(module: nn.Module, images: Tensor) -> object:
         raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}{cure}") from error
 
 
-def _skills(surrogate: Surrogate, outputs: dict[str, Tensor], targets: CheckedTargets) -> list[float]:
-    skills = []
-    for name, task in surrogate.tasks.items():
+class _Skills:
+    """How far a surrogate's answers are above chance, over the tasks of which the samples tell.
+
+    Labels of one class tell nothing, nor do a handful of them.
+
+    Args:
+        surrogate: Gives the answers.
+    """
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self._surrogate = surrogate
+        self._seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in surrogate.tasks}
+        self._of_maps: list[float] = []
+
+    def add(self, outputs: dict[str, Tensor], targets: CheckedTargets) -> None:
+        """Take the answers to some samples. Raises what `mean` raises."""
+        for name, task in self._surrogate.tasks.items():
+            output, target = outputs[name].float(), targets[name]
+            if not task.is_map:
+                self._seen[name].append((output.cpu(), target.cpu()))
+            elif not bool(task.missing(target).all()):
+                self._of_maps.append(self._skill(name, output, target))
+
+    def mean(self) -> float | None:
+        """The mean over the tasks; None where no task can be told.
+
+        Raises:
+            ValueError: an answer does not fit the labels.
+        """
+        skills = list(self._of_maps)
+        for name, pairs in self._seen.items():
+            if pairs:
+                output, target = (torch.cat(each) for each in zip(*pairs, strict=True))
+                classes = self._surrogate.tasks[name].embedding_index(target)
+                classes = classes[classes >= 0]
+                skill = self._skill(name, output, target)
+                if len(classes) >= min(_FEW_LABELS, len(target)) and len(classes.unique()) > 1:
+                    skills.append(skill)
+        return sum(skills) / len(skills) if skills else None
+
+    def _skill(self, name: str, output: Tensor, target: Tensor) -> float:
         try:
-            skills.append(task.skill(outputs[name].float(), targets[name]))
+            return self._surrogate.tasks[name].skill(output, target)
         except (IndexError, RuntimeError, ValueError) as error:
-            shapes = f"shape {tuple(outputs[name].shape)} does not fit labels of shape {tuple(targets[name].shape)}"
+            shapes = f"shape {tuple(output.shape)} does not fit labels of shape {tuple(target.shape)}"
             raise ValueError(f"surrogate output of task {name!r}: {shapes}: {error}") from error
-    return skills

@@ -20,10 +20,13 @@ from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
-from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described
+from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described, warn
 
 # The whole set is looked at only when a sample of it says that the surrogate may have reached the goal.
 _ACCURACY_SAMPLE = 1000
+# Of the accuracy that ends a run: with so much of it on clean images a surrogate has not learned from perturbations.
+_KNOWN = 0.95
+_KNOWING = 0.9
 # What is averaged over an epoch, and shown after each step.
 _FIGURES = ("loss", "base_loss", "intra_er", "inter_er")
 
@@ -97,6 +100,7 @@ class GeneratorTraining:
                 self.history[-1].surrogate_accuracy,
                 plan.stop_accuracy,
             )
+            self._warn_of_a_surrogate_that_knew()
         self.generator.eval()
         self.generator.trained = True
         return self.history
@@ -180,6 +184,19 @@ class GeneratorTraining:
         if accuracy is not None and accuracy >= self.plan.stop_accuracy and len(sample) < length:
             accuracy = learner.accuracy(self._ordered(range(length)), self._perturbed_view)
         return accuracy
+
+    def _warn_of_a_surrogate_that_knew(self) -> None:
+        """EM ends where the surrogate has learned the perturbations: one that answers clean images as well never had to."""
+        if self.learner is None or len(self.history) > 1:
+            return
+        sample = torch.randperm(len(self.samples), generator=self.compute.generator(Stream.ACCURACY_SAMPLE, 0))
+        known = self.learner.accuracy(self._ordered(sample[:_ACCURACY_SAMPLE].tolist()), lambda batch: batch)
+        if known is not None and known >= max(_KNOWN * self.plan.stop_accuracy, _KNOWING):
+            name = type(self.loss).__name__
+            warn(
+                f"surrogate: it answers {100 * known:.0f} % of the clean images right, so training ended after one epoch, "
+                f"before the perturbations said a thing; give {name} an untrained one, or a stop_accuracy above 1"
+            )
 
     def _perturbed(self, batch: Batch) -> Batch:
         return Batch(self.generator.perturb(batch.images, batch.targets), batch.targets)

@@ -93,6 +93,12 @@ class WorkFolder:
             f"path: {self.final} exists; open a finished store with mtlue.ProtectedDataset.load, or choose another path"
         )
 
+    def inside(self, name: str) -> WorkFolder:
+        """A folder in that where the store is written, for a part of the work."""
+        part = WorkFolder(self.final, self.work / name)
+        part.work.mkdir(parents=True, exist_ok=True)
+        return part
+
     def check_settings(self, settings: dict[str, Any]) -> StoredImages | None:
         """What `take_up` does, for a call that writes a store.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from mtlue._data import Batch, Samples, resize, to_bytes
 from mtlue._generator import UEGenerator
@@ -19,18 +20,20 @@ _LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True)
-class _Originals:
-    """Some samples: 8-bit images in their own sizes, and the batch that the generator takes."""
+class Originals:
+    """Some samples: 8-bit images in their own sizes, and the batch that the generator takes. A slice is some of them."""
 
-    indices: range
+    indices: Sequence[int]
     images: Sequence[Tensor]
     batch: Batch
 
     def __len__(self) -> int:
+        """Number of samples."""
         return len(self.indices)
 
-    def __getitem__(self, part: slice) -> _Originals:
-        return _Originals(self.indices[part], self.images[part], self.batch[part])
+    def __getitem__(self, part: slice) -> Originals:
+        """Some of the samples."""
+        return Originals(self.indices[part], self.images[part], self.batch[part])
 
 
 class _SamplesWithOriginals(Samples):
@@ -57,46 +60,60 @@ class Generation:
         self, generator: UEGenerator, samples: Samples, selected: Tensor, protected_tasks: Collection[str], compute: Compute
     ) -> None:
         self.generator, self.selected, self.protected_tasks, self.compute = generator, selected, protected_tasks, compute
-        self.samples = _SamplesWithOriginals(samples.dataset, samples.tasks, size=samples.size)
+        self.samples = samples
 
     def batches(self, start: int, batch_size: int) -> Iterator[list[Tensor]]:
         """Protected 8-bit images, batch by batch, from sample ``start`` on, with the generator on the device meanwhile."""
-        compute, generator, length = self.compute, self.generator, len(self.samples)
-        size = BatchSize(batch_size)
+        length = len(self.samples)
         steps = -(-length // batch_size)
-        with (
-            moved(generator, compute.device),
-            torch.backends.cudnn.flags(deterministic=True, benchmark=False),
-            Progress(compute.progress, stage="protect", total=steps, images=length) as shown,
-        ):
-            with torch.no_grad(), compute.autocast():
-                tables = generator.spread_tables()
-            with generator.reuse_tables(tables):
-                shown.skip(start // batch_size, start)
-                for originals in self._originals(start, batch_size):
-                    images = [image for _, each in size.run(self._protect, originals) for image in each]
-                    yield images
-                    shown.step(len(images))
+        with Progress(self.compute.progress, stage="protect", total=steps, images=length) as shown:
+            shown.skip(start // batch_size, start)
+            for _, images in self.pairs(range(start, length), batch_size):
+                yield images
+                shown.step(len(images))
 
-    def _originals(self, start: int, batch_size: int) -> Iterator[_Originals]:
+    def pairs(self, indices: Sequence[int], batch_size: int) -> Iterator[tuple[Originals, list[Tensor]]]:
+        """Some samples, batch by batch, each with its protected 8-bit images; the generator is on the device meanwhile."""
+        size = BatchSize(batch_size)
+        with self.ready():
+            with torch.no_grad(), self.compute.autocast():
+                tables = self.generator.spread_tables()
+            with self.generator.reuse_tables(tables):
+                for originals in self._originals(indices, batch_size):
+                    yield originals, [image for _, each in size.run(self._protect, originals) for image in each]
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """While this context lasts, the generator is on the device."""
+        with moved(self.generator, self.compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            yield
+
+    def _originals(self, indices: Sequence[int], batch_size: int) -> Iterator[Originals]:
+        samples = _SamplesWithOriginals(self.samples.dataset, self.samples.tasks, size=self.samples.size)
         loader: DataLoader[tuple[list[Tensor], Batch]] = DataLoader(
-            self.samples,  # type: ignore[arg-type]  # the loader is typed by what it reads, not by what collate_fn returns
+            samples,  # type: ignore[arg-type]  # the loader is typed by what it reads, not by what collate_fn returns
             batch_size=batch_size,
-            sampler=range(start, len(self.samples)),
+            sampler=cast("Sampler[int]", indices),
             num_workers=self.compute.num_workers,
-            collate_fn=self.samples.collate,
+            collate_fn=samples.collate,
             generator=torch.Generator(),
         )
+        start = 0
         for images, batch in loader:
-            yield _Originals(range(start, start + len(images)), images, batch)
+            yield Originals(indices[start : start + len(images)], images, batch)
             start += len(images)
 
     # Only here: what the user's data set computes, and what becomes of the images, is none of our business.
     @torch.no_grad()
-    def _protect(self, originals: _Originals) -> list[Tensor]:
-        batch = originals.batch.to(self.compute.device)
+    def perturbations(self, batch: Batch) -> Tensor:
+        """Perturbations (B, C, H, W) of a batch, on the processor, while the generator is `ready`."""
+        batch = batch.to(self.compute.device)
         with self.compute.autocast():
-            deltas = self.generator(batch.images, batch.targets, protected_tasks=self.protected_tasks).cpu()
+            delta: Tensor = self.generator(batch.images, batch.targets, protected_tasks=self.protected_tasks)
+        return delta.cpu()
+
+    def _protect(self, originals: Originals) -> list[Tensor]:
+        deltas = self.perturbations(originals.batch)
         return [
             self._added(clean, delta) if self.selected[index] else clean
             for index, clean, delta in zip(originals.indices, originals.images, deltas, strict=True)

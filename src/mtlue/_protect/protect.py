@@ -12,17 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_epsilon, check_share, check_task_names
+from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
 from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, random_crop, run_settings
 from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, has_state
-from mtlue._protect.generation import Generation
+from mtlue._protect.attempts import Making, check_attempts
+from mtlue._protect.checking import tell
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
-from mtlue._protect.stages import FIT_CHECKPOINT, Models, default_loss, selected_samples, train_models, write_images
-from mtlue._runtime import Compute, ProgressOption, check_single_process, load_tensors, tensors_digest, warn
+from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
+from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
+from mtlue._runtime import Compute, ProgressOption, check_single_process, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255
@@ -38,6 +40,8 @@ def protect(
     epsilon: float = _DEFAULT_EPSILON,
     protected_tasks: Collection[str] | None = None,
     fraction: float = 1.0,
+    check: bool = True,
+    attempts: int = 1,
     path: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -69,6 +73,12 @@ def protect(
         epsilon: Budget on the scale of [0, 1]; left out, a given generator's own counts.
         protected_tasks: Names of the tasks to make unlearnable, all if None; the others stay learnable (section 5.3).
         fraction: Share of the samples to perturb, in [0, 1]; which ones, the seed decides.
+        check: Whether a small network is trained for a short while on clean, on noisy and on protected images, to see what it
+            still learns: up to 1,500 images to learn from, and up to 1,000 others to be tested on, by the seed. It costs
+            about a tenth of the training, and some seconds at least. What was found is the set's `mtlue.Check`; a task that is
+            still learned is warned of.
+        attempts: Generators to train, each with a seed, and with a surrogate of its own where none is given; the check keeps
+            the one that leaves least in the mean over the tasks.
         path: Folder to stream the protected images to; None keeps them in memory, as bytes. A call that was interrupted goes
             on where it stopped when it is repeated. What it needs for that, the generator among it, lies in
             ``<path>.partial`` until the folder is finished, and is then gone.
@@ -114,6 +124,7 @@ def protect(
     check_unprotected(check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
     check_share("fraction", fraction)
+    check_attempts(check_count("attempts", attempts, minimum=1), check=check, generator=generator)
     chosen_loss = default_loss() if loss is None else check_loss(loss)
     if surrogate is None:
         surrogate = _checkpoint_as_surrogate(chosen_loss)
@@ -133,11 +144,13 @@ def protect(
         epsilon = _check_generator(generator, resolved, epsilon)
     described: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
     with WorkFolder.claim(path) as folders:
-        untrained = generator is None or not generator.trained or _trained_by_this_call(generator, folders)
+        untrained = generator is None or not generator.trained or trained_by_this_call(generator, folders)
         if not untrained and (surrogate is not None or loss is not None):
             warn("generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit")
         check_levels(epsilon)
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
+        # A trained generator may well protect a few more samples, all of one class.
+        warn_of_data(inspection, fraction, protected if untrained else ())
         if generator is not None:
             check_channels(generator, inspection)
         shape = inspection.image_shape if generator is None else generator.image_shape
@@ -148,6 +161,7 @@ def protect(
                 "epsilon": epsilon,
                 "protected_tasks": protected,
                 "fraction": fraction,
+                "attempts": attempts,
                 "epochs": plan.epochs,
                 **compute.settings(),
             }
@@ -156,20 +170,25 @@ def protect(
                 if untrained:
                     warn(f"path: {folders.final} was finished by this call before; the generator that made it is gone")
                 return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **described)
-        history = None
+        selected = selected_samples(fraction, inspection.length, compute)
+        making = Making(samples, inspection, selected, protected, compute)
+        history, found = None, None
         if generator is None or untrained:
             if not samples.has_maps:  # a label map would have to move with its image
                 plan = replace(plan, augment=random_crop)
             try:
                 models = Models(chosen_loss, surrogate, generator, epsilon)
-                generator, history = train_models(models, samples, inspection, plan, compute, folders)
+                generator, history, found = making.train(models, plan, attempts, folders)
             except OtherRunError as error:
                 # The caller gave a path, and knows of no checkpoint.
                 raise error if folders is None else folders.left_by_another_call(error.changed) from None
-        selected = selected_samples(fraction, inspection.length, compute)
-        generation = Generation(generator.eval(), samples, selected, protected, compute)
+        generation = making.generation(generator)
+        warn_of_weak_outcomes(generation, history)
+        if check:
+            found = found or making.check(generator, history, folders)
+            tell(found, fraction=fraction)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
-        return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, **described)
+        return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, check=found, **described)
 
 
 def _resolve_tasks(
@@ -202,22 +221,6 @@ def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: fl
     if epsilon not in (_DEFAULT_EPSILON, generator.epsilon):
         raise ValueError(f"epsilon: {epsilon:.6g} is not the generator's {generator.epsilon:.6g}; leave it out")
     return generator.epsilon
-
-
-def _trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) -> bool:
-    """Whether an attempt at this call that was interrupted has trained the generator, which came to it untrained.
-
-    Raises:
-        ValueError: what that attempt left is damaged.
-    """
-    file = None if folders is None else folders.work / FIT_CHECKPOINT
-    if file is None or not file.exists():
-        return False
-    content = load_tensors(file, argument="path", what="what an interrupted call leaves")
-    if not isinstance(content, dict) or "generator" not in content.get("state", {}):
-        raise ValueError(f"path: {file} is damaged; delete {file.parent}")
-    state, own = content["state"]["generator"], generator.state_dict()
-    return state.keys() == own.keys() and all(torch.equal(value, own[name].cpu()) for name, value in state.items())
 
 
 def _checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:

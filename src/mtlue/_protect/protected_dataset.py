@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import TypeVar
 
+from mtlue._check import Check
 from mtlue._data import check_map_style, image_bytes, labels_digest, looked_at, to_unit_floats
 from mtlue._fit import History
 from mtlue._formats import ExportFormat, ExportSamples, Images, StoredImages, export
@@ -40,6 +41,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         fraction: Share of the samples that was perturbed; None where nobody says.
         generator: What made the perturbations, and could undo them; None for a set that was loaded.
         history: Its training; None if it was not trained in this call.
+        check: What a small network still learns; None if that was not looked at in this call.
 
     Example:
         >>> import pathlib, tempfile
@@ -74,6 +76,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         fraction: float | None = None,
         generator: UEGenerator | None = None,
         history: History | None = None,
+        check: Check | None = None,
     ) -> None:
         self._images, self.dataset = images, dataset
         self._transform: Callable[[Tensor], Any] | None = None
@@ -83,6 +86,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         self.fraction = fraction
         self.generator = generator
         self.history = history
+        self.check = check
 
     def __len__(self) -> int:
         """Number of samples."""

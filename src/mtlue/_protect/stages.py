@@ -16,7 +16,7 @@ from mtlue._losses import BaseUELoss, RestartedEM, Surrogate
 from mtlue._models import build_model, small_network
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation, generation_batch_size
-from mtlue._runtime import Compute, Stream, random_numbers
+from mtlue._runtime import Compute, Stream, load_tensors, random_numbers
 
 #: What training the generator keeps in the folder of a call.
 FIT_CHECKPOINT = "fit.pt"
@@ -97,6 +97,22 @@ def train_models(
         epochs_here=plan.epochs if pretrained else 0,
     )
     return generator, history
+
+
+def trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) -> bool:
+    """Whether an attempt at this call that was interrupted has trained the generator, which came to it untrained.
+
+    Raises:
+        ValueError: what that attempt left is damaged.
+    """
+    file = None if folders is None else folders.work / FIT_CHECKPOINT
+    if file is None or not file.exists():
+        return False
+    content = load_tensors(file, argument="path", what="what an interrupted call leaves")
+    if not isinstance(content, dict) or "generator" not in content.get("state", {}):
+        raise ValueError(f"path: {file} is damaged; delete {file.parent}")
+    state, own = content["state"]["generator"], generator.state_dict()
+    return state.keys() == own.keys() and all(torch.equal(value, own[name].cpu()) for name, value in state.items())
 
 
 def write_images(

@@ -30,6 +30,8 @@ class Stream(IntEnum):
     REHEARSAL = 13
     PIXEL_SURROGATE = 14
     DEFENSE = 15
+    CHECK = 16
+    ATTEMPT = 17
 
 
 def derived_seed(seed: int, *path: int) -> int:

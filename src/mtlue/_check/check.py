@@ -1,0 +1,144 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+#: Below the first of these shares a task is protected, from the second on it is not.
+_WEAK, _LEARNED = 0.3, 0.6
+#: So much less than with noise an unprotected task may keep before it is spoilt.
+_SPOILT = 0.2
+
+PROTECTED, WEAK, LEARNED = "protected", "weakly protected", "not protected"
+KEPT, SPOILT, UNTOLD = "left learnable", "spoilt", "cannot tell"
+
+#: What to try, in this order, where a small network still learns.
+ADVICE = (
+    "leave out surrogate=, loss= and generator= (the default recipe)",
+    "more epochs",
+    "attempts=3, which keeps the best of three",
+    "a larger epsilon",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a small network learns from protected images, beside clean ones: `mtlue.protect` makes it, ``protected.check``.
+
+    The networks of a check are small and learn for a short while, so that it costs little. Near a border, a task that a full
+    audit finds protected may be called weakly protected here; `mtlue.evaluation.audit` has the last word.
+
+    Attributes:
+        residual_learnability: R by task: the share of what clean images teach above chance that protected images still teach
+            a network of all tasks. 0 is nothing, 1 is all of it. Tasks that cannot be told are left out.
+        single_task: The same for a network of this task alone, of the tasks that looked weakest.
+        noise: R of images with random noise of the same budget, the control.
+        clean: What clean images teach, from chance, 0, to perfect, 1: balanced accuracy for classes, else `mtlue.Task.skill`.
+        luck: By how much R may be off by luck alone, two standard deviations; 0 where labels are maps, for which it is not
+            known.
+        untold: Tasks of which nothing can be told, and why.
+        protected_tasks: Names of the tasks that were to be made unlearnable.
+        images: Numbers of images that the networks learned from, and of others that they were tested on.
+
+    Example:
+        >>> import mtlue
+        >>> check = mtlue.Check({"race": 0.83, "age": 0.1}, noise={"race": 0.98, "age": 1.0}, protected_tasks=["race", "age"])
+        >>> check.verdict
+        {'race': 'not protected', 'age': 'protected'}
+        >>> check.sentences[0]
+        'race: a small network still learns 83 % of what it learns from clean images'
+    """
+
+    residual_learnability: Mapping[str, float] = field(default_factory=dict)
+    single_task: Mapping[str, float] = field(default_factory=dict)
+    noise: Mapping[str, float] = field(default_factory=dict)
+    clean: Mapping[str, float] = field(default_factory=dict)
+    luck: Mapping[str, float] = field(default_factory=dict)
+    untold: Mapping[str, str] = field(default_factory=dict)
+    protected_tasks: Sequence[str] = ()
+    images: tuple[int, int] = (0, 0)
+
+    @property
+    def verdict(self) -> dict[str, str]:
+        """What is to be said of each task.
+
+        "protected" (R below 0.3), "weakly protected" (below 0.6), "not protected" or "cannot tell"; of a task that was not to
+        be protected "left learnable" or, where it lost far more than noise costs, "spoilt".
+        """
+        return {name: self._verdict(name) for name in [*self.residual_learnability, *self.untold]}
+
+    def strongest(self, name: str) -> float:
+        """R of a task for the network that learned most of it."""
+        return max(self.residual_learnability[name], self.single_task.get(name, -1.0))
+
+    @property
+    def still_learned(self) -> list[str]:
+        """Protected tasks of which much is still learned, the most first."""
+        verdict = self.verdict
+        return sorted((name for name in verdict if verdict[name] in (WEAK, LEARNED)), key=lambda name: -self.strongest(name))
+
+    @property
+    def sentences(self) -> list[str]:
+        """A sentence for each task."""
+        return [self._sentence(name, verdict) for name, verdict in self.verdict.items()]
+
+    @property
+    def protection(self) -> tuple[float, float]:
+        """How strong it is, to compare one with another: minus the mean and minus the largest R of the protected tasks."""
+        shares = [
+            min(max(self.strongest(name), 0.0), 1.0) for name in self.residual_learnability if name in self.protected_tasks
+        ]
+        return (-sum(shares) / len(shares), -max(shares)) if shares else (-1.0, -1.0)
+
+    def to_json(self) -> str:
+        """Everything that was found, with the verdicts, as JSON."""
+        return json.dumps({**asdict(self), "verdict": self.verdict}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Check:
+        """The check that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no such check.
+        """
+        try:
+            content = json.loads(text)
+            del content["verdict"]
+            return cls(**{**content, "images": tuple(content["images"])})
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"text: expected what Check.to_json writes: {error!r}") from error
+
+    def _verdict(self, name: str) -> str:
+        if name in self.untold:
+            return UNTOLD
+        share = self.strongest(name)
+        if name not in self.protected_tasks:
+            return SPOILT if share < min(self.noise.get(name, 1.0), 1.0) - _SPOILT else KEPT
+        return LEARNED if share >= _LEARNED else WEAK if share >= _WEAK else PROTECTED
+
+    def _sentence(self, name: str, verdict: str) -> str:
+        if verdict == UNTOLD:
+            return f"{name}: {verdict}, {self.untold[name]}"
+        share = f"{100 * max(self.strongest(name), 0.0):.0f} % of what it learns from clean images"
+        by = "a small network of this task alone" if self.single_task.get(name) == self.strongest(name) else "a small network"
+        if verdict in (KEPT, SPOILT):
+            return f"{name}: {verdict}, {by} learns {share}"
+        return f"{name}: {by} still learns {share}"
+
+    def __str__(self) -> str:
+        """A table: R of each task, for a network of all tasks, for one of it alone, and for noise, with the verdict."""
+        rows = [("task", "R", "alone", "noise", "verdict")]
+        for name, verdict in self.verdict.items():
+            shares = [_share(values.get(name)) for values in (self.residual_learnability, self.single_task, self.noise)]
+            luck = self.luck.get(name)
+            shares[0] += f" ± {luck:.2f}" if luck else ""
+            rows.append((name, *shares, verdict))  # type: ignore[arg-type]  # the length is that of the first row
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, "learned from {} images, tested on {} others".format(*self.images)])
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,121 @@
+"""A small network that learns for a short while, and what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtlue._check.skill import without_rates
+from mtlue._data import Batch, augmented, random_crop_and_flip
+from mtlue._fit import SurrogateTraining
+from mtlue._losses import Surrogate
+from mtlue._models import small_network
+from mtlue._runtime import BatchSize, Compute, Stream
+from mtlue._tasks import CheckedTargets, Task
+
+_WIDTH = 16
+_LEARNING_RATE, _WARM_UP = 3e-3, 0.3
+_AT_ONCE, _MAPS_AT_ONCE = 256, 16
+# Steps of a training: of fewer nothing is learned; more say little more.
+_FEWEST, _MOST = 80, 300
+# Passes over the images, at most, beyond which they are learned by heart.
+_PASSES = 12
+_BATCH, _MAPS_BATCH = 32, 8
+_TRAIN, _TEST = 1500, 1000
+# Bytes of the images to learn from, in one of their versions.
+_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """How large a check is.
+
+    Attributes:
+        train: Images to learn from.
+        test: Other images to be tested on.
+        steps: Steps of each network.
+        batch_size: Images a step.
+    """
+
+    train: int
+    test: int
+    steps: int
+    batch_size: int
+
+    @classmethod
+    def within(cls, *, length: int, image_bytes: int, has_maps: bool, views: float | None) -> CheckPlan:
+        """The largest check that is worth while, within a budget.
+
+        Args:
+            length: Samples that there are.
+            image_bytes: Bytes of an image.
+            has_maps: Whether labels are maps.
+            views: Images that each network may be shown, counted each time; None for as many as are of use.
+        """
+        train = max(1, min(_TRAIN, 3 * length // 5, _BYTES // image_bytes))
+        batch_size = _MAPS_BATCH if has_maps else _BATCH
+        most = max(_FEWEST, min(_MOST, _PASSES * train // batch_size))
+        steps = most if views is None else int(min(max(views // batch_size, _FEWEST), most))
+        return cls(train, min(_TEST, length - train), steps, batch_size)
+
+
+def network_for(tasks: Mapping[str, Task], shape: tuple[int, int, int], *, seed: int) -> Surrogate:
+    """A network of a check, untrained."""
+    return Surrogate(small_network(tasks, shape, width=_WIDTH, seed=seed), dict(tasks))
+
+
+def learn(tasks: Mapping[str, Task], samples: Batch, plan: CheckPlan, compute: Compute) -> Surrogate:
+    """A new network after a short training on samples, shifted and mirrored at random unless labels are maps."""
+    seed = compute.seed_of(Stream.CHECK, 1)
+    channels, height, width = samples.images.shape[1:]
+    network = network_for(tasks, (channels, height, width), seed=seed)
+    network.module.to(compute.device)
+    training = SurrogateTraining(
+        network, learning_rate=_LEARNING_RATE, batch_size=BatchSize(plan.batch_size, quiet=True), compute=compute
+    )
+    transform = None if any(task.is_map for task in tasks.values()) else random_crop_and_flip
+
+    def batches() -> Iterator[Batch]:
+        order = _order(len(samples), plan, compute)
+        for step, chosen in enumerate(order):
+            done = step / len(order)
+            for group in training.optimizer.param_groups:
+                group["lr"] = _LEARNING_RATE * min((step + 1) / (_WARM_UP * len(order)), (1 - done) / (1 - _WARM_UP), 1.0)
+            yield _some(samples, chosen, tasks).to(compute.device)
+
+    with compute.random_numbers(Stream.CHECK, 2):
+        training.train(batches(), lambda batch: augmented(transform, batch, tasks))
+    return network
+
+
+def answers(network: Surrogate, trained_on: Batch, test: Batch, compute: Compute) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """Outputs and targets by task, batch by batch, on the processor; the outputs without the rates of the labels."""
+    tasks = network.tasks
+    size = BatchSize(_MAPS_AT_ONCE if any(task.is_map for task in tasks.values()) else _AT_ONCE, quiet=True)
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in tasks}
+
+    @torch.no_grad()
+    def look(part: Batch) -> dict[str, Tensor]:
+        with compute.autocast():
+            return network(part.to(compute.device).images)
+
+    for part, outputs in size.run(look, test):
+        for name, task in tasks.items():
+            output = without_rates(task, outputs[name].float().cpu(), trained_on.targets[name])
+            found[name].append((output, part.targets[name]))
+    return found
+
+
+def _order(length: int, plan: CheckPlan, compute: Compute) -> list[Tensor]:
+    """Which samples each step sees: all of them, in one order after another."""
+    random = compute.generator(Stream.CHECK, 3)
+    passes = -(-plan.steps * plan.batch_size // length)
+    order = torch.cat([torch.randperm(length, generator=random) for _ in range(passes)])
+    return list(order[: plan.steps * plan.batch_size].split(plan.batch_size))
+
+
+def _some(samples: Batch, chosen: Tensor, tasks: Mapping[str, Task]) -> Batch:
+    return Batch(samples.images[chosen], CheckedTargets({name: samples.targets[name][chosen] for name in tasks}))

@@ -1,0 +1,93 @@
+"""The comparison: networks that learn from clean, from noisy and from protected images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+
+from mtlue._check.check import Check
+from mtlue._check.data import CLEAN, NOISE, PROTECTED, CheckData
+from mtlue._check.learner import CheckPlan, answers, learn
+from mtlue._check.skill import margin_of, skill_of
+from mtlue._runtime import Compute, Stream
+from mtlue._tasks import Task
+
+_ALONE = 2
+#: Networks that a check trains, at most: three for all tasks, and two each for the tasks that look weakest.
+NETWORKS = 3 + 2 * _ALONE
+
+
+def run_check(
+    data: CheckData, tasks: Mapping[str, Task], protected: Collection[str], plan: CheckPlan, compute: Compute
+) -> Check:
+    """Train small networks on three versions of some images, and test them on other, clean images.
+
+    Args:
+        data: The images.
+        tasks: The tasks.
+        protected: Names of those that were made unlearnable.
+        plan: How large the check is.
+        compute: Where and how to compute.
+    """
+
+    def skills(version: str, names: Collection[str]) -> dict[str, float]:
+        return {name: skill for name, (skill, *_) in _measured(data, version, _of(tasks, names), plan, compute).items()}
+
+    with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        found = _measured(data, CLEAN, tasks, plan, compute)
+        clean = {name: skill for name, (skill, *_) in found.items()}
+        told = [name for name, (skill, margin, _) in found.items() if skill >= margin]
+        unsure = {name: round(luck / clean[name], 3) for name, (*_, luck) in found.items() if name in told}
+        untold = {name: _why(name, clean) for name in tasks if name not in told}
+
+        def shares(version: str, names: Collection[str]) -> dict[str, float]:
+            measured = skills(version, names)
+            return {name: round(measured[name] / clean[name], 3) for name in names if name in told}
+
+        def alone(name: str) -> float:
+            # It may learn better without the other tasks; where it does not, luck is not to count as protection.
+            reference = max(skills(CLEAN, [name])[name], clean[name])
+            return round(skills(PROTECTED, [name])[name] / reference, 3)
+
+        noise = shares(NOISE, list(tasks)) if told else {}
+        residual = shares(PROTECTED, list(tasks)) if told else {}
+        weakest = sorted((name for name in told if name in protected), key=lambda name: -residual[name])[:_ALONE]
+        single = {name: alone(name) for name in weakest} if len(tasks) > 1 else {}
+    return Check(
+        residual_learnability=residual,
+        single_task=single,
+        noise=noise,
+        clean={name: round(skill, 3) for name, skill in clean.items()},
+        luck=unsure,
+        untold=untold,
+        protected_tasks=list(protected),
+        images=(plan.train, plan.test),
+    )
+
+
+def _measured(
+    data: CheckData, version: str, tasks: Mapping[str, Task], plan: CheckPlan, compute: Compute
+) -> dict[str, tuple[float, float, float]]:
+    """What a network learns of each task that it can be measured in: its skill, and `margin_of` it."""
+    samples = data.version(version)
+    found = answers(learn(tasks, samples, plan, compute), samples, data.test, compute)
+    measured = {}
+    for name, pairs in found.items():
+        random = compute.generator(Stream.CHECK, 4)
+        try:
+            measured[name] = (skill_of(tasks[name], pairs), *margin_of(tasks[name], pairs, random))
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            # A kind of task of the user's own whose outputs cannot be compared with its labels.
+            continue
+    return measured
+
+
+def _of(tasks: Mapping[str, Task], names: Collection[str]) -> dict[str, Task]:
+    return {name: task for name, task in tasks.items() if name in names}
+
+
+def _why(name: str, clean: Mapping[str, float]) -> str:
+    if name not in clean:
+        return "its kind of task has no measure; give it a `skill`"
+    return "a small network learns too little of it from clean images"

@@ -1,0 +1,108 @@
+"""Several generators, of which the check keeps the best."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from mtlue._check import Check
+from mtlue._data import Inspection, Samples
+from mtlue._fit import FitPlan, History
+from mtlue._formats import WorkFolder
+from mtlue._generator import UEGenerator
+from mtlue._losses import has_state
+from mtlue._protect.checking import FEWEST_SAMPLES, check_generation
+from mtlue._protect.generation import Generation
+from mtlue._protect.stages import Models, train_models
+from mtlue._runtime import Compute, Stream
+
+logger = logging.getLogger("mtlue.protect")
+
+
+def check_attempts(attempts: int, *, check: bool, generator: UEGenerator | None) -> None:
+    """Refuse several attempts where nothing chooses among them, or nothing is trained.
+
+    Raises:
+        ValueError: there is no check, or a generator was given.
+    """
+    if attempts > 1 and not check:
+        raise ValueError(f"attempts: expected 1 with check=False, got {attempts}; it is the check that chooses among them")
+    if attempts > 1 and generator is not None:
+        raise ValueError(f"attempts: expected 1 with a generator, got {attempts}; leave it out, and each attempt makes its own")
+
+
+@dataclass(frozen=True)
+class Making:
+    """What of a call does not depend on the attempt.
+
+    Attributes:
+        samples: The data set.
+        inspection: What is known of it.
+        selected: Which samples to perturb, booleans of shape (N,).
+        protected: Tasks to make unlearnable.
+        compute: Where and how to compute.
+    """
+
+    samples: Samples
+    inspection: Inspection
+    selected: Tensor
+    protected: Sequence[str]
+    compute: Compute
+
+    def generation(self, generator: UEGenerator) -> Generation:
+        """A generator, and what it is to perturb."""
+        return Generation(generator.eval(), self.samples, self.selected, self.protected, self.compute)
+
+    def check(self, generator: UEGenerator, history: History | None, folders: WorkFolder | None) -> Check:
+        """What small networks learn from what a generator makes; see `check_generation`."""
+        return check_generation(self.generation(generator), self.inspection, history, folders)
+
+    def train(
+        self, models: Models, plan: FitPlan, attempts: int, folders: WorkFolder | None
+    ) -> tuple[UEGenerator, History, Check | None]:
+        """A trained generator; of several attempts the one of which small networks learn least, with its check.
+
+        The first attempt is what a call without others would make; each further one has a seed, a surrogate and a loss of its
+        own, and a folder in that of the call.
+
+        Args:
+            models: What is there; with several attempts it stays as it is.
+            plan: The settings of each training.
+            attempts: How many.
+            folders: Where the state of an interrupted call is.
+
+        Raises:
+            ValueError: there are too few samples to tell which attempt is best.
+        """
+        length = self.inspection.length
+        if attempts == 1:
+            return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
+        if length < FEWEST_SAMPLES:
+            raise ValueError(
+                f"attempts: expected 1 for a data set of {length}, got {attempts}; to tell which is best takes {FEWEST_SAMPLES}"
+            )
+        made = [self._attempt(number, attempts, models, plan, folders) for number in range(attempts)]
+        return max(made, key=lambda each: each[2].protection)
+
+    def _attempt(
+        self, number: int, attempts: int, models: Models, plan: FitPlan, folders: WorkFolder | None
+    ) -> tuple[UEGenerator, History, Check]:
+        logger.info("protect: attempt %d of %d", number + 1, attempts)
+        compute = self.compute if not number else replace(self.compute, seed=self.compute.seed_of(Stream.ATTEMPT, number))
+        place = None if folders is None else folders.inside(f"attempt-{number}")
+        generator, history = train_models(_copied(models), self.samples, self.inspection, plan, compute, place)
+        check = self.check(generator, history, place)
+        mean, worst = (-value for value in check.protection)
+        logger.info("protect: attempt %d of %d: R %.2f in the mean, %.2f at worst", number + 1, attempts, mean, worst)
+        return generator, history, check
+
+
+def _copied(models: Models) -> Models:
+    """The same, but for what a training changes."""
+    surrogate = copy.deepcopy(models.surrogate) if models.loss.trains_surrogate else models.surrogate
+    loss = copy.deepcopy(models.loss) if has_state(models.loss) else models.loss
+    return replace(models, surrogate=surrogate, loss=loss)

@@ -1,0 +1,142 @@
+"""The check of what a generator makes, before all of it is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mtlue._check import ADVICE, NETWORKS, Check, CheckData, CheckPlan, check_size, forward_cost, network_for, run_check
+from mtlue._data import Batch, Inspection, ordered_batches, resize, to_bytes, to_unit_floats
+from mtlue._fit import History
+from mtlue._formats import WorkFolder
+from mtlue._protect.generation import Generation, generation_batch_size
+from mtlue._protect.rounding import add_levels, largest_level
+from mtlue._runtime import Stream, warn, write_bytes
+from mtlue._tasks import CheckedTargets
+
+_CHECK = "check.json"
+#: Of fewer samples nothing can be told.
+FEWEST_SAMPLES = 64
+#: Share of what the training of the generator cost. Small networks take longer than their operations say.
+_BUDGET, _SLOWER = 0.1, 2.0
+
+logger = logging.getLogger("mtlue.protect")
+
+
+def check_generation(
+    generation: Generation, inspection: Inspection, history: History | None, folders: WorkFolder | None
+) -> Check:
+    """What small networks learn from the images that a generator makes; kept in the folder of a call, and read from there.
+
+    Args:
+        generation: The generator, and what it is to perturb.
+        inspection: What is known of the data set.
+        history: Its training in this call, if there was one: the check costs a tenth of it.
+        folders: Where the state of an interrupted call is; None for a call that keeps none.
+    """
+    file = None if folders is None else folders.work / _CHECK
+    if file is not None and file.exists():
+        return Check.from_json(file.read_text())
+    check = _checked(generation, inspection, history)
+    if file is not None:
+        write_bytes(check.to_json().encode(), file)
+    return check
+
+
+def tell(check: Check, *, fraction: float) -> None:
+    """Log what was found, and warn of what is still learned."""
+    if not any(check.images):
+        logger.info("check: %s", next(iter(check.untold.values()), "no task to tell of"))
+        return
+    logger.info("check: what a small network learns:\n%s", check)
+    for sentence in check.sentences:
+        logger.info("check: %s", sentence)
+    told = dict(zip(check.verdict, check.sentences, strict=True))
+    if check.still_learned:
+        every = ("fraction=1.0; images that are left clean teach all there is to learn", *ADVICE)
+        advice = "; ".join(every if fraction < 1 else ADVICE)
+        learned = "; ".join(told[name] for name in check.still_learned)
+        warn(f"check: {learned}. What helps, the most first: {advice}. mtlue.evaluation.audit measures it in full")
+    spoilt = [name for name, verdict in check.verdict.items() if verdict == "spoilt"]
+    if spoilt:
+        warn(f"check: {'; '.join(told[name] for name in spoilt)}; it was to stay learnable")
+    if check.protected_tasks and all(check.verdict[name] == "cannot tell" for name in check.protected_tasks):
+        names = ", ".join(map(repr, check.protected_tasks))
+        warn(
+            f"check: cannot tell whether {names} is protected, since a small network learns too little from clean images; are "
+            "the labels those of the images?"
+        )
+
+
+def _checked(generation: Generation, inspection: Inspection, history: History | None) -> Check:
+    samples, compute = generation.samples, generation.compute
+    protected = generation.protected_tasks
+    length = len(samples)
+    if length < FEWEST_SAMPLES:
+        why = f"there are {length} images, and it takes {FEWEST_SAMPLES} to tell"
+        return Check(untold=dict.fromkeys(samples.tasks, why), protected_tasks=list(protected))
+    generator = generation.generator
+    size = check_size(inspection.typical_size if inspection.uniform else generator.image_shape[1:])
+    shape = (inspection.channels, *size)
+    plan = CheckPlan.within(
+        length=length,
+        image_bytes=shape[0] * shape[1] * shape[2],
+        has_maps=samples.has_maps,
+        views=None if history is None else _views(generation, shape, len(history) * length),
+    )
+    logger.info(
+        "check: %d images to learn from, %d to be tested on, of %d x %d pixels, %d steps of %d",
+        plan.train, plan.test, *size, plan.steps, plan.batch_size,
+    )  # fmt: skip
+    order = torch.randperm(length, generator=compute.generator(Stream.CHECK)).tolist()
+    data = _read(generation, sorted(order[: plan.train]), sorted(order[plan.train : plan.train + plan.test]), size)
+    return run_check(data, samples.tasks, protected, plan, replace(compute, progress=False))
+
+
+def _views(generation: Generation, shape: tuple[int, int, int], trained: int) -> float:
+    """How many images each network may be shown, for a generator that was shown so many."""
+    samples = generation.samples
+    few = samples.read(range(2), torch.device("cpu"))
+    with generation.ready():
+        cost = forward_cost(lambda: generation.perturbations(few), images=2)
+    network = network_for(samples.tasks, shape, seed=0).module.eval()
+    own = forward_cost(lambda: network(torch.zeros(2, *shape)), images=2)
+    return _BUDGET * trained * cost / (_SLOWER * own * NETWORKS)
+
+
+def _read(generation: Generation, train: Sequence[int], test: Sequence[int], size: tuple[int, int]) -> CheckData:
+    generator, samples, compute = generation.generator, generation.samples, generation.compute
+    random = compute.generator(Stream.CHECK, 5)
+    limit = largest_level(generator.epsilon)
+    clean, noisy, protected, targets = [], [], [], []
+    for originals, made in generation.pairs(train, generation_batch_size(generator, compute.device)):
+        for index, image in zip(originals.indices, originals.images, strict=True):
+            signs = 2 * torch.randint(2, image.shape, generator=random, dtype=torch.int16) - 1
+            noisy.append(add_levels(image, signs * limit, generator.epsilon) if generation.selected[index] else image)
+        clean += list(originals.images)
+        protected += made
+        targets.append(originals.batch.targets)
+    here = replace(compute, device=torch.device("cpu"))
+    read = [
+        Batch(_at(list(part.images), size), part.targets)
+        for part in ordered_batches(samples, test, batch_size=FEWEST_SAMPLES, compute=here)
+    ]
+    tested = Batch(torch.cat([part.images for part in read]), _joined([part.targets for part in read], generation, size))
+    learned = Batch(_at(clean, size), _joined(targets, generation, size))
+    return CheckData(learned, _at(noisy, size), _at(protected, size), tested)
+
+
+def _at(images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Images of 8 bits, (N, C, H, W), at one size."""
+    return torch.stack([to_bytes(resize(to_unit_floats(image).unsqueeze(0), size)).squeeze(0) for image in images])
+
+
+def _joined(targets: Sequence[CheckedTargets], generation: Generation, size: tuple[int, int]) -> CheckedTargets:
+    return CheckedTargets({
+        name: torch.cat([task.resize_target(each[name], size) for each in targets])
+        for name, task in generation.samples.tasks.items()
+    })

@@ -1,0 +1,138 @@
+"""What a generator makes, looked at before it is written: a weak outcome is named, with what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from mtlue._data import Batch, Inspection
+from mtlue._fit import History
+from mtlue._protect.generation import Generation
+from mtlue._protect.rounding import largest_level
+from mtlue._runtime import BatchSize, warn
+from mtlue._tasks import CheckedTargets
+
+_LOOKED_AT = 32
+#: Below these shares of the pixels and of the budget next to nothing was changed.
+_FEW_PIXELS, _FEW_LEVELS = 0.02, 0.02
+#: A perturbation that depends on the labels changes with them by more than this share of itself.
+_SAME = 0.01
+#: By how much of itself a loss may rise in fewer epochs than these.
+_RISEN, _MANY_EPOCHS = 0.1, 10
+
+logger = logging.getLogger("mtlue.protect")
+
+
+def warn_of_weak_outcomes(generation: Generation, history: History | None) -> None:
+    """Look at the generator, at its training and at what it makes of a few samples.
+
+    Args:
+        generation: The generator, and what it is to perturb.
+        history: Its training in this call, if there was one.
+    """
+    generator, protected = generation.generator, generation.protected_tasks
+    if history is not None:
+        _warn_of_training(history)
+    some = _spread(generation.selected.nonzero().flatten().tolist())
+    if not some or not largest_level(generator.epsilon):
+        return
+    batch = generation.samples.read(some, torch.device("cpu"))
+    levels = _levels(generation, batch)
+    if _changes_little(levels, largest_level(generator.epsilon)):
+        return
+    same = [name for name in generator.embeddings if name in protected and _all_equal(generator.embeddings[name])]
+    if same:
+        names = ", ".join(map(repr, same))
+        warn(
+            f"generator: the embeddings of {names} are the same for all classes, so its perturbations say nothing of them; "
+            "train a new one"
+        )
+    elif _is_deaf(generation, batch, levels):
+        warn(
+            "generator: its perturbations do not depend on the labels, the same images with other labels get the same: nothing "
+            "in them says what is to be learned; train it for more epochs, or a new one"
+        )
+
+
+def warn_of_data(inspection: Inspection, fraction: float, protected: Collection[str]) -> None:
+    """Name what no perturbation can protect.
+
+    Args:
+        inspection: What is known of the data set.
+        fraction: Share of the samples to perturb.
+        protected: Tasks that a generator is to be trained for.
+    """
+    lone = [name for name in inspection.lone if name in protected]
+    if lone:
+        names = ", ".join(map(repr, lone))
+        warn(
+            f"dataset: every label of {names} is the same class, so there is nothing to tell apart and nothing to protect; "
+            "give samples of the other classes too, or leave the task out"
+        )
+    length = inspection.length
+    if fraction > 0 and not round(fraction * length):
+        warn(f"fraction: {fraction:.4g} of {length} samples is none, so no image changes; one sample is {1 / length:.2g}")
+
+
+def _warn_of_training(history: History) -> None:
+    first, last = history[0].base_loss, history[-1].base_loss
+    # A few epochs may end a little above where they began by luck.
+    slack = 0.0 if len(history) >= _MANY_EPOCHS else _RISEN * max(abs(first), 1.0)
+    if len(history) > 1 and last - first > slack:
+        warn(
+            f"generator: its loss is {last:.4g} in the last epoch and was {first:.4g} in the first, so it learned nothing that "
+            "protects; train it with a smaller learning_rate, or against another surrogate"
+        )
+
+
+def _changes_little(levels: Tensor, limit: int) -> bool:
+    changed, mean = float((levels != 0).float().mean()), float(levels.abs().mean())
+    logger.info(
+        "protect: looked at %d images: %.0f %% of the pixels change, by %.2f of %d levels in the mean",
+        len(levels), 100 * changed, mean, limit,
+    )  # fmt: skip
+    little = changed < _FEW_PIXELS or mean < _FEW_LEVELS * limit
+    if little:
+        warn(
+            f"generator: it changes {100 * changed:.2g} % of the pixels, by {mean:.2g} of {limit} levels in the mean: next to "
+            "nothing is protected; train it for more epochs, or a new one"
+        )
+    return little
+
+
+def _is_deaf(generation: Generation, batch: Batch, levels: Tensor) -> bool:
+    """Whether other labels lead to the same perturbations, as far as the samples have any."""
+    differs, other = _other_labels(generation, batch)
+    if not bool(differs.any()):
+        return False
+    change = (levels - _levels(generation, other)).abs()[differs].mean()
+    return bool(change < _SAME * levels.abs().mean())
+
+
+def _levels(generation: Generation, batch: Batch) -> Tensor:
+    size = BatchSize(_LOOKED_AT, quiet=True)
+    with generation.ready():
+        return (255 * torch.cat([delta for _, delta in size.run(generation.perturbations, batch)])).round()
+
+
+def _other_labels(generation: Generation, batch: Batch) -> tuple[Tensor, Batch]:
+    """Which samples get another label of a protected task, booleans (B,), and the images with these labels."""
+    half = max(len(batch) // 2, 1)
+    targets = CheckedTargets({name: target.roll(half, 0) for name, target in batch.targets.items()})
+    differs = torch.zeros(len(batch), dtype=torch.bool)
+    for name in generation.protected_tasks:
+        differs |= (batch.targets[name] != targets[name]).reshape(len(batch), -1).any(dim=1)
+    return differs, Batch(batch.images, targets)
+
+
+def _all_equal(table: Tensor) -> bool:
+    return len(table) > 1 and bool(torch.allclose(table, table[:1].expand_as(table)))
+
+
+def _spread(indices: Sequence[int]) -> list[int]:
+    """A few of them, evenly spread."""
+    step = max(1, len(indices) // _LOOKED_AT)
+    return list(indices[::step][:_LOOKED_AT])
