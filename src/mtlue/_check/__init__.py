@@ -4,6 +4,29 @@ from mtlue._check.check import ADVICE, Check
 from mtlue._check.cost import forward_cost
 from mtlue._check.data import CheckData, check_size
 from mtlue._check.learner import CheckPlan, network_for
+from mtlue._check.mirroring import changed_by_mirroring
 from mtlue._check.run import NETWORKS, run_check
 
-__all__ = ["ADVICE", "NETWORKS", "Check", "CheckData", "CheckPlan", "check_size", "forward_cost", "network_for", "run_check"]
+__all__ = [
+    "ADVICE",
+    "NETWORKS",
+    "Check",
+    "CheckData",
+    "CheckPlan",
+    "changed_by_mirroring",
+    "check_size",
+    "forward_cost",
+    "network_for",
+    "run_check",
+]
+    "ADVICE",
+    "NETWORKS",
+    "Check",
+    "CheckData",
+    "CheckPlan",
+    "changed_by_mirroring",
+    "check_size",
+    "forward_cost",
+    "network_for",
+    "run_check",
+]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlue._check.skill import without_rates
-from mtlue._data import Batch, augmented, random_crop_and_flip
+from mtlue._data import Batch, Transform, augmented, random_crop_and_flip
 from mtlue._fit import SurrogateTraining
 from mtlue._losses import Surrogate
 from mtlue._models import small_network
@@ -67,8 +67,15 @@ def network_for(tasks: Mapping[str, Task], shape: tuple[int, int, int], *, seed:
     return Surrogate(small_network(tasks, shape, width=_WIDTH, seed=seed), dict(tasks))
 
 
-def learn(tasks: Mapping[str, Task], samples: Batch, plan: CheckPlan, compute: Compute) -> Surrogate:
-    """A new network after a short training on samples, shifted and mirrored at random unless labels are maps."""
+def learn(
+    tasks: Mapping[str, Task],
+    samples: Batch,
+    plan: CheckPlan,
+    compute: Compute,
+    *,
+    transform: Transform = random_crop_and_flip,
+) -> Surrogate:
+    """A new network after a short training on samples, augmented by ``transform`` unless labels are maps."""
     seed = compute.seed_of(Stream.CHECK, 1)
     channels, height, width = samples.images.shape[1:]
     network = network_for(tasks, (channels, height, width), seed=seed)
@@ -76,7 +83,7 @@ def learn(tasks: Mapping[str, Task], samples: Batch, plan: CheckPlan, compute: C
     training = SurrogateTraining(
         network, learning_rate=_LEARNING_RATE, batch_size=BatchSize(plan.batch_size, quiet=True), compute=compute
     )
-    transform = None if any(task.is_map for task in tasks.values()) else random_crop_and_flip
+    used = None if any(task.is_map for task in tasks.values()) else transform
 
     def batches() -> Iterator[Batch]:
         order = _order(len(samples), plan, compute)
@@ -87,7 +94,7 @@ def learn(tasks: Mapping[str, Task], samples: Batch, plan: CheckPlan, compute: C
             yield _some(samples, chosen, tasks).to(compute.device)
 
     with compute.random_numbers(Stream.CHECK, 2):
-        training.train(batches(), lambda batch: augmented(transform, batch, tasks))
+        training.train(batches(), lambda batch: augmented(used, batch, tasks))
     return network
 
 

@@ -17,6 +17,7 @@ from mtlue._generator import UEGenerator
 from mtlue._losses import has_state
 from mtlue._protect.checking import FEWEST_SAMPLES, check_generation
 from mtlue._protect.generation import Generation
+from mtlue._protect.mirroring import augmentation_for
 from mtlue._protect.stages import Models, train_models
 from mtlue._runtime import Compute, Stream
 
@@ -79,6 +80,7 @@ class Making:
             ValueError: there are too few samples to tell which attempt is best.
         """
         length = self.inspection.length
+        plan = replace(plan, augment=augmentation_for(self.samples, self.inspection, self.compute))
         if attempts == 1:
             return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
         if length < FEWEST_SAMPLES:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from mtlue._check import ADVICE, NETWORKS, Check, CheckData, CheckPlan, check_size, forward_cost, network_for, run_check
-from mtlue._data import Batch, Inspection, ordered_batches, resize, to_bytes, to_unit_floats
+from mtlue._data import Batch, Inspection, Samples, ordered_batches, resize, to_bytes, to_unit_floats
 from mtlue._fit import History
 from mtlue._formats import WorkFolder
 from mtlue._protect.generation import Generation, generation_batch_size
 from mtlue._protect.rounding import add_levels, largest_level
-from mtlue._runtime import Stream, warn, write_bytes
+from mtlue._runtime import Compute, Stream, warn, write_bytes
 from mtlue._tasks import CheckedTargets
 
 _CHECK = "check.json"
@@ -79,22 +79,48 @@ def _checked(generation: Generation, inspection: Inspection, history: History | 
     if length < FEWEST_SAMPLES:
         why = f"there are {length} images, and it takes {FEWEST_SAMPLES} to tell"
         return Check(untold=dict.fromkeys(samples.tasks, why), protected_tasks=list(protected))
-    generator = generation.generator
-    size = check_size(inspection.typical_size if inspection.uniform else generator.image_shape[1:])
-    shape = (inspection.channels, *size)
-    plan = CheckPlan.within(
-        length=length,
-        image_bytes=shape[0] * shape[1] * shape[2],
-        has_maps=samples.has_maps,
-        views=None if history is None else _views(generation, shape, len(history) * length),
-    )
+    typical = inspection.typical_size if inspection.uniform else generation.generator.image_shape[1:]
+    views = None if history is None else _views(generation, (inspection.channels, *check_size(typical)), len(history) * length)
+    plan, size = plan_for(inspection, samples, typical, views=views)
     logger.info(
         "check: %d images to learn from, %d to be tested on, of %d x %d pixels, %d steps of %d",
         plan.train, plan.test, *size, plan.steps, plan.batch_size,
     )  # fmt: skip
-    order = torch.randperm(length, generator=compute.generator(Stream.CHECK)).tolist()
-    data = _read(generation, sorted(order[: plan.train]), sorted(order[plan.train : plan.train + plan.test]), size)
+    data = _read(generation, *split_for(length, plan, compute), size)
     return run_check(data, samples.tasks, protected, plan, replace(compute, progress=False))
+
+
+def plan_for(
+    inspection: Inspection, samples: Samples, typical: tuple[int, int], *, views: float | None
+) -> tuple[CheckPlan, tuple[int, int]]:
+    """How large a check of a data set is, and the height and width of its images.
+
+    Args:
+        inspection: What is known of the data set.
+        samples: The data set.
+        typical: Height and width of its images.
+        views: Images that each network may be shown, counted each time; None for as many as are of use.
+    """
+    size = check_size(typical)
+    image_bytes = inspection.channels * size[0] * size[1]
+    plan = CheckPlan.within(length=inspection.length, image_bytes=image_bytes, has_maps=samples.has_maps, views=views)
+    return plan, size
+
+
+def split_for(length: int, plan: CheckPlan, compute: Compute) -> tuple[list[int], list[int]]:
+    """Which samples small networks learn from, and on which others they are tested."""
+    order = torch.randperm(length, generator=compute.generator(Stream.CHECK)).tolist()
+    return sorted(order[: plan.train]), sorted(order[plan.train : plan.train + plan.test])
+
+
+def clean_batch(samples: Samples, indices: Sequence[int], size: tuple[int, int], compute: Compute) -> Batch:
+    """Some samples as they are, images of 8 bits, at one size and on the processor."""
+    here = replace(compute, device=torch.device("cpu"))
+    read = [
+        Batch(_at(list(part.images), size), part.targets)
+        for part in ordered_batches(samples, indices, batch_size=FEWEST_SAMPLES, compute=here)
+    ]
+    return Batch(torch.cat([part.images for part in read]), _joined([part.targets for part in read], samples, size))
 
 
 def _views(generation: Generation, shape: tuple[int, int, int], trained: int) -> float:
@@ -120,14 +146,8 @@ def _read(generation: Generation, train: Sequence[int], test: Sequence[int], siz
         clean += list(originals.images)
         protected += made
         targets.append(originals.batch.targets)
-    here = replace(compute, device=torch.device("cpu"))
-    read = [
-        Batch(_at(list(part.images), size), part.targets)
-        for part in ordered_batches(samples, test, batch_size=FEWEST_SAMPLES, compute=here)
-    ]
-    tested = Batch(torch.cat([part.images for part in read]), _joined([part.targets for part in read], generation, size))
-    learned = Batch(_at(clean, size), _joined(targets, generation, size))
-    return CheckData(learned, _at(noisy, size), _at(protected, size), tested)
+    learned = Batch(_at(clean, size), _joined(targets, samples, size))
+    return CheckData(learned, _at(noisy, size), _at(protected, size), clean_batch(samples, test, size, compute))
 
 
 def _at(images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -135,8 +155,7 @@ def _at(images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     return torch.stack([to_bytes(resize(to_unit_floats(image).unsqueeze(0), size)).squeeze(0) for image in images])
 
 
-def _joined(targets: Sequence[CheckedTargets], generation: Generation, size: tuple[int, int]) -> CheckedTargets:
+def _joined(targets: Sequence[CheckedTargets], samples: Samples, size: tuple[int, int]) -> CheckedTargets:
     return CheckedTargets({
-        name: torch.cat([task.resize_target(each[name], size) for each in targets])
-        for name, task in generation.samples.tasks.items()
+        name: torch.cat([task.resize_target(each[name], size) for each in targets]) for name, task in samples.tasks.items()
     })

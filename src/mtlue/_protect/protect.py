@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
-from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, random_crop, run_settings
+from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, run_settings
 from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
@@ -57,8 +56,8 @@ def protect(
     networks that start anew, one of which sees images after JPEG of quality 10, and a new `mtlue.UEGenerator` trained with
     `mtlue.fit` at half the size of the images. The paper's method is one argument away: ``loss=mtlue.TAP()`` trains a
     ResNet-18 on the clean data and then a generator of the images' size against it, 60 epochs each. Networks see images that
-    are shifted at random, unless a task's labels are maps, which would have to move along. They are not mirrored: a mirror
-    image may have other labels. `mtlue.fit` takes augmentation that does more, and such as moves labels too.
+    are shifted at random, and mirrored where a small network says that this keeps the labels; but for a task whose labels are
+    maps, which would have to move along. `mtlue.fit` takes augmentation that moves both.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL
@@ -174,8 +173,6 @@ def protect(
         making = Making(samples, inspection, selected, protected, compute)
         history, found = None, None
         if generator is None or untrained:
-            if not samples.has_maps:  # a label map would have to move with its image
-                plan = replace(plan, augment=random_crop)
             try:
                 models = Models(chosen_loss, surrogate, generator, epsilon)
                 generator, history, found = making.train(models, plan, attempts, folders)

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     DEFENSE = 15
     CHECK = 16
     ATTEMPT = 17
+    MIRRORING = 18
 
 
 def derived_seed(seed: int, *path: int) -> int:

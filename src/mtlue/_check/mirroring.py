@@ -1,0 +1,39 @@
+"""Whether a mirror image has the same labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mtlue._check.learner import CheckPlan, answers, learn
+from mtlue._check.skill import margin_of, skill_of
+from mtlue._data import Batch, random_crop
+from mtlue._runtime import Compute, Stream
+from mtlue._tasks import Task
+
+# A network that has never seen a mirror image loses some skill on them in any case.
+_LOST = 0.25
+
+
+def changed_by_mirroring(
+    samples: Batch, test: Batch, tasks: Mapping[str, Task], plan: CheckPlan, compute: Compute
+) -> list[str] | None:
+    """Tasks that a small network, trained on images as they are, answers far worse on mirror images; None if it learned none.
+
+    Args:
+        samples: What it learns from.
+        test: Other samples, clean.
+        tasks: The tasks, none of whose labels are maps.
+        plan: How long it learns.
+        compute: Where and how to compute.
+    """
+    network = learn(tasks, samples, plan, compute, transform=random_crop)
+    seen = answers(network, samples, test, compute)
+    mirrored = answers(network, samples, Batch(test.images.flip(-1), test.targets), compute)
+    learned, changed = 0, []
+    for name, task in tasks.items():
+        skill = skill_of(task, seen[name])
+        if skill >= margin_of(task, seen[name], compute.generator(Stream.MIRRORING))[0]:
+            learned += 1
+            if skill_of(task, mirrored[name]) < (1 - _LOST) * skill:
+                changed.append(name)
+    return changed if learned else None
