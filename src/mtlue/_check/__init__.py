@@ -18,15 +18,3 @@ __all__ = [
     "forward_cost",
     "network_for",
     "run_check",
-]
-    "ADVICE",
-    "NETWORKS",
-    "Check",
-    "CheckData",
-    "CheckPlan",
-    "changed_by_mirroring",
-    "check_size",
-    "forward_cost",
-    "network_for",
-    "run_check",
-]
