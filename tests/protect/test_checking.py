@@ -1,0 +1,259 @@
+"""`protect` checks itself: what is weak is named, what is good is not, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mtlue
+from mtlue._models import small_network
+from mtlue._protect import checking
+from mtlue._protect.generation import Generation
+from multi_fashion import MultiFashion
+from small_rooms import ROOMS, rooms
+
+TASKS: dict[str, mtlue.Task] = {"top": mtlue.Classification(2), "shoe": mtlue.Classification(2)}
+QUIET: dict[str, Any] = {"batch_size": 32, "precision": torch.float32, "progress": False}
+Garments = list[tuple[Tensor, dict[str, int]]]
+
+
+def garments(count: int, *, contrast: float) -> Garments:
+    """Photographs of 16x16 grey pixels; whether the garment on the left is a top, and whether it is a shoe."""
+    source = MultiFashion(count, train=True, contrast=contrast)
+    images = F.avg_pool2d(source.images.float(), 2).round().byte()
+    left = source.targets["left"].tolist()
+    return [
+        (image, {"top": int(label in (0, 2, 3, 4, 6)), "shoe": int(label in (5, 7, 9))})
+        for image, label in zip(images, left, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pale() -> Garments:
+    return garments(200, contrast=0.1)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Garments:
+    return garments(200, contrast=0.4)
+
+
+class Stripes(mtlue.UEGenerator):
+    """Upright or flat stripes, for one task in the upper half, for the other in the lower: plainer than pale photographs."""
+
+    def __init__(self, *names: str, epsilon: float = 8 / 255) -> None:
+        super().__init__({name: TASKS[name] for name in names or TASKS}, (1, 16, 16), width=2, epsilon=epsilon)
+        self.trained = True
+
+    def forward(self, images: Tensor, targets: Any, *, protected_tasks: Any = None) -> Tensor:
+        delta = torch.zeros_like(images)
+        row = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(4)
+        flat, upright = row[:8].reshape(8, 1).expand(8, 16), row.expand(8, 16)
+        for half, name in enumerate(self.tasks):
+            if protected_tasks is None or name in protected_tasks:
+                chosen = (targets[name] == 1).reshape(-1, 1, 1, 1)
+                delta[..., 8 * half : 8 * half + 8, :] = torch.where(chosen, upright, flat) * self.epsilon
+        return delta
+
+
+def found(call: Any) -> tuple[mtlue.Check, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        safe = call()
+    return safe.check, [str(each.message) for each in caught]
+
+
+def of(*shares: float) -> Any:
+    """A check that finds these, one call after the other."""
+    left = list(shares)
+
+    def fake(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any) -> mtlue.Check:
+        return mtlue.Check(dict.fromkeys(tasks, left.pop(0)), protected_tasks=list(protected), images=(1, 1))
+
+    return fake
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_good_run_is_not_called_weak(pale: Garments) -> None:
+    before = torch.get_rng_state(), random.getstate()
+    check = mtlue.protect(pale, generator=Stripes(), **QUIET).check
+    assert check.verdict == {"top": "protected", "shoe": "protected"}
+    assert min(check.noise.values()) > 0.6
+    assert check.images == (120, 80)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert mtlue.protect(pale, generator=Stripes(), **QUIET).check == check
+    assert mtlue.protect(pale, generator=Stripes(), seed=1, **QUIET).check != check
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_task_that_was_left_alone_is_a_control(pale: Garments) -> None:
+    check = mtlue.protect(pale, generator=Stripes(), protected_tasks=["top"], **QUIET).check
+    assert check.verdict == {"top": "protected", "shoe": "left learnable"}
+    assert set(check.single_task) == {"top"}
+
+
+def test_one_step_is_called_weak(plain: Garments) -> None:
+    torch.manual_seed(0)
+    generator = mtlue.UEGenerator(TASKS, (1, 16, 16), width=4)
+    surrogate = small_network(TASKS, (1, 16, 16), width=4, seed=0)
+    run = {"generator": generator, "surrogate": surrogate, "loss": mtlue.EM(), "epochs": 1, **QUIET, "batch_size": 200}
+    check, said = found(lambda: mtlue.protect(plain, **run))
+    assert check.verdict == {"top": "not protected", "shoe": "not protected"}
+    assert len(said) == 1
+    for name in TASKS:
+        assert f"{name}: a small network" in said[0]
+    assert "What helps, the most first: leave out surrogate=" in said[0]
+
+
+def test_a_budget_of_one_level_is_called_weak(plain: Garments) -> None:
+    check, said = found(lambda: mtlue.protect(plain, generator=Stripes("top", epsilon=1 / 255), **QUIET))
+    assert set(check.verdict.values()) <= {"not protected", "weakly protected"}
+    assert len(said) == 1
+    assert "a larger epsilon" in said[0]
+
+
+def test_shuffled_labels_are_called_weak(plain: Garments) -> None:
+    order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).tolist()
+    shuffled = [(image, plain[other][1]) for (image, _), other in zip(plain, order, strict=True)]
+    check, said = found(lambda: mtlue.protect(shuffled, generator=Stripes(), **QUIET))
+    assert set(check.verdict.values()) == {"cannot tell"}
+    assert len(said) == 1
+    assert said[0].startswith("check: cannot tell whether 'top', 'shoe' is protected")
+    assert said[0].endswith("are the labels those of the images?")
+
+
+def test_samples_that_are_left_clean_are_named_first(plain: Garments) -> None:
+    _, said = found(lambda: mtlue.protect(plain, generator=Stripes("top"), fraction=0.1, **QUIET))
+    assert "What helps, the most first: fraction=1.0; images that are left clean teach all there is to learn" in said[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_few_images_nothing_is_told_and_nothing_warned(plain: Garments, caplog: Any) -> None:
+    with caplog.at_level("INFO", logger="mtlue.protect"):
+        check = mtlue.protect(plain[:48], generator=Stripes(), **QUIET).check
+    assert set(check.verdict.values()) == {"cannot tell"}
+    assert "check: there are 48 images, and it takes 64 to tell" in caplog.text
+
+
+def test_it_is_left_out_where_it_is_not_wanted(pale: Garments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checking, "run_check", of(0.0))
+    safe = mtlue.protect(pale[:80], generator=Stripes(), path=tmp_path / "store", **QUIET)
+    monkeypatch.setattr(checking, "run_check", None)
+    plain_safe = mtlue.protect(pale[:80], generator=Stripes(), check=False, **QUIET)
+    assert plain_safe.check is None
+    assert all(torch.equal(plain_safe.stored_image(index), safe.stored_image(index)) for index in range(80))
+    # What is published says nothing of it.
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "manifest.json"}
+    assert "check" not in json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert mtlue.ProtectedDataset.load(tmp_path / "store", pale[:80]).check is None
+
+
+def test_maps_and_sizes_that_differ() -> None:
+    dataset = [(image[:, : 12 - index % 2], {name: label[..., : 12 - index % 2, :] for name, label in target.items()})
+        for index, (image, target) in enumerate(rooms(70, seed=0))]  # fmt: skip
+    generator = mtlue.UEGenerator(ROOMS, (3, 12, 12), width=2)
+    generator.trained = True
+    check, _ = found(lambda: mtlue.protect(dataset, generator=generator.eval(), **QUIET))
+    assert list(check.clean) == ["parts", "depth", "normals"]
+    assert check.clean["parts"] > 0.05
+    assert check.verdict["parts"] != "protected"
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop(*_: Any) -> Any:
+    raise StoppedError
+
+
+def test_it_is_part_of_what_resumes(pale: Garments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = {"generator": Stripes("top"), "path": tmp_path / "store", **QUIET}
+    monkeypatch.setattr(checking, "run_check", of(0.1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Generation, "batches", stop)
+        with pytest.raises(StoppedError):
+            mtlue.protect(pale[:80], **call)
+    assert (tmp_path / "store.partial" / "check.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "run_check", None)
+        resumed = mtlue.protect(pale[:80], **call)
+    assert resumed.check.residual_learnability == {"top": 0.1}
+
+
+def test_it_costs_a_share_of_the_training(pale: Garments, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = []
+
+    def note(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any) -> mtlue.Check:
+        plans.append(plan.steps)
+        return mtlue.Check(dict.fromkeys(tasks, 0.0), protected_tasks=protected, images=(1, 1))
+
+    monkeypatch.setattr(checking, "run_check", note)
+    for width in (2, 32):
+        run = {"generator": mtlue.UEGenerator(TASKS, (1, 16, 16), width=width), "loss": mtlue.EM(), "epochs": 1, **QUIET}
+        mtlue.protect(pale * 2, surrogate=nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), **run)
+    mtlue.protect(pale * 2, generator=Stripes(), **QUIET)
+    assert plans[0] == 80
+    assert 80 <= plans[1] <= plans[2]
+    assert plans[2] == 90
+
+
+def attempt(dataset: Garments, **changes: Any) -> Any:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    return mtlue.protect(dataset, **{"surrogate": net, "loss": mtlue.EM(), "epochs": 1, "tasks": TASKS, **QUIET, **changes})
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    construct = mtlue.UEGenerator.__init__
+    monkeypatch.setattr(mtlue.UEGenerator, "__init__", lambda *a, **k: construct(*a, **{**k, "width": 2}))
+
+
+def weights(safe: Any) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in safe.generator.parameters()])
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_best_attempt_is_kept(pale: Garments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = []
+    for shares in ((0.1, 0.2, 0.2), (0.2, 0.1, 0.2), (0.2, 0.2, 0.1)):
+        monkeypatch.setattr(checking, "run_check", of(*shares))
+        safe = attempt(pale[:64], attempts=3)
+        assert safe.check.residual_learnability == {"top": 0.1, "shoe": 0.1}
+        made.append(weights(safe))
+    assert not torch.equal(made[0], made[1])
+    assert not torch.equal(made[1], made[2])
+    monkeypatch.setattr(checking, "run_check", of(0.2))
+    assert torch.equal(weights(attempt(pale[:64])), made[0])
+    # Cut off in the second attempt: the first is neither trained nor checked again.
+    first, second = of(0.2), tmp_path / "s.partial" / "attempt-1"
+    monkeypatch.setattr(checking, "run_check", lambda *given: stop() if second.exists() else first(*given))
+    with pytest.raises(StoppedError):
+        attempt(pale[:64], attempts=3, path=tmp_path / "s")
+    monkeypatch.setattr(checking, "run_check", of(0.2, 0.1))
+    assert torch.equal(weights(attempt(pale[:64], attempts=3, path=tmp_path / "s")), made[2])
+    assert {file.name for file in tmp_path.iterdir()} <= {"s", "s.partial.lock"}
+
+
+@pytest.mark.usefixtures("narrow")
+def test_several_attempts_that_make_no_sense(pale: Garments) -> None:
+    for changes, words in (
+        ({"attempts": 2, "check": False}, "attempts: expected 1 with check=False, got 2; it is the check that chooses"),
+        ({"attempts": 2, "generator": Stripes()}, "attempts: expected 1 with a generator, got 2; leave it out"),
+        ({"attempts": 0}, "attempts: expected at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            attempt(pale[:64], **changes)
+    with pytest.raises(ValueError, match=r"attempts: expected 1 for a data set of 48, got 2; to tell which is best takes 64"):
+        attempt(pale[:48], attempts=2)
