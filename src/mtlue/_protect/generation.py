@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mtlue._data import Batch, Samples, resize, to_bytes
+from mtlue._data import Batch, Samples, as_gathered, resize, to_bytes
 from mtlue._generator import UEGenerator
 from mtlue._protect.rounding import add_in_levels
 from mtlue._runtime import BatchSize, Compute, Progress, fitting_batch_size, moved
@@ -84,7 +84,7 @@ class Generation:
             batch_size=batch_size,
             sampler=range(start, len(self.samples)),
             num_workers=self.compute.num_workers,
-            collate_fn=self.samples.collate,
+            collate_fn=as_gathered,
             generator=torch.Generator(),
         )
         for images, batch in loader:

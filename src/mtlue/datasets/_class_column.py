@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtlue._tasks import Classification, Task, Tasks, resolve_tasks
+from mtlue._tasks import Classification, Task, Tasks, are_identifiers, resolve_tasks
 from mtlue.datasets._files import shortened
 
 # As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
 _INTEGER = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
 _OTHERWISE = "If the column holds no labels, name those that do with tasks=[...]"
-# A small table may well have each class once; and no table has a thousand classes more than images.
-_FEW, _MANY = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,8 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
 
 
 def _check_repeats(cells: Sequence[str], code: Mapping[str, int], where: Callable[[int], str]) -> None:
-    # Each cell is another one in a column of names, dates or numbers of files.
     filled = sum(bool(cell) for cell in cells)
-    if len(code) == filled >= _FEW or max(code.values()) >= max(filled, _MANY):
+    if are_identifiers(len(code), filled, max(code.values())):
         raise ValueError(f"{where(0)}: {len(code)} different values in {filled} cells are no classes. {_OTHERWISE}")
 
 
