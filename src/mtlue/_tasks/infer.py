@@ -82,8 +82,8 @@ class LabelSurvey:
             distinct, labels = len(self._distinct.get(name, ())), self._labels[name]
             if are_identifiers(distinct, labels, largest):
                 raise ValueError(
-                    f"tasks: {name!r} has {distinct} different values up to {largest} in {labels} labels, which are no classes but "
-                    f"identifiers; name the tasks with tasks={{...}}, with {name!r}: {classes} if its values are classes all the same"
+                    f"tasks: {name!r} has {distinct} different values up to {largest} in {labels} labels, which are no classes "
+                    f"but identifiers; name the tasks with tasks={{...}}, with {name!r}: {classes} if they are classes"
                 )
             if len(shape) <= 1 and torch.Size(shape).numel() == 1:
                 return Classification(classes)

@@ -13,7 +13,8 @@ from mtlue._tasks import Classification, Task, Tasks, are_identifiers, resolve_t
 from mtlue.datasets._files import shortened
 
 # As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
-_INTEGER = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+# One of more digits is no class, and no tensor holds it.
+_INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _OTHERWISE = "If the column holds no labels, name those that do with tasks=[...]"
 
 
@@ -129,7 +130,9 @@ def read_classes(
     numbers = [code.get(cell, -1) for cell in cells]
     labels = torch.tensor([missing if number == -1 else number for number in numbers])
     _check_labels(labels, cells, task, where)
-    return ClassColumn(task, labels, named)
+    small = labels.to(torch.int32)
+    # An ignore index may be larger.
+    return ClassColumn(task, small if torch.equal(small, labels) else labels, named)
 
 
 def _code_of(names: Sequence[str], distinct: set[str], *, numbered: bool) -> dict[str, int]:
