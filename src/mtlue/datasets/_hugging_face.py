@@ -114,6 +114,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
         Raises:
             ValueError: the row has no image, or none that can be read.
+            IndexError: there is no such row.
         """
         try:
             row = self._rows[index]
