@@ -102,6 +102,17 @@ def check_count(name: str, value: int, *, minimum: int) -> int:
     return value
 
 
+def check_seed(name: str, value: int) -> int:
+    """Return a seed that torch can take, an integer of 64 bits that is not negative.
+
+    Raises:
+        ValueError: it is too large. What `check_count` raises is raised too.
+    """
+    if check_count(name, value, minimum=0) >= 2**64:
+        raise ValueError(f"{name}: expected less than 2**64, got {value}")
+    return value
+
+
 def check_batch_size(value: int | None) -> int | None:
     """Return a batch size; None, which leaves the choice to the device, stays None. Raises what `check_count` raises."""
     return None if value is None else check_count("batch_size", value, minimum=1)

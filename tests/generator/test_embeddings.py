@@ -129,3 +129,13 @@ def test_a_dense_embedder_has_the_nine_convolutions_of_the_encoder() -> None:
     convolutions = [module for module in embedder.modules() if isinstance(module, torch.nn.Conv2d)]
     assert sorted(module.kernel_size for module in convolutions) == [(1, 1)] + [(3, 3)] * 9
     assert sum(parameter.numel() for parameter in embedder.parameters()) == 675_392
+
+
+def test_tables_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtlue._generator.class_embeddings.total_memory", lambda device: 2**20)
+    mtlue.ClassEmbeddingBank({"age": 9, "id": 50}, channels=4, size=(8, 8))
+    told = "tasks: the embeddings of 159 classes, 150 of them those of task 'id', take .*; this machine has 0.000977 GiB"
+    with pytest.warns(UserWarning, match=told):
+        mtlue.ClassEmbeddingBank({"age": 9, "id": 150}, channels=8, size=(8, 8))
+    with pytest.raises(ValueError, match=r"100000 of them those of task 'id', take .* GiB, .* leave it out"):
+        mtlue.UEGenerator({"age": 9, "id": 100_000}, (3, 16, 16))

@@ -98,6 +98,14 @@ def test_tasks_that_the_data_set_names_come_first() -> None:
             ValueError,
             r"task 'a' is from integer labels of shape \(3,\); give tasks={'a': ...}; one-hot\? give its argmax",
         ),
+        (
+            labelled(*({"id": 99_999 - index % 3} for index in range(30))),
+            ValueError,
+            r"tasks: 'id' has 3 different values up to 99999 in 30 labels, which are no classes but identifiers; name the "
+            r"tasks with tasks={...}, with 'id': 100000 if",
+        ),
+        (labelled(*({"id": index} for index in range(20))), ValueError, "'id' has 20 different values up to 19 in 20 labels"),
+        (labelled(torch.full((4, 4), 1000)), ValueError, "'task0' has 0 different values up to 1000 in 0 labels"),
         ([IMAGE, IMAGE], ValueError, r"dataset: sample 0: expected a pair \(image, targets\), got Tensor"),
         ([], ValueError, "dataset: expected at least one sample"),
     ],

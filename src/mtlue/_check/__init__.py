@@ -18,3 +18,4 @@ __all__ = [
     "forward_cost",
     "network_for",
     "run_check",
+]

@@ -1,12 +1,12 @@
 """A user's data set: reading it, checking it, batching it."""
 
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
-from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
+from mtlue._data.batches import Batch, Samples, as_gathered, ordered_batches, shuffled_batches
 from mtlue._data.differentiable_jpeg import check_quality, differentiable_jpeg
 from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings
 from mtlue._data.images import check_images, image_problem, read_image, resize, to_bytes, to_unit_floats
 from mtlue._data.inference import infer_tasks
-from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset, item_problem
+from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset
 from mtlue._data.joint_transform import (
     JointTransform,
     Transform,
@@ -15,6 +15,7 @@ from mtlue._data.joint_transform import (
     augmented_alike,
     checked_transform,
 )
+from mtlue._data.reading import item_problem, naming
 
 __all__ = [
     "Batch",
@@ -23,6 +24,7 @@ __all__ = [
     "Samples",
     "Transform",
     "apply_transform",
+    "as_gathered",
     "augmented",
     "augmented_alike",
     "check_images",
@@ -37,6 +39,7 @@ __all__ = [
     "item_problem",
     "labels_digest",
     "looked_at",
+    "naming",
     "ordered_batches",
     "random_crop",
     "random_crop_and_flip",

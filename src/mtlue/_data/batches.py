@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mtlue._data.images import read_image, resize, to_unit_floats
-from mtlue._runtime import Compute
+from mtlue._data.images import resize, to_unit_floats
+from mtlue._data.reading import naming, read_sample
+from mtlue._runtime import Compute, out_of_memory
 from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_by_task
 
 
@@ -63,30 +64,50 @@ class Samples(Dataset[tuple[Tensor, Any]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Image and targets of one sample."""
-        image, targets = self.dataset[index]
-        return read_image(image), targets
+        return read_sample(self.dataset, index)
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """What `collate` makes of some samples, as a `DataLoader` asks for it.
+
+        Raises:
+            TypeError: a label has a type that cannot be read.
+            ValueError: a sample cannot be read, or does not fit the others.
+            RuntimeError: there is no memory for them.
+        """
+        samples = [self[index] for index in indices]
+        try:
+            return self.collate(samples)
+        except (TypeError, ValueError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise
+            self._check_alike(indices, samples)
+            raise ValueError(f"dataset: samples {indices[0]} to {indices[-1]} do not fit together: {error}") from error
 
     @property
     def has_maps(self) -> bool:
         """Whether some labels are maps, which have to move with their image."""
         return any(task.is_map for task in self.tasks.values())
 
+    # Labels may carry a gradient, which a worker cannot send.
+    @torch.no_grad()
     def collate(self, samples: Sequence[tuple[Tensor, Any]]) -> Batch:
         """A batch of some of the samples, brought to one size, label maps with the images."""
         images = [self._resized(image) for image, _ in samples]
         if len({image.dtype for image in images}) > 1:
             images = [to_unit_floats(image) for image in images]
-        return Batch(torch.stack(images), self._targets([targets for _, targets in samples]))
+        return Batch(torch.stack(images), self.read_labels([targets for _, targets in samples]))
 
     def read(self, indices: Sequence[int], device: torch.device) -> Batch:
         """A batch of these samples on a device, read here and now; an index that is too large starts again at 0."""
-        return self.collate([self[index % len(self)] for index in indices]).to(device)
+        batch: Batch = self.__getitems__([index % len(self) for index in indices])
+        return batch.to(device)
 
     def _resized(self, image: Tensor) -> Tensor:
         return image if self.size is None else resize(to_unit_floats(image).unsqueeze(0), self.size).squeeze(0)
 
-    def _targets(self, targets: Sequence[Any]) -> CheckedTargets:
-        if all(isinstance(target, Tensor) for target in targets) and not self.has_maps:
+    def read_labels(self, targets: Sequence[Any]) -> CheckedTargets:
+        """The targets of some samples, which may differ in form, as checked tensors by task."""
+        if not self.has_maps and _alike(targets):
             return read_targets(torch.stack(list(targets)), self.tasks)
         by_sample = [split_by_task(target, self.tasks, what="targets") for target in targets]
         return CheckedTargets({
@@ -95,10 +116,41 @@ class Samples(Dataset[tuple[Tensor, Any]]):
 
     def _stack(self, task: Task, labels: Sequence[object]) -> Tensor:
         if not task.is_map:
+            values = [torch.as_tensor(label) for label in labels]
+            if not _alike(values):
+                return torch.cat([read_single(value, task) for value in values])
             # One check a batch, not one a label: with forty tasks that is what reading would spend its time on.
-            return task.read_target(torch.stack([torch.as_tensor(label) for label in labels]))
+            return task.read_target(torch.stack(values))
         maps = [read_single(label, task) for label in labels]
         return torch.cat(maps if self.size is None else [task.resize_target(each, self.size) for each in maps])
+
+    def _check_alike(self, indices: Sequence[int], samples: Sequence[tuple[Tensor, Any]]) -> None:
+        """Refuse a sample whose labels cannot be read, or whose image is not of the shape of the first.
+
+        Raises:
+            ValueError: there is one.
+        """
+        first = tuple(samples[0][0].shape)
+        for index, (image, targets) in zip(indices, samples, strict=True):
+            with naming(f"dataset: sample {index}"):
+                for name, label in split_by_task(targets, self.tasks, what="targets").items():
+                    with naming(f"task {name!r}"):
+                        read_single(label, self.tasks[name])
+                if image.shape[0] != first[0] or (self.size is None and image.shape != first):
+                    cure = "convert them all to one mode" if image.shape[0] != first[0] else "resize them, or give image_size"
+                    shapes = f"image of shape {tuple(image.shape)}, that of sample {indices[0]} is {first}"
+                    raise ValueError(f"{shapes}; {cure}")
+
+
+def _alike(values: Sequence[object]) -> bool:
+    """Whether all are tensors of one shape."""
+    shapes = [value.shape if isinstance(value, Tensor) else None for value in values]
+    return None not in shapes and len(set(shapes)) == 1
+
+
+def as_gathered(batch: Any) -> Any:
+    """What a `DataLoader` is to make of a batch that `Samples` gives it whole."""
+    return batch
 
 
 def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int) -> Iterator[Batch]:
@@ -116,7 +168,7 @@ def ordered_batches(
         batch_size=batch_size,
         sampler=cast("Sampler[int]", order),
         num_workers=compute.num_workers,
-        collate_fn=samples.collate,
+        collate_fn=as_gathered,
         pin_memory=compute.device.type == "cuda",
         # A generator of its own: the loader would otherwise draw from the caller's.
         generator=torch.Generator().manual_seed(seed),

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._data.batches import Samples
-from mtlue._data.images import read_image, to_bytes
-from mtlue._data.inspection import item_problem
+from mtlue._data.images import to_bytes
+from mtlue._data.reading import naming, read_item, read_sample
 from mtlue._runtime import checksum
 from mtlue._tasks import Task, read_single, split_by_task
 
@@ -32,11 +32,9 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
     """
     digest = hashlib.sha256()
     for index in looked_at(len(cast("Sized", dataset))):
-        targets = _pair(dataset, index)[1]
-        try:
+        targets = read_item(dataset, index)[1]
+        with naming(f"dataset: sample {index}"):
             read = [read_single(label, tasks[name]) for name, label in split_by_task(targets, tasks, what="targets").items()]
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"dataset: sample {index}: {error}") from None
         for target in read:
             digest.update(target.flatten().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -73,16 +71,4 @@ def image_bytes(dataset: Dataset[Any], index: int) -> Tensor:
         TypeError: it is nothing that is an image.
         ValueError: the sample is no pair, or the image has the wrong shape.
     """
-    image = _pair(dataset, index)[0]
-    try:
-        return to_bytes(read_image(image))
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"dataset: sample {index}: image: {error}") from None
-
-
-def _pair(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
-    item = dataset[index]
-    problem = item_problem(item)
-    if problem is not None:
-        raise ValueError(f"dataset: sample {index}: {problem}")
-    return item[0], item[1]
+    return to_bytes(read_sample(dataset, index)[0])

@@ -27,7 +27,8 @@ def read_image(image: object) -> Tensor:
         raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}")
     if image.shape[-1] in (1, 3, 4) and image.shape[0] > 8:
         raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}, which looks like (H, W, C)")
-    return image if image.dtype == torch.uint8 else image.float()
+    # Nothing that is learned from an image changes it, and a worker cannot send what carries a gradient.
+    return image if image.dtype == torch.uint8 else image.detach().float()
 
 
 def _read_pil(image: object) -> Tensor:

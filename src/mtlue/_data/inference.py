@@ -6,26 +6,25 @@ from collections.abc import Mapping, Sized
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mtlue._data.inspection import item_problem
 from mtlue._data.problems import Problem, Problems, told_at_once
+from mtlue._data.reading import read_item
 from mtlue._tasks import LabelSurvey, Task, named_labels, resolve_tasks
 
 
-class _Targets(Dataset[Any]):
+class _Labels(Dataset[dict[str, object]]):
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(cast("Sized", self.dataset))
 
-    def __getitem__(self, index: int) -> Any:
-        item = self.dataset[index]
-        problem = item_problem(item)
-        if problem is not None:
-            raise ValueError(f"dataset: sample {index}: {problem}")
-        return item[1]
+    def __getitem__(self, index: int) -> dict[str, object]:
+        labels = named_labels(read_item(self.dataset, index)[1])
+        # A worker cannot send what carries a gradient.
+        return {name: label.detach() if isinstance(label, Tensor) else label for name, label in labels.items()}
 
 
 def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Task]:
@@ -40,12 +39,12 @@ def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Tas
         return resolve_tasks(own)
     survey = LabelSurvey()
     loader: DataLoader[Any] = DataLoader(
-        _Targets(dataset), batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
+        _Labels(dataset), batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
     )
     problems, index = Problems(), 0
     for batch in loader:
-        for targets in batch:
-            for name, label in named_labels(targets).items():
+        for labels in batch:
+            for name, label in labels.items():
                 try:
                     survey.add(name, label)
                 except TypeError as error:

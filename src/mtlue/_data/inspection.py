@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mtlue._data.images import read_image
 from mtlue._data.problems import Problem, Problems, told_at_once
+from mtlue._data.reading import item_problem
 from mtlue._runtime import warn
 from mtlue._tasks import Task, read_single, split_by_task
 
@@ -91,16 +92,23 @@ class _Samples(Dataset[_Sample]):
         except (TypeError, ValueError) as error:
             problems.append(Problem(f"image: {error}"))
         if image is not None and not problems and index in self.reread:
-            again = read_image(self.dataset[index][0])
-            if again.shape != image.shape or not torch.equal(again, image):
-                problems.append(
-                    Problem(
-                        "the image differs between two reads, as random augmentation does; take it out of the data set, and "
-                        "give it to the protected set with with_transform"
-                    )
-                )
+            problems += self._read_again(index, image)
         classes = self._read_labels(item[1], image, problems)
         return _Sample(tuple(problems), () if image is None else tuple(image.shape), classes)
+
+    def _read_again(self, index: int, image: Tensor) -> list[Problem]:
+        try:
+            again = read_image(self.dataset[index][0])
+        except Exception as error:
+            return [Problem(f"cannot be read a second time: {type(error).__name__}: {error}")]
+        if again.shape == image.shape and torch.equal(again, image):
+            return []
+        return [
+            Problem(
+                "the image differs between two reads, as random augmentation does; take it out of the data set, and "
+                "give it to the protected set with with_transform"
+            )
+        ]
 
     def _read_labels(self, targets: object, image: Tensor | None, problems: list[Problem]) -> tuple[int | None, ...]:
         classes: list[int | None] = []
@@ -125,16 +133,6 @@ class _Samples(Dataset[_Sample]):
                 sizes = f"{tuple(target.shape[-2:])} pixels, the image has {tuple(image.shape[-2:])}"
                 problems.append(Problem(f"task {name!r}: label map of {sizes}"))
         return tuple(classes)
-
-
-def item_problem(item: object) -> str | None:
-    """What is wrong with the form of a sample, or None."""
-    if isinstance(item, tuple | list) and len(item) == 2:
-        return None
-    length = f" of length {len(item)}" if isinstance(item, tuple | list | dict) else ""
-    several = isinstance(item, tuple | list) and len(item) > 2
-    cure = "; several labels go into a dict or tuple of their own" if several else ""
-    return f"expected a pair (image, targets), got {type(item).__name__}{length}{cure}"
 
 
 def check_map_style(name: str, dataset: object) -> Dataset[Any]:

@@ -8,7 +8,7 @@ from mtlue._fit.plan import FitPlan, SurrogatePlan
 from mtlue._fit.pretraining import pretrain
 from mtlue._fit.recipe import Recipe, recipe_for
 from mtlue._fit.schedule import Schedule, one_cycle, paper_schedule
-from mtlue._fit.surrogate_check import check_answers, check_gradient, check_loss, check_parameters
+from mtlue._fit.surrogate_check import answer_of, check_answers, check_gradient, check_loss, check_parameters
 from mtlue._fit.surrogate_training import SurrogateTraining
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Schedule",
     "SurrogatePlan",
     "SurrogateTraining",
+    "answer_of",
     "check_answers",
     "check_channels",
     "check_gradient",

@@ -186,6 +186,8 @@ def train_generator(
         check_answers(surrogate, loss, samples, compute, epochs_here=epochs_here)
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(generator, surrogate, loss, samples, compute)
+            # The surrogate of EM takes as many samples a step: no more than there are.
+            batch_size = min(batch_size, len(samples))
             settings = {}
             if checkpoint is not None:
                 own = {"generator": generator.config(), "loss": described(loss), "batch_size": batch_size}

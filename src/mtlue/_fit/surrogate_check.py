@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtlue._data import Batch, Samples, Transform
 from mtlue._fit.optimization import perturbed_loss
@@ -97,7 +97,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
 
     @torch.no_grad()
     def look(part: Batch) -> dict[str, Tensor]:
-        return surrogate.read(_answer(surrogate.module, part.images))
+        return surrogate.read(answer_of(surrogate, part.images))
 
     some = torch.randperm(len(samples), generator=torch.Generator().manual_seed(compute.seed))[:_LOOKED_AT].tolist()
     with borrowed(surrogate.module, device=compute.device, trainable=False):
@@ -142,7 +142,13 @@ def check_gradient(
             image_gradient(value, leaf)
 
 
-def _answer(module: nn.Module, images: Tensor) -> object:
+def answer_of(surrogate: Surrogate, images: Tensor) -> object:
+    """What the module of a surrogate answers, in whatever form.
+
+    Raises:
+        ValueError: it fails on the images.
+    """
+    module = surrogate.module
     try:
         return module(images)
     except Exception as error:
@@ -156,7 +162,9 @@ def _answer(module: nn.Module, images: Tensor) -> object:
                 "precision=torch.bfloat16 for speed"
             )
         shape = tuple(images.shape)
-        raise ValueError(f"surrogate: failed on images of shape {shape}: {type(error).__name__}: {error}{cure}") from error
+        raise ValueError(
+            f"{surrogate.argument}: failed on images of shape {shape}: {type(error).__name__}: {error}{cure}"
+        ) from error
 
 
 class _Skills:

@@ -125,7 +125,6 @@ class GeneratorTraining:
             RuntimeError: the loss is no longer finite.
             ValueError: no gradient of it reaches the images.
         """
-        self.generator.train()
         self.surrogate.module.eval()
         sums = torch.zeros(len(_FIGURES), device=self.compute.device)
         batches = shuffled_batches(
@@ -156,6 +155,7 @@ class GeneratorTraining:
             ValueError: no gradient of the loss reaches the images.
         """
         plan = self.plan
+        self.generator.train_on(len(batch))
         with self.compute.autocast():
             perturbed = self._perturbed(batch)
             if not perturbed.images.requires_grad:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, ItemsView, Iterator
+import math
+from collections.abc import Collection, ItemsView, Iterator, Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mtlue._checks import check_task_names
+from mtlue._runtime import total_memory, warn
 from mtlue._tasks import Task, Tasks, read_targets, resolve_tasks
 
 
@@ -23,7 +25,8 @@ class ClassEmbeddingBank(nn.Module):
 
     Raises:
         TypeError: ``tasks`` is no mapping of names to tasks.
-        ValueError: ``channels`` or ``size`` is not positive, or a number of classes is out of range.
+        ValueError: ``channels`` or ``size`` is not positive, a number of classes is out of range, or the tables do not fit the
+            memory of this machine.
 
     ``bank[name]`` is the task's table, a parameter of shape (C_k, channels, h, w), drawn from N(0, 1).
 
@@ -42,6 +45,7 @@ class ClassEmbeddingBank(nn.Module):
             raise ValueError(f"channels, size: expected positive numbers, got {channels} and {size}")
         self._all_tasks: dict[str, Task] = resolve_tasks(tasks)
         self.tasks: dict[str, Task] = {name: task for name, task in self._all_tasks.items() if not task.is_map}
+        _check_memory(self.tasks, math.prod((channels, *size)))
         self.channels = channels
         self.size = tuple(size)
         # A list, not a ParameterDict: a task may have any name, also one that is an attribute of a module.
@@ -95,6 +99,37 @@ class ClassEmbeddingBank(nn.Module):
     def extra_repr(self) -> str:
         classes = ", ".join(f"{name}: {task.num_embeddings}" for name, task in self.tasks.items())
         return f"{{{classes}}}, channels={self.channels}, size={self.size}"
+
+
+def _check_memory(tasks: Mapping[str, Task], entries: int) -> None:
+    """Refuse tables that do not fit this machine, and warn of those that cannot be trained on it.
+
+    Args:
+        tasks: The tasks that get a table.
+        entries: Entries of an embedding.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    classes = sum(task.num_embeddings for task in tasks.values())
+    tables, memory = 4 * classes * entries, total_memory(torch.device("cpu"))
+    # With gradient and the two moments of Adam; and the cosines of all pairs, for the regularisers, with their gradient.
+    training = 4 * tables + 3 * 4 * classes**2
+    if training <= memory:
+        return
+    name, largest = max(((name, task.num_embeddings) for name, task in tasks.items()), key=lambda pair: pair[1])
+    told = (
+        f"tasks: the embeddings of {classes} classes, {largest} of them those of task {name!r}, take {_gigabytes(tables)}, and "
+        f"{_gigabytes(training)} in training; this machine has {_gigabytes(memory)}. If {name!r} is an identifier, leave it "
+        "out; else merge classes, or take smaller images or embedding_channels"
+    )
+    if tables > memory:
+        raise ValueError(told)
+    warn(told)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB"
 
 
 def select_embeddings(table: Tensor, index: Tensor) -> Tensor:

@@ -65,8 +65,6 @@ class UEGenerator(nn.Module):
         self.tasks = resolve_tasks(tasks)
         self.image_shape = check_image_shape("image_shape", image_shape)
         channels, height, image_width = self.image_shape
-        if max(height, image_width) < 2:
-            raise ValueError(f"image_shape: expected (channels, height, width), at least 2 pixels, got {image_shape!r}")
         if image_width in (1, 3, 4) and channels > 8:
             shape = self.image_shape
             warn(f"image_shape: expected (channels, height, width), got {shape}, which looks like (height, width, channels)")
@@ -163,6 +161,14 @@ class UEGenerator(nn.Module):
         raw = self.decoder(parts, size=self._size, spread=spread, selection=selection)
         bounded: Tensor = BOUNDS[self.bound](raw.float(), self.epsilon)
         return bounded
+
+    def train_on(self, count: int) -> None:
+        """Go to train mode for a batch of so many images; to eval mode where its smallest feature maps hold one value each.
+
+        A single value has no statistics of its own for batch normalisation.
+        """
+        height, width = self._size
+        self.train(count * ((height + 1) // 2) * ((width + 1) // 2) > 1)
 
     def spread_tables(self) -> Tensor | None:
         """The decoder's view of all class embeddings, for `reuse_tables`; None without any, or over a gigabyte."""

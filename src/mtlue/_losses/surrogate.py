@@ -43,7 +43,7 @@ class Surrogate:
                 got += f'; mtlue.evaluation.build_model("{module}", tasks, image_shape=(C, H, W)) makes one of that name'
             raise TypeError(f"{argument}: expected a torch.nn.Module, got {got}")
         self.module = module
-        self._argument = argument
+        self.argument = argument
         self.tasks: dict[str, Task] = resolve_tasks(tasks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ class Surrogate:
 
     def read(self, answer: object) -> dict[str, Tensor]:
         """An answer of the module, in any of its forms, as outputs by task. Raises what calling the surrogate raises."""
-        return read_outputs(answer, self.tasks, what=f"{self._argument} output")
+        return read_outputs(answer, self.tasks, what=f"{self.argument} output")
 
     def losses(self, images: Tensor, targets: object) -> dict[str, Tensor]:
         """Loss of each task at its true labels, a scalar by task."""
@@ -78,7 +78,7 @@ class Surrogate:
 
     def with_module(self, module: nn.Module) -> Surrogate:
         """The same tasks on another module."""
-        return Surrogate(module, self.tasks, argument=self._argument)
+        return Surrogate(module, self.tasks, argument=self.argument)
 
     def __repr__(self) -> str:
         """Kind of module, and tasks."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from mtlue._checks import check_count, check_image_shape
+from mtlue._checks import check_image_shape, check_seed
 from mtlue._models.backbones import WITHOUT_MAPS, make_backbone
 from mtlue._models.columns import LTB, CrossStitch
 from mtlue._models.features import device_of
@@ -81,7 +81,7 @@ def build_model(
     """
     resolved = resolve_tasks(tasks)
     shape = check_image_shape("image_shape", image_shape)
-    check_count("seed", seed, minimum=0)
+    check_seed("seed", seed)
     if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
         raise ValueError(f"architecture: expected one of {sorted(_ARCHITECTURES)}, got {architecture!r}")
     if not isinstance(backbone, str | nn.Module):

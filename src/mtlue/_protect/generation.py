@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from mtlue._data import Batch, Samples, resize, to_bytes
+from mtlue._data import Batch, Samples, as_gathered, resize, to_bytes
 from mtlue._generator import UEGenerator
 from mtlue._protect.rounding import add_in_levels
 from mtlue._runtime import BatchSize, Compute, Progress, fitting_batch_size, moved
@@ -95,7 +95,7 @@ class Generation:
             batch_size=batch_size,
             sampler=cast("Sampler[int]", indices),
             num_workers=self.compute.num_workers,
-            collate_fn=samples.collate,
+            collate_fn=as_gathered,
             generator=torch.Generator(),
         )
         start = 0

@@ -16,7 +16,7 @@ from mtlue._runtime.identity import (
     tensors_in,
     text_digest,
 )
-from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, training_batch_size
+from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
 from mtlue._runtime.ownership import sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
@@ -53,6 +53,7 @@ __all__ = [
     "tensors_digest",
     "tensors_in",
     "text_digest",
+    "total_memory",
     "training_batch_size",
     "warn",
     "write_bytes",

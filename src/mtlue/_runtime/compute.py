@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtlue._checks import check_count
+from mtlue._checks import check_count, check_seed
 from mtlue._runtime.device import autocast, choose_device, choose_precision
 from mtlue._runtime.progress import ProgressOption, check_progress
 from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
@@ -52,7 +52,7 @@ class Compute:
         """
         check_progress(progress)
         check_count("num_workers", num_workers, minimum=0)
-        check_count("seed", seed, minimum=0)
+        check_seed("seed", seed)
         chosen = choose_device(device, module)
         return cls(chosen, choose_precision(precision, chosen), num_workers, seed, progress)
 

@@ -3,7 +3,7 @@
 from mtlue._tasks.base import Task, is_registered
 from mtlue._tasks.classification import Classification
 from mtlue._tasks.depth import Depth
-from mtlue._tasks.infer import LabelSurvey, named_labels
+from mtlue._tasks.infer import LabelSurvey, are_identifiers, named_labels
 from mtlue._tasks.maps import RegressionMap
 from mtlue._tasks.normals import SurfaceNormals
 from mtlue._tasks.resolve import (
@@ -29,6 +29,7 @@ __all__ = [
     "SurfaceNormals",
     "Task",
     "Tasks",
+    "are_identifiers",
     "is_registered",
     "named_labels",
     "read_outputs",

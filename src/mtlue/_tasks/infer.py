@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -15,6 +16,20 @@ from mtlue._tasks.normals import SurfaceNormals
 from mtlue._tasks.resolve import is_array
 from mtlue._tasks.segmentation import Segmentation
 
+# A small set may well have each class once; and none has a thousand classes more than labels.
+_FEW, _MANY = 20, 1000
+
+
+def are_identifiers(distinct: int, labels: int, largest: int) -> bool:
+    """Whether so many labels with so many different values are no classes: names, dates or numbers of files.
+
+    Args:
+        distinct: Number of different values.
+        labels: Number of labels.
+        largest: The largest of the classes, from 0 on.
+    """
+    return distinct == labels >= _FEW or largest >= max(labels, _MANY)
+
 
 class LabelSurvey:
     """Looks at the labels of a data set one by one, then says which tasks they are.
@@ -27,6 +42,8 @@ class LabelSurvey:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._largest: dict[str, int] = {}
         self._is_float: dict[str, bool] = {}
+        self._labels: Counter[str] = Counter()
+        self._distinct: dict[str, set[int]] = {}
 
     def add(self, name: str, label: object) -> None:
         """Look at a label of one sample.
@@ -44,7 +61,11 @@ class LabelSurvey:
         fractional = values.is_floating_point() and (values.ndim > 1 or not torch.equal(values, values.round()))
         self._is_float[name] = self._is_float.get(name, False) or fractional
         if not fractional and values.numel():
-            self._largest[name] = max(self._largest.get(name, 0), int(values.long().max()))
+            largest = int(values.long().max())
+            self._largest[name] = max(self._largest.get(name, 0), largest)
+            if values.numel() == 1 and largest >= 0:
+                self._labels[name] += 1
+                self._distinct.setdefault(name, set()).add(largest)
 
     def tasks(self) -> dict[str, Task]:
         """The tasks.
@@ -55,8 +76,15 @@ class LabelSurvey:
         return {name: self._task(name, shape) for name, shape in self._shapes.items()}
 
     def _task(self, name: str, shape: tuple[int, ...]) -> Task:
-        classes = max(self._largest.get(name, 0) + 1, 2)
+        largest = self._largest.get(name, 0)
+        classes = max(largest + 1, 2)
         if not self._is_float[name]:
+            distinct, labels = len(self._distinct.get(name, ())), self._labels[name]
+            if are_identifiers(distinct, labels, largest):
+                raise ValueError(
+                    f"tasks: {name!r} has {distinct} different values up to {largest} in {labels} labels, which are no classes "
+                    f"but identifiers; name the tasks with tasks={{...}}, with {name!r}: {classes} if they are classes"
+                )
             if len(shape) <= 1 and torch.Size(shape).numel() == 1:
                 return Classification(classes)
             if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):

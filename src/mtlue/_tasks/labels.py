@@ -29,6 +29,8 @@ class ClassLabels(Task):
             raise ValueError(f"num_classes: expected at least 1, got {num_classes}")
         if 0 <= ignore_index < num_classes:
             raise ValueError(f"ignore_index: {ignore_index} is one of the {num_classes} classes")
+        if abs(ignore_index) >= 2**63:
+            raise ValueError(f"ignore_index: expected an integer of 64 bits, got {ignore_index}")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 

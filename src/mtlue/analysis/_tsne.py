@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtlue._checks import check_count, check_number
+from mtlue._checks import check_number, check_seed
 from mtlue._runtime import require
 
 
@@ -39,7 +39,7 @@ def tsne(embeddings: Tensor, *, seed: int = 0, perplexity: float | None = None) 
         raise ValueError("embeddings: expected finite numbers, got NaN or infinity")
     count = len(embeddings)
     perplexity = fitting_perplexity(perplexity, count)
-    check_count("seed", seed, minimum=0)
+    check_seed("seed", seed)
     points = embeddings.detach().cpu().double().flatten(1)
     manifold = require("sklearn.manifold", extra="analysis").TSNE(
         n_components=2,

@@ -66,6 +66,8 @@ def search_images(
                 return finished
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(surrogate, loss, samples, plan, compute)
+            # The surrogate of EM takes as many samples a step: no more than there are.
+            batch_size = min(batch_size, len(samples))
             logger.info(
                 "pgd: %d samples, %s, %d rounds of %d steps, batches of %d samples, on %s in %s",
                 len(samples), described(loss), plan.rounds, plan.steps, batch_size, compute.device, compute.precision,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_epsilon
+from mtlue._checks import check_epsilon, check_seed
 from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset
 from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected, largest_level
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
@@ -58,7 +58,7 @@ def random_noise(
     """
     check_unprotected(check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
-    check_count("seed", seed, minimum=0)
+    check_seed("seed", seed)
     check_single_process()
     resolved = infer_tasks(dataset) if tasks is None else resolve_tasks(tasks)
     limit = largest_level(epsilon)

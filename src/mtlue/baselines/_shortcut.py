@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_number
+from mtlue._checks import check_number, check_seed
 from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
 from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
-from mtlue._tasks import Task, Tasks, resolve_tasks, split_by_task
+from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
 from mtlue.baselines._fusion import Draw, FusedPatterns, Fusion
 from mtlue.baselines._patterns import Patterns, unit_norm
@@ -80,10 +80,11 @@ def shortcut(
         if isinstance(value, type) or not callable(value):
             raise TypeError(f"{name}: expected {known} of mtlue.baselines, or a function like them, got {value!r}")
     check_number("budget", budget, above=0.0)
-    check_count("seed", seed, minimum=0)
+    check_seed("seed", seed)
     check_single_process()
     with WorkFolder.claim(path) as folders:
         inspection = inspect_dataset(dataset, resolved)
+        samples = Samples(dataset, resolved)
         shape = _image_shape(inspection)
         seeds = [derived_seed(seed, Stream.PATTERNS, k) for k in range(len(resolved))]
         draws = [_draw(patterns, task.num_embeddings, each) for task, each in zip(resolved.values(), seeds, strict=True)]
@@ -93,10 +94,12 @@ def shortcut(
             warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: nothing is left of it")
 
         def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
-            return list(fused.levels(_class_indices(targets, resolved)))
+            read = samples.read_labels(targets)
+            # Class of each task, (B, K); -1 where the label is missing.
+            classes = torch.stack([task.embedding_index(read[name]) for name, task in resolved.items()], dim=1)
+            return list(fused.levels(classes))
 
         settings = {"baseline": "shortcut", "budget": budget, "seed": seed, "patterns": fused.digest()}
-        samples = Samples(dataset, resolved)
         return assemble(samples, inspection, change, epsilon=fused.epsilon, folders=folders, settings=settings)
 
 
@@ -145,13 +148,3 @@ def _check_floats(name: str, values: object, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: expected it to return floats of shape {shape}, got {got}")
     if not bool(values.isfinite().all()):
         raise ValueError(f"{name}: expected it to return finite values, got NaN or infinity")
-
-
-def _class_indices(targets: Sequence[Any], tasks: Mapping[str, Task]) -> Tensor:
-    """Class of each task, (B, K); -1 where the label is missing."""
-    labels = [split_by_task(target, tasks, what="targets") for target in targets]
-    columns = []
-    for name, task in tasks.items():
-        target = task.read_target(torch.stack([torch.as_tensor(label[name]) for label in labels]))
-        columns.append(task.embedding_index(target))
-    return torch.stack(columns, dim=1)

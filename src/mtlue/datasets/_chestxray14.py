@@ -113,7 +113,10 @@ def _find_table(root: Path) -> Path:
 def _read_findings(table: Path) -> dict[str, str]:
     # The column of findings by image name.
     # Columns by position: the commas in the header's [Width,Height] make names of which none fits its column's meaning.
-    header, *rows = list(csv.reader(read_lines(table, source=_SOURCE))) or [[]]
+    try:
+        header, *rows = list(csv.reader(read_lines(table, source=_SOURCE))) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{table}: cannot be read as a CSV file ({error}); {_SOURCE}") from None
     columns = [name.strip() for name in header]
     if "Image Index" not in columns or "Finding Labels" not in columns:
         raise ValueError(f"{table}: expected columns 'Image Index' and 'Finding Labels', got {columns}; {_SOURCE}")

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtlue._tasks import Classification, Task, Tasks, resolve_tasks
+from mtlue._tasks import Classification, Task, Tasks, are_identifiers, resolve_tasks
 from mtlue.datasets._files import shortened
 
 # As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
-_INTEGER = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+# One of more digits is no class, and no tensor holds it.
+_INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _OTHERWISE = "If the column holds no labels, name those that do with tasks=[...]"
-# A small table may well have each class once; and no table has a thousand classes more than images.
-_FEW, _MANY = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,9 @@ def read_classes(
     numbers = [code.get(cell, -1) for cell in cells]
     labels = torch.tensor([missing if number == -1 else number for number in numbers])
     _check_labels(labels, cells, task, where)
-    return ClassColumn(task, labels, named)
+    small = labels.to(torch.int32)
+    # An ignore index may be larger.
+    return ClassColumn(task, small if torch.equal(small, labels) else labels, named)
 
 
 def _code_of(names: Sequence[str], distinct: set[str], *, numbered: bool) -> dict[str, int]:
@@ -162,9 +163,8 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
 
 
 def _check_repeats(cells: Sequence[str], code: Mapping[str, int], where: Callable[[int], str]) -> None:
-    # Each cell is another one in a column of names, dates or numbers of files.
     filled = sum(bool(cell) for cell in cells)
-    if len(code) == filled >= _FEW or max(code.values()) >= max(filled, _MANY):
+    if are_identifiers(len(code), filled, max(code.values())):
         raise ValueError(f"{where(0)}: {len(code)} different values in {filled} cells are no classes. {_OTHERWISE}")
 
 

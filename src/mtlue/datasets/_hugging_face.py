@@ -97,7 +97,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
                 continue
             column = _read_column(library, plain, name, task)
             self.tasks[name] = column.task
-            self._labels[name] = column.labels.to(torch.int32)
+            self._labels[name] = column.labels
             if column.names is not None:
                 self.classes[name] = column.names
         used = [image, *(name for name in self.tasks if name not in self._labels)]
@@ -114,11 +114,15 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
         Raises:
             ValueError: the row has no image, or none that can be read.
+            IndexError: there is no such row.
         """
-        row = self._rows[index]
         try:
+            row = self._rows[index]
             image = read_channels(row[self.image], self._channels)
-        except (TypeError, ValueError) as error:
+        except IndexError:
+            raise
+        # Whatever decodes the row: it may be a damaged file, or a transform.
+        except Exception as error:
             raise ValueError(f"{_where(index, self.image)}: {error}") from error
         return to_unit_floats(image), {name: self._target(name, task, row, index) for name, task in self.tasks.items()}
 

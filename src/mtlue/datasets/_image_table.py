@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,7 +17,7 @@ from mtlue._formats import EXPORT_MANIFEST, NPY, ImageFiles, check_finished, fin
 from mtlue._tasks import Task, Tasks, read_single
 from mtlue.datasets._class_column import check_names, fitting_names, read_classes, requested_tasks
 from mtlue.datasets._files import check_root
-from mtlue.datasets._images import check_channels, read_channels, reading, resize_image
+from mtlue.datasets._images import check_channels, read_channels, reading, resize_image, upright
 from mtlue.datasets._label_table import check_columns, find_image_column, image_faults, listed, missing_maps, read_table
 
 _FEW = 8
@@ -128,7 +127,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
                 faults.append(str(error))
                 continue
             self.tasks[name] = column.task
-            self._labels[name] = column.labels.to(torch.int32)
+            self._labels[name] = column.labels
             if column.names is not None:
                 self.classes[name] = column.names
         if faults:
@@ -187,4 +186,4 @@ def _load_image(path: str, formats: Sequence[ImageFiles], channels: int | None) 
             if path.endswith(f".{each.suffix}"):
                 return read_channels(each.decode(Path(path).read_bytes()), channels)
         with Image.open(path) as file:
-            return read_channels(file, channels)
+            return read_channels(upright(file), channels)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mtlue._data import read_image, resize, to_unit_floats
@@ -39,6 +39,11 @@ def read_channels(image: Any, channels: int | None) -> Tensor:
     return read_image(image)
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """An image from a file as a viewer shows it: turned as its EXIF data say."""
+    return ImageOps.exif_transpose(image)
+
+
 @contextmanager
 def reading(path: str | PathLike[str], what: str, *, source: str = "") -> Iterator[None]:
     """While this context lasts, an error says which file could not be read, and where to get it if a source is told.
@@ -52,8 +57,8 @@ def reading(path: str | PathLike[str], what: str, *, source: str = "") -> Iterat
         yield
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: not found{hint}") from None
-    # Pillow says SyntaxError of a broken PNG.
-    except (OSError, EOFError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
+    # A damaged file fails in as many ways as there are bytes; one that claims to be huge, with errors of memory.
+    except Exception as error:
         raise ValueError(f"{path}: cannot be read as {what} ({error}){hint}") from error
 
 
@@ -63,7 +68,7 @@ def load_image(path: str, *, mode: str, source: str) -> Tensor:
     Raises what `reading` raises.
     """
     with reading(path, "an image", source=source), Image.open(path) as file:
-        image = file.convert(mode)
+        image = upright(file).convert(mode)
     return to_unit_floats(read_image(image))
 
 

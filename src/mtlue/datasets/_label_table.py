@@ -59,8 +59,10 @@ def read_table(path: Path, root: Path) -> LabelTable:
             separator = next((mark for mark in _SEPARATORS if mark in first), ",")
             reader = csv.reader(file, delimiter=separator, strict=True)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read as a CSV file in UTF-8 ({error})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected text in UTF-8; {_encoding_cure(path)}") from None
+    except csv.Error as error:
+        raise ValueError(f"{path}: cannot be read as a CSV file ({error})") from None
     if len(rows) < 2:
         raise ValueError(f"{path}: expected a line with the names of the columns and one line an image, got {len(rows)} lines")
     (_, header), *body = rows
@@ -77,6 +79,14 @@ def read_table(path: Path, root: Path) -> LabelTable:
         raise ValueError(f"{path}: {shortened(uneven)}; expected {len(header)}, as in the first line")
     columns = {name: [row[index] for _, row in body] for index, name in enumerate(header) if name}
     return LabelTable(path, columns, [line for line, _ in body])
+
+
+def _encoding_cure(path: Path) -> str:
+    """How to bring a table from a spreadsheet into UTF-8."""
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
+    rewrite = f"path.write_text(path.read_text({encoding!r}), 'utf-8')"
+    return f"save it as 'CSV UTF-8' in Excel, or rewrite it in Python: {rewrite}, with the encoding that it has"
 
 
 def find_image_column(table: LabelTable, image_column: str | None) -> str:
@@ -115,6 +125,12 @@ def check_columns(
 
 def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> list[str]:
     """What to say of the images that are not there, or are there more than once."""
+    cells = table.columns[image_column]
+    outside = [row for row, cell in enumerate(cells) if _leaves_folder(cell)]
+    if outside:
+        # Whoever wrote the table does not decide which files of this machine are published.
+        cure = "is outside of the folder; paths of images start from it, and stay in it"
+        return [f"{table.where(row, image_column)}: {cells[row]!r} {cure}" for row in outside]
     missing = [row for row, path in enumerate(paths) if not os.path.isfile(path)]
     faults = [f"{table.where(row, image_column)}: there is no image {paths[row]}" for row in missing[:_SHOWN]]
     if missing and len(missing) > len(faults):
@@ -127,6 +143,10 @@ def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> 
     # Each would be protected in another way, and the mean of them hardly at all.
     repeated = [f"{path} (lines {shortened(found)})" for path, found in lines.items() if len(found) > 1]
     return faults + ([f"column {image_column!r}: an image is there more than once: {shortened(repeated)}"] if repeated else [])
+
+
+def _leaves_folder(path: str) -> bool:
+    return os.path.isabs(path) or Path(os.path.normpath(path)).parts[:1] == (os.pardir,)
 
 
 def missing_maps(root: Path, task: str, paths: Sequence[str]) -> list[str]:

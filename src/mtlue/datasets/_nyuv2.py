@@ -131,8 +131,9 @@ def _sample_numbers(folder: Path) -> list[int]:
 def _load(path: Path, *, channels: int | None) -> Tensor:
     # An array (H, W, channels) as a tensor (channels, H, W), or one (H, W) as it is.
     numpy: Any = require("numpy", extra="datasets")
-    with reading(path, "an array of numbers", source=_SOURCE):
-        values = torch.as_tensor(numpy.load(path))
+    # Opened here: NumPy leaves a file open that only looks like an archive.
+    with reading(path, "an array of numbers", source=_SOURCE), path.open("rb") as file:
+        values = torch.as_tensor(numpy.load(file))
     expected = "(H, W)" if channels is None else f"(H, W, {channels})"
     fits = values.ndim == 2 if channels is None else values.ndim == 3 and values.shape[-1] == channels
     if not fits or 0 in values.shape:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from mtlue._checks import check_count, check_image_size
+from mtlue._checks import check_image_size, check_seed
 from mtlue._tasks import Classification
 from mtlue.datasets._files import check_root, check_split, shortened
 from mtlue.datasets._labelled_images import LabelledImages
@@ -77,7 +77,7 @@ class UTKFace(LabelledImages):
         folder = check_root(root, source=self._source)
         split = check_split(split, ("train", "test"))
         size = check_image_size(image_size)
-        self.split_seed = check_count("split_seed", split_seed, minimum=0)
+        self.split_seed = check_seed("split_seed", split_seed)
         folder = folder / "UTKFace" if (folder / "UTKFace").is_dir() else folder
         faces = {name: _read_name(name) for name in _image_names(folder)}
         self.skipped = tuple(name for name, labels in faces.items() if labels is None)

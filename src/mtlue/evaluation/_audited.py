@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_count, check_epsilon, check_task_names
+from mtlue._checks import check_epsilon, check_seed, check_task_names
 from mtlue._data import Inspection, JointTransform, Samples, check_map_style, inspect_dataset
 from mtlue._protect import ProtectedDataset
 from mtlue._tasks import Task, Tasks, resolve_tasks
@@ -123,7 +123,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
     for seed in seeds:
-        check_count("seeds", seed, minimum=0)
+        check_seed("seeds", seed)
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: expected each once, got {list(seeds)}")
 

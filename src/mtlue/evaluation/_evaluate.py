@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_batch_size, check_image_size
 from mtlue._data import Batch, Samples, check_map_style, image_problem, ordered_batches
+from mtlue._fit import answer_of
 from mtlue._losses import Surrogate, borrowed
 from mtlue._runtime import BatchSize, Compute
 from mtlue._tasks import Tasks, resolve_tasks
@@ -99,13 +100,15 @@ def measure(
     @torch.no_grad()
     def answer(part: Batch) -> dict[str, Tensor]:
         with compute.autocast():
-            return victim(part.images)
+            return victim.read(answer_of(victim, part.images))
 
     with borrowed(victim.module, device=compute.device, trainable=False):
+        seen = 0
         for batch in ordered_batches(samples, range(len(samples)), batch_size=batch_size, compute=compute):
-            problem = image_problem(batch.images)
-            if problem is not None:
-                raise ValueError(f"dataset: {problem}")
+            if image_problem(batch.images) is not None:
+                problems = enumerate(map(image_problem, batch.images), start=seen)
+                raise ValueError("dataset: " + next(f"sample {index}: {each}" for index, each in problems if each is not None))
+            seen += len(batch)
             for part, outputs in size.run(answer, batch):
                 for name, target in part.targets.items():
                     try:
