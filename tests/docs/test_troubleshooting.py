@@ -364,7 +364,7 @@ PROVOKED: list[Callable[[], Any]] = [
     store_that_was_changed,
     manifest_that_was_changed,
     lambda: load("nothing"),
-    lambda: [store("twice"), store("twice")],
+    lambda: [store("twice"), protect(path="twice", seed=1)],
     path_of_another_call,
     path_of_two_calls,
     path_that_was_taken_meanwhile,

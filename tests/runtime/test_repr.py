@@ -78,6 +78,11 @@ class Heavy(evaluation.Weighting):
         torch.stack(list(losses.values())).sum().backward()
 
 
+def described(root: Path) -> object:
+    baselines.random_noise(SAMPLES, tasks=TASKS).export(root / "out")
+    return mtlue.verify(root / "out")
+
+
 def celeba(root: Path) -> object:
     write_files(root)
     with pytest.MonkeyPatch.context() as patch:
@@ -244,6 +249,10 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (datasets.JointTransform, lambda _: Still(), ["Still()"]),
     (datasets.ExportFormat, lambda _: Raw(), ["Raw()"]),
     (datasets.ImageFiles, lambda _: Raw(), ["Raw()"]),
+    (datasets.PNG, lambda _: datasets.PNG(9), ["PNG(compress_level=9)"]),
+    (datasets.TarShards, lambda _: datasets.TarShards(5, files=Raw()), ["TarShards(5, files=Raw())"]),
+    (datasets.ParquetShards, lambda _: datasets.ParquetShards(5), ["ParquetShards(5, compress_level=4)"]),
+    (mtlue.Description, described, ["Description(kind='export', length=18, tasks=('age', "]),
     (
         datasets.ExportSamples,
         lambda _: datasets.ExportSamples([], SAMPLES, {"gender": mtlue.Classification(2)}),

@@ -9,7 +9,8 @@ from mtlue._formats.images import Images, ImageSink, MemoryImages
 from mtlue._formats.manifest import EXPORT_MANIFEST
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import check_finished
-from mtlue._formats.store import StoredImages, StoreWriter
+from mtlue._formats.store import StoreWriter
+from mtlue._formats.stored_images import StoredImages
 from mtlue._formats.tar_shards import TarShards
 from mtlue._formats.verify import Description, verify
 from mtlue._formats.work_folder import WorkFolder

@@ -165,6 +165,9 @@ class PNG(ImageFiles):
             raise ValueError(f"compress_level: expected 0 to 9, got {compress_level}")
         self.compress_level = compress_level
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(compress_level={self.compress_level})"
+
     def encode(self, image: Tensor) -> bytes:
         """The content of a PNG file."""
         buffer = io.BytesIO()

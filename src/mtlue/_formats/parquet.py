@@ -51,6 +51,9 @@ class ParquetShards(ExportFormat):
         self.part_size = check_count("size", size, minimum=1)
         self.files = PNG(compress_level)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.part_size}, compress_level={self.files.compress_level})"
+
     def check(self, samples: ExportSamples) -> None:
         """Refuse images that PNG cannot hold, and names that could not be read again.
 

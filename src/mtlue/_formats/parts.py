@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, files_in
-from mtlue._formats.store import SETTINGS
+from mtlue._formats.stored_images import SETTINGS
 from mtlue._formats.work_folder import WorkFolder
 from mtlue._runtime import write_bytes
 
+_THREADS = 16
 _PARTS, _JOINED, _READY, _PLAN = "parts", "joined", "ready", "plan.json"
 
 
@@ -52,7 +54,11 @@ class Parts:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         format.write(folder, samples)
-        files = {each: file_entry(folder / each, sync=True) for each in files_in(folder)}
+        names = list(files_in(folder))
+        # Side by side: a disk takes many files at once, and makes each wait on its own.
+        with ThreadPoolExecutor(_THREADS) as threads:
+            entries = threads.map(lambda each: file_entry(folder / each, sync=True), names)
+            files = dict(zip(names, entries, strict=True))
         write_bytes(json.dumps({"files": files}).encode(), note)
         self._notes[name] = files
 

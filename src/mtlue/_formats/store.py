@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,15 +14,12 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from mtlue._formats.image_files import LABELS
 from mtlue._formats.images import ImageSink
-from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, file_fault, signed
+from mtlue._formats.manifest import Fields, file_entry, signed
+from mtlue._formats.stored_images import FORMAT, IMAGES, MANIFEST, SETTINGS, SHAPES, StoredImages, files_of, is_published
 from mtlue._runtime import remove_folder, text_digest, warn, write_bytes
 
-FORMAT = "mtlue protected images 1"
-MANIFEST, IMAGES, SHAPES, PROGRESS = "manifest.json", "images.bin", "shapes.bin", "progress.json"
-#: What a call that is taken up again must have been given too.
-SETTINGS = "settings.json"
+_PROGRESS = "progress.json"
 #: The folder, in that of an unfinished store, that gets the final name.
 _READY = "ready"
 
@@ -87,11 +83,11 @@ class StoreWriter(ImageSink):
         Raises:
             ValueError: the note is damaged, or what it tells of is.
         """
-        if not (self.folder / PROGRESS).exists():
+        if not (self.folder / _PROGRESS).exists():
             return {}
         try:
-            noted = Fields.read(self.folder / PROGRESS)
-            sizes = Fields(PROGRESS, noted.mapping("bytes"))
+            noted = Fields.read(self.folder / _PROGRESS)
+            sizes = Fields(_PROGRESS, noted.mapping("bytes"))
             bytes_of = {name: sizes.count(name) for name in (IMAGES, SHAPES)}
             state = {"bytes": bytes_of, **{name: noted.count(name) for name in ("count", "batch_size")}}
             for name, size in bytes_of.items():
@@ -114,7 +110,7 @@ class StoreWriter(ImageSink):
             os.fsync(file.fileno())
         self.count += len(images)
         note = {"count": self.count, "batch_size": self.batch_size, "bytes": self._sizes}
-        write_bytes(json.dumps(note).encode(), self.folder / PROGRESS)
+        write_bytes(json.dumps(note).encode(), self.folder / _PROGRESS)
 
     def _write(self, name: str, content: bytes) -> None:
         self._files[name].write(content)
@@ -144,7 +140,7 @@ class StoreWriter(ImageSink):
         return images
 
     def _publish(self) -> None:
-        names = _names(self.shape)
+        names = files_of(self.shape)
         settings = self.folder / SETTINGS
         content = signed({
             "format": FORMAT,
@@ -175,100 +171,3 @@ class StoreWriter(ImageSink):
             remove_folder(self.folder, last=(MANIFEST, SETTINGS))
         except OSError as error:
             warn(f"path: {self.final} is finished, but {self.folder} cannot be removed ({error.strerror}); delete it")
-
-
-class StoredImages:
-    """Images of a finished folder, mapped into memory and read when asked for.
-
-    Args:
-        folder: What `StoreWriter` left.
-
-    Raises:
-        FileNotFoundError: there is no such store.
-        ValueError: it is truncated, was changed, or is of another format.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        if not (folder / MANIFEST).is_file():
-            is_export = (folder / LABELS).is_file() or (folder / EXPORT_MANIFEST).is_file()
-            hint = "; it looks like an export, which mtlue.datasets.ImageTable opens" if is_export else ""
-            raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}{hint}")
-        try:
-            self.fields = fields = Fields.read(folder / MANIFEST)
-            fields.check(FORMAT)
-            self._length, self.shape, files = fields.count("length"), _shape(fields), fields.files()
-            for name in _names(self.shape):
-                if name not in files:
-                    raise ValueError(f"{MANIFEST} has no entry {name!r} among its files")
-                fault = file_fault(folder / name, name, files[name])
-                if fault is not None:
-                    raise ValueError(fault)
-            self._read_offsets()
-        except ValueError as error:
-            raise ValueError(f"path: the store {folder} cannot be used: {error}") from None
-        self._map: Tensor | None = None
-
-    def _read_offsets(self) -> None:
-        if self.shape is not None:
-            total = self._length * math.prod(self.shape)
-        else:
-            raw = bytearray((self.folder / SHAPES).read_bytes())
-            if len(raw) != self._length * 12:
-                raise ValueError(f"{SHAPES} has {len(raw)} bytes, expected 12 for each of {self._length} images")
-            self._shapes = torch.frombuffer(raw, dtype=torch.int32).reshape(-1, 3).long()
-            if bool((self._shapes < 1).any()):
-                raise ValueError(f"{SHAPES} has a side of less than one pixel")
-            ends = self._shapes.prod(dim=1).cumsum(0)
-            self._starts = torch.cat([torch.zeros(1, dtype=torch.int64), ends])
-            total = int(ends[-1])
-        if total != (self.folder / IMAGES).stat().st_size:
-            raise ValueError(f"{IMAGES} does not hold {self._length} images of the shape that the manifest gives")
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8, (C, H, W)."""
-        if self._map is None:
-            path = self.folder / IMAGES
-            self._map = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
-        if self.shape is not None:
-            start, shape = index * math.prod(self.shape), list(self.shape)
-        else:
-            start, shape = int(self._starts[index]), self._shapes[index].tolist()
-        return self._map[start : start + math.prod(shape)].view(shape)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """State without the map: a worker process makes its own instead of being sent every image."""
-        return {**self.__dict__, "_map": None}
-
-
-def is_published(folder: Path, final: Path) -> bool:
-    """Whether a finished store was made from this folder, which a kill has left."""
-    if not all(file.is_file() for file in (folder / SETTINGS, folder / MANIFEST, final / MANIFEST)):
-        return False
-    return (folder / MANIFEST).read_bytes() == (final / MANIFEST).read_bytes()
-
-
-def call_of(final: Path) -> str | None:
-    """Checksum of the settings of the call that finished a store; None if there is none, or it does not say."""
-    try:
-        fields = Fields.read(final / MANIFEST)
-        fields.check(FORMAT)
-        return fields.text("call")
-    except (OSError, ValueError):
-        return None
-
-
-def _names(shape: object) -> list[str]:
-    return [IMAGES, SHAPES] if shape is None else [IMAGES]
-
-
-def _shape(fields: Fields) -> tuple[int, ...] | None:
-    if "shape" in fields.content and fields.content["shape"] is None:
-        return None
-    shape = fields.items("shape")
-    if len(shape) != 3 or not all(type(side) is int and 0 < side < 2**31 for side in shape):
-        raise fields.wrong("shape", "channels, height and width")
-    return tuple(shape)

@@ -53,6 +53,9 @@ class TarShards(ExportFormat):
         self.part_size = check_count("size", size, minimum=1)
         self.files = PNG() if files is None else files
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.part_size}, files={self.files})"
+
     def check(self, samples: ExportSamples) -> None:
         """Refuse what the format of the images cannot hold, and names that could not be read again."""
         self.files.check(samples)

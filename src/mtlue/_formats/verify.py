@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mtlue._formats.export import read_manifest
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_fault, files_in
-from mtlue._formats.store import FORMAT, MANIFEST, StoredImages
+from mtlue._formats.stored_images import FORMAT, MANIFEST, StoredImages
 
 _SHOWN = 20
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlue._formats.manifest import read_json
-from mtlue._formats.store import SETTINGS, StoredImages, call_of, is_published
+from mtlue._formats.stored_images import SETTINGS, StoredImages, call_of, is_published
 from mtlue._runtime import remove_folder, sole_owner, text_digest, warn, write_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -252,8 +252,8 @@ def _check_entries(what: str, found: dict[str, Any], expected: dict[str, Any]) -
     Raises:
         ValueError: so it is.
     """
+    shapes = {name: getattr(value, "shape", None) for name, value in expected.items()}
     wrong = [name for name in {**expected, **found} if name not in expected or name not in found]
-    if not wrong:
-        wrong = [name for name, value in expected.items() if isinstance(value, Tensor) and found[name].shape != value.shape]
+    wrong += [name for name, shape in shapes.items() if shape is not None and getattr(found.get(name), "shape", None) != shape]
     if wrong:
         raise ValueError(f"its {what} is not that of a generator of these settings, {wrong[0]!r} for one")
