@@ -300,6 +300,62 @@ def bfloat16_with_amx() -> None:
         protect(precision=torch.bfloat16)
 
 
+def broken(change: Callable[[Any], object]) -> mtlue.UEGenerator:
+    """A trained generator with other weights."""
+    generator = made().eval()
+    generator.trained = True
+    with torch.no_grad():
+        for parameter in generator.decoder.refine[-1].parameters():
+            parameter.mul_(100)
+        change(generator)
+    return generator
+
+
+def use(change: Callable[[Any], object], dataset: Any = GOOD, **settings: Any) -> Any:
+    return mtlue.protect(dataset, generator=broken(change), progress=False, **settings)
+
+
+def spoil(module: Any) -> None:
+    for parameter in module.parameters(recurse=False):
+        parameter.fill_(float("nan"))
+
+
+def clear(module: Any) -> None:
+    for parameter in module.parameters(recurse=False):
+        parameter.zero_()
+
+
+class Rising(mtlue.BaseUELoss):
+    """One that grows, whatever the generator does."""
+
+    calls = 0
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: torch.Tensor, targets: Any) -> torch.Tensor:
+        Rising.calls += 1
+        return surrogate.loss(images, targets) + Rising.calls
+
+
+class Knowing(nn.Module):
+    """Tells dark images from bright ones, as its labels do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(30.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * (images.mean(dim=(1, 2, 3)) - 0.5)
+
+
+SHADES: Any = [(torch.full((3, 16, 16), 0.2 + 0.6 * (index % 2)), {"dark": index % 2}) for index in range(80)]
+MESS: Any = [(image, {"dark": index // 2 % 2}) for index, (image, _) in enumerate(SHADES)]
+
+
+def learned(dataset: Any) -> Any:
+    generator = mtlue.UEGenerator({"dark": 2}, (3, 16, 16), width=4)
+    generator.trained = True
+    return mtlue.protect(dataset, generator=generator.eval(), progress=False)
+
+
 PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(pair for pair in GOOD),
     lambda: protect([]),
@@ -325,7 +381,7 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: protect([image for image, _ in GOOD]),
     lambda: protect(Unreadable(GOOD)),
     lambda: protect(changed(image=IMAGES[0] - 2, gender=7)),
-    lambda: protect([(image, {"age": 1, "gender": index % 2 * 2 - 1}) for index, image in enumerate(IMAGES)]),
+    lambda: protect([(image, {"age": index, "gender": index % 2 * 2 - 1}) for index, image in enumerate(IMAGES)]),
     lambda: protect([(image, torch.rand(5, 5, 5)) for image in IMAGES], tasks=None, surrogate=None),
     lambda: protect(surrogate=Answers(lambda x: {"age": x[:, :9]})),
     lambda: protect(surrogate=Answers(lambda x: (x[:, :9], x[:, :3]))),
@@ -391,6 +447,16 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: audit(single_task=False),
     lambda: audit(tasks={"age": Years(), "gender": 2}),
     lambda: protect(loss=Hungry()),
+    lambda: use(lambda generator: None, fraction=0.01),
+    lambda: protect([(image, {"age": index, "gender": 1}) for index, image in enumerate(IMAGES)]),
+    lambda: use(lambda generator: generator.encoder.apply(spoil)),
+    lambda: use(lambda generator: generator.decoder.apply(clear)),
+    lambda: use(lambda generator: [table.copy_(table[:1].clone().expand_as(table)) for table in generator.embeddings._tables]),
+    lambda: use(lambda generator: [table.mul_(1e-6) for table in generator.embeddings._tables]),
+    lambda: protect(loss=Rising(), epochs=3),
+    lambda: protect(SHADES[:20], surrogate=Knowing(), tasks={"dark": 2}, epochs=2),
+    lambda: learned(SHADES),
+    lambda: learned(MESS),
     no_matplotlib,
     several_processes,
     bfloat16_with_amx,
