@@ -54,6 +54,7 @@ def test_image_values_at_the_ends_of_the_range_are_fine() -> None:
     assert inspect_dataset([(ends, (0, 1)), (1 - ends, (1, 0))], TASKS).length == 2
 
 
+@pytest.mark.filterwarnings("ignore:surrogate. it answers")
 def test_raw_labels_of_minus_one_and_one_warn(canvases: Any, net: nn.Module, make_generator: Any) -> None:
     dataset = [(image, {**target, "front": 2 * target["front"] - 1}) for image, target in canvases]
     settings: dict[str, Any] = {"loss": mtlue.EM(), "epochs": 1, "batch_size": 16, "progress": False}
