@@ -162,6 +162,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
             "embedding_channels=5, width=4, bound='tanh', trained=False",
         ],
     ),
+    (mtlue.Check, lambda _: mtlue.Check({"age": 0.1}, protected_tasks=["age"]), ["Check(residual_learnability={'age': 0.1}, "]),
     (mtlue.Epoch, lambda _: EPOCH, ["Epoch(learning_rate=0.001, loss=2.0, base_loss=0.5,"]),
     (mtlue.History, lambda _: mtlue.History([EPOCH]), ["History(1 epochs, base_loss=0.5)"]),
     (mtlue.History, lambda _: mtlue.History(), ["History(0 epochs)"]),
