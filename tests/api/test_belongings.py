@@ -225,11 +225,8 @@ def test_a_call_that_is_broken_off_leaves_everything_as_it_was(name: str, what: 
         return
     with nothing_left():
         # Early, in the middle, and at the end.
-        for at, error in {
-            max(count // 3, 1): BrokenError,
-            max(2 * count // 3, 1): KeyboardInterrupt,
-            count: BrokenError,
-        }.items():
+        errors = {max(count // 3, 1): BrokenError, max(2 * count // 3, 1): KeyboardInterrupt, count: BrokenError}
+        for at, error in errors.items():
             folder = tmp_path / str(at)
             folder.mkdir()
             counters = {"reads": Counting(0), "calls": Counting(0), what: Counting(at, error)}
@@ -242,6 +239,19 @@ def test_a_call_that_is_broken_off_leaves_everything_as_it_was(name: str, what: 
 def test_a_worker_that_fails_is_gone(name: str, tmp_path: Path) -> None:
     with nothing_left(), pytest.raises(ValueError, match="sample"):
         run(name, tmp_path, Counting(9), Counting(0), workers=1)
+
+
+@pytest.mark.usefixtures("odd_flags")
+@pytest.mark.parametrize("name", ["protect", "pgd", "pgd em", "shortcut"])
+def test_a_full_disk_leaves_everything_as_it_was(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the error lasts, what makes the images still waits for the next one to be asked for."""
+
+    def no_room(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mtlue._formats.store.StoreWriter.append", no_room)
+    with nothing_left(), pytest.raises(OSError, match=r"\[Errno 28\]"):
+        run(name, tmp_path, Counting(0), Counting(0))
 
 
 @pytest.mark.parametrize(
@@ -262,9 +272,9 @@ def test_a_worker_that_fails_is_gone(name: str, tmp_path: Path) -> None:
 def test_what_is_changed_is_seen(what: str, change: Callable[[nn.Module], Any]) -> None:
     dtype, level, net = torch.get_default_dtype(), logging.getLogger("mtlue").level, make_net()
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings(), pytest.raises(AssertionError, match=what):
-            with untouched({"net": net}):
-                change(net)
+        caught = pytest.raises(AssertionError, match=what)
+        with torch.random.fork_rng(), warnings.catch_warnings(), caught, untouched({"net": net}):
+            change(net)
     finally:
         torch.set_grad_enabled(True)
         torch.set_default_dtype(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class Generation:
         self.generator, self.selected, self.protected_tasks, self.compute = generator, selected, protected_tasks, compute
         self.samples = _SamplesWithOriginals(samples.dataset, samples.tasks, size=samples.size)
 
-    def batches(self, start: int, batch_size: int) -> Iterator[list[Tensor]]:
+    def batches(self, start: int, batch_size: int) -> Generator[list[Tensor], None, None]:
         """Protected 8-bit images, batch by batch, from sample ``start`` on, with the generator on the device meanwhile."""
         compute, generator, length = self.compute, self.generator, len(self.samples)
         size = BatchSize(batch_size)
