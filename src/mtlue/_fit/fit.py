@@ -195,7 +195,11 @@ def train_generator(
                     samples, {**networks_of(loss, surrogate), **plan.settings(), **compute.settings(), **own}
                 )
             training = GeneratorTraining(generator, surrogate, loss, samples, plan, compute, batch_size)
-            return training.run(Checkpoint(checkpoint, settings))
+            try:
+                return training.run(Checkpoint(checkpoint, settings))
+            finally:
+                # The last step's gradients would take as much memory as the weights.
+                generator.zero_grad(set_to_none=True)
 
 
 def _fitting_batch_size(

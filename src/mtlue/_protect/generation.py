@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -62,7 +62,7 @@ class Generation:
         self.generator, self.selected, self.protected_tasks, self.compute = generator, selected, protected_tasks, compute
         self.samples = samples
 
-    def batches(self, start: int, batch_size: int) -> Iterator[list[Tensor]]:
+    def batches(self, start: int, batch_size: int) -> Generator[list[Tensor], None, None]:
         """Protected 8-bit images, batch by batch, from sample ``start`` on, with the generator on the device meanwhile."""
         length = len(self.samples)
         steps = -(-length // batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -137,7 +138,9 @@ def write_images(
         batch_size=batch_size or generation_batch_size(generator, compute.device),
         folders=folders,
     )
-    return sink.fill(generation.batches(sink.count, sink.batch_size))
+    # Closed at once when writing fails: it would hold the device and its settings for as long as the error is kept.
+    with closing(generation.batches(sink.count, sink.batch_size)) as batches:
+        return sink.fill(batches)
 
 
 def selected_samples(fraction: float, length: int, compute: Compute) -> Tensor:
