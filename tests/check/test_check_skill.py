@@ -12,7 +12,7 @@ import mtlue
 from mtlue._check import CheckData, CheckPlan, check_size, run_check
 from mtlue._check.cost import forward_cost
 from mtlue._check.skill import margin_of, skill_of, without_rates
-from mtlue._data import Batch
+from mtlue._data import Batch, random_crop_and_flip
 from mtlue._runtime import Compute
 from mtlue._tasks import CheckedTargets
 
@@ -122,13 +122,22 @@ def test_a_kind_of_ones_own_is_measured_or_said_to_be_unchecked() -> None:
     misled = clean.images[torch.randperm(200, generator=torch.Generator().manual_seed(2))]
     misled[..., :2] = (220 - 60 * clean.targets["tally"]).byte().reshape(-1, 1, 1, 1)
     plan = CheckPlan(200, 100, 40, 32)
-    check = run_check(CheckData(clean, clean.images, misled, test), TASKS, ["tally", "mute", "dark"], plan, HERE)
+    check = run_check(
+        CheckData(clean, clean.images, misled, test),
+        TASKS,
+        ["tally", "mute", "dark"],
+        plan,
+        HERE,
+        transform=random_crop_and_flip,
+    )
     assert check.verdict == {"tally": "protected", "dark": "protected", "mute": "cannot tell"}
     assert "no measure" in check.untold["mute"]
     # The control is the clean images themselves, and the same training of them ends the same.
     assert check.noise == {"tally": 1.0, "dark": 1.0}
     assert set(check.single_task) == {"tally", "dark"}
-    again = run_check(CheckData(clean, clean.images, clean.images, test), TASKS, ["dark"], plan, HERE)
+    again = run_check(
+        CheckData(clean, clean.images, clean.images, test), TASKS, ["dark"], plan, HERE, transform=random_crop_and_flip
+    )
     assert again.verdict == {"tally": "left learnable", "dark": "not protected", "mute": "cannot tell"}
 
 
@@ -138,6 +147,8 @@ def test_what_clean_images_do_not_teach_is_never_called_protected() -> None:
     shuffled = Batch(clean.images, CheckedTargets({"dark": clean.targets["dark"][torch.randperm(200, generator=random)]}))
     tasks = {"dark": TWO}
     plan = CheckPlan(200, 100, 80, 32)
-    check = run_check(CheckData(shuffled, clean.images, clean.images, test), tasks, ["dark"], plan, HERE)
+    check = run_check(
+        CheckData(shuffled, clean.images, clean.images, test), tasks, ["dark"], plan, HERE, transform=random_crop_and_flip
+    )
     assert check.verdict == {"dark": "cannot tell"}
     assert check.residual_learnability == {}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlue._check.skill import without_rates
-from mtlue._data import Batch, Transform, augmented, random_crop_and_flip
+from mtlue._data import Batch, Transform, augmented
 from mtlue._fit import SurrogateTraining
 from mtlue._losses import Surrogate
 from mtlue._models import small_network
@@ -73,9 +73,9 @@ def learn(
     plan: CheckPlan,
     compute: Compute,
     *,
-    transform: Transform = random_crop_and_flip,
+    transform: Transform | None,
 ) -> Surrogate:
-    """A new network after a short training on samples, augmented by ``transform`` unless labels are maps."""
+    """A new network after a short training on samples, which it sees through ``transform``."""
     seed = compute.seed_of(Stream.CHECK, 1)
     channels, height, width = samples.images.shape[1:]
     network = network_for(tasks, (channels, height, width), seed=seed)
@@ -83,7 +83,6 @@ def learn(
     training = SurrogateTraining(
         network, learning_rate=_LEARNING_RATE, batch_size=BatchSize(plan.batch_size, quiet=True), compute=compute
     )
-    used = None if any(task.is_map for task in tasks.values()) else transform
 
     def batches() -> Iterator[Batch]:
         order = _order(len(samples), plan, compute)
@@ -94,7 +93,7 @@ def learn(
             yield _some(samples, chosen, tasks).to(compute.device)
 
     with compute.random_numbers(Stream.CHECK, 2):
-        training.train(batches(), lambda batch: augmented(used, batch, tasks))
+        training.train(batches(), lambda batch: augmented(transform, batch, tasks))
     return network
 
 

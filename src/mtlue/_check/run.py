@@ -10,6 +10,7 @@ from mtlue._check.check import Check
 from mtlue._check.data import CLEAN, NOISE, PROTECTED, CheckData
 from mtlue._check.learner import CheckPlan, answers, learn
 from mtlue._check.skill import margin_of, skill_of
+from mtlue._data import Transform
 from mtlue._runtime import Compute, Stream
 from mtlue._tasks import Task
 
@@ -19,7 +20,13 @@ NETWORKS = 3 + 2 * _ALONE
 
 
 def run_check(
-    data: CheckData, tasks: Mapping[str, Task], protected: Collection[str], plan: CheckPlan, compute: Compute
+    data: CheckData,
+    tasks: Mapping[str, Task],
+    protected: Collection[str],
+    plan: CheckPlan,
+    compute: Compute,
+    *,
+    transform: Transform | None,
 ) -> Check:
     """Train small networks on three versions of some images, and test them on other, clean images.
 
@@ -29,13 +36,15 @@ def run_check(
         protected: Names of those that were made unlearnable.
         plan: How large the check is.
         compute: Where and how to compute.
+        transform: What networks see the images through.
     """
 
     def skills(version: str, names: Collection[str]) -> dict[str, float]:
-        return {name: skill for name, (skill, *_) in _measured(data, version, _of(tasks, names), plan, compute).items()}
+        measured = _measured(data, version, _of(tasks, names), plan, compute, transform)
+        return {name: skill for name, (skill, *_) in measured.items()}
 
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        found = _measured(data, CLEAN, tasks, plan, compute)
+        found = _measured(data, CLEAN, tasks, plan, compute, transform)
         clean = {name: skill for name, (skill, *_) in found.items()}
         told = [name for name, (skill, margin, _) in found.items() if skill >= margin]
         unsure = {name: round(luck / clean[name], 3) for name, (*_, luck) in found.items() if name in told}
@@ -67,11 +76,16 @@ def run_check(
 
 
 def _measured(
-    data: CheckData, version: str, tasks: Mapping[str, Task], plan: CheckPlan, compute: Compute
+    data: CheckData,
+    version: str,
+    tasks: Mapping[str, Task],
+    plan: CheckPlan,
+    compute: Compute,
+    transform: Transform | None,
 ) -> dict[str, tuple[float, float, float]]:
     """What a network learns of each task that it can be measured in: its skill, and `margin_of` it."""
     samples = data.version(version)
-    found = answers(learn(tasks, samples, plan, compute), samples, data.test, compute)
+    found = answers(learn(tasks, samples, plan, compute, transform=transform), samples, data.test, compute)
     measured = {}
     for name, pairs in found.items():
         random = compute.generator(Stream.CHECK, 4)

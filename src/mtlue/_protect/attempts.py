@@ -6,11 +6,12 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from torch import Tensor
 
 from mtlue._check import Check
-from mtlue._data import Inspection, Samples
+from mtlue._data import Inspection, Samples, Transform
 from mtlue._fit import FitPlan, History
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
@@ -54,13 +55,20 @@ class Making:
     protected: Sequence[str]
     compute: Compute
 
+    @cached_property
+    def augmentation(self) -> Transform | None:
+        """What networks see images through, in training and in the check."""
+        return augmentation_for(self.samples, self.inspection, self.compute)
+
     def generation(self, generator: UEGenerator) -> Generation:
         """A generator, and what it is to perturb."""
         return Generation(generator.eval(), self.samples, self.selected, self.protected, self.compute)
 
     def check(self, generator: UEGenerator, history: History | None, folders: WorkFolder | None) -> Check:
         """What small networks learn from what a generator makes; see `check_generation`."""
-        return check_generation(self.generation(generator), self.inspection, history, folders)
+        return check_generation(
+            self.generation(generator), self.inspection, history, folders, transform=lambda: self.augmentation
+        )
 
     def train(
         self, models: Models, plan: FitPlan, attempts: int, folders: WorkFolder | None
@@ -80,7 +88,7 @@ class Making:
             ValueError: there are too few samples to tell which attempt is best.
         """
         length = self.inspection.length
-        plan = replace(plan, augment=augmentation_for(self.samples, self.inspection, self.compute))
+        plan = replace(plan, augment=self.augmentation)
         if attempts == 1:
             return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
         if length < FEWEST_SAMPLES:

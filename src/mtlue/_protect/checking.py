@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mtlue._check import ADVICE, NETWORKS, Check, CheckData, CheckPlan, check_size, forward_cost, network_for, run_check
-from mtlue._data import Batch, Inspection, Samples, ordered_batches, resize, to_bytes, to_unit_floats
+from mtlue._data import Batch, Inspection, Samples, Transform, ordered_batches, resize, to_bytes, to_unit_floats
 from mtlue._fit import History
 from mtlue._formats import WorkFolder
 from mtlue._protect.generation import Generation, generation_batch_size
@@ -28,7 +28,12 @@ logger = logging.getLogger("mtlue.protect")
 
 
 def check_generation(
-    generation: Generation, inspection: Inspection, history: History | None, folders: WorkFolder | None
+    generation: Generation,
+    inspection: Inspection,
+    history: History | None,
+    folders: WorkFolder | None,
+    *,
+    transform: Callable[[], Transform | None],
 ) -> Check:
     """What small networks learn from the images that a generator makes; kept in the folder of a call, and read from there.
 
@@ -37,11 +42,12 @@ def check_generation(
         inspection: What is known of the data set.
         history: Its training in this call, if there was one: the check costs a tenth of it.
         folders: Where the state of an interrupted call is; None for a call that keeps none.
+        transform: Gives what networks see images through.
     """
     file = None if folders is None else folders.work / _CHECK
     if file is not None and file.exists():
         return Check.from_json(file.read_text())
-    check = _checked(generation, inspection, history)
+    check = _checked(generation, inspection, history, transform)
     if file is not None:
         write_bytes(check.to_json().encode(), file)
     return check
@@ -72,7 +78,9 @@ def tell(check: Check, *, fraction: float) -> None:
         )
 
 
-def _checked(generation: Generation, inspection: Inspection, history: History | None) -> Check:
+def _checked(
+    generation: Generation, inspection: Inspection, history: History | None, transform: Callable[[], Transform | None]
+) -> Check:
     samples, compute = generation.samples, generation.compute
     protected = generation.protected_tasks
     length = len(samples)
@@ -87,7 +95,7 @@ def _checked(generation: Generation, inspection: Inspection, history: History | 
         plan.train, plan.test, *size, plan.steps, plan.batch_size,
     )  # fmt: skip
     data = _read(generation, *split_for(length, plan, compute), size)
-    return run_check(data, samples.tasks, protected, plan, replace(compute, progress=False))
+    return run_check(data, samples.tasks, protected, plan, replace(compute, progress=False), transform=transform())
 
 
 def plan_for(
