@@ -473,9 +473,9 @@ def test_the_batch_size_is_chosen_where_none_is_given(canvases: Any, net: nn.Mod
 
 @pytest.mark.parametrize("kind", ["tap", "em"])
 def test_a_path_holds_what_memory_would(canvases: Any, make_net: Any, net: nn.Module, tmp_path: Any, kind: str) -> None:
-    def run(path: Any) -> Any:
+    def run(path: Any, images: Any = canvases) -> Any:
         model, loss = (make_net(), mtlue.EM()) if kind == "em" else (net, mtlue.TAP())
-        return pgd(canvases, tasks=TASKS, surrogate=model, loss=loss, path=path, **(EM if kind == "em" else FAST), **QUIET)
+        return pgd(images, tasks=TASKS, surrogate=model, loss=loss, path=path, **(EM if kind == "em" else FAST), **QUIET)
 
     stored, memory = run(tmp_path / "safe"), run(None)
     loaded = mtlue.ProtectedDataset.load(tmp_path / "safe", canvases)
@@ -487,7 +487,7 @@ def test_a_path_holds_what_memory_would(canvases: Any, make_net: Any, net: nn.Mo
     assert sorted(file.name for file in (tmp_path / "safe").iterdir()) == ["images.bin", "manifest.json"]
     assert [folder.name for folder in tmp_path.iterdir()] == ["safe"]
     with pytest.raises(FileExistsError, match=r"path: .*safe exists; open a finished store"):
-        run(tmp_path / "safe")
+        run(tmp_path / "safe", canvases[:40])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import mtlue
 from mtlue._check import CheckData, CheckPlan, check_size, run_check
 from mtlue._check.cost import forward_cost
 from mtlue._check.skill import margin_of, skill_of, without_rates
-from mtlue._data import Batch, random_crop_and_flip
+from mtlue._data import Batch
 from mtlue._runtime import Compute
 from mtlue._tasks import CheckedTargets
 

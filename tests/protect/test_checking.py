@@ -74,7 +74,7 @@ def of(*shares: float) -> Any:
     """A check that finds these, one call after the other."""
     left = list(shares)
 
-    def fake(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any) -> mtlue.Check:
+    def fake(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any, *, transform: Any) -> mtlue.Check:
         return mtlue.Check(dict.fromkeys(tasks, left.pop(0)), protected_tasks=list(protected), images=(1, 1))
 
     return fake
@@ -192,7 +192,7 @@ def test_it_is_part_of_what_resumes(pale: Garments, tmp_path: Path, monkeypatch:
 def test_it_costs_a_share_of_the_training(pale: Garments, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = []
 
-    def note(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any) -> mtlue.Check:
+    def note(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any, *, transform: Any) -> mtlue.Check:
         plans.append(plan.steps)
         return mtlue.Check(dict.fromkeys(tasks, 0.0), protected_tasks=protected, images=(1, 1))
 
