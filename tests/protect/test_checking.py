@@ -237,7 +237,7 @@ def test_the_best_attempt_is_kept(pale: Garments, monkeypatch: pytest.MonkeyPatc
     assert torch.equal(weights(attempt(pale[:64])), made[0])
     # Cut off in the second attempt: the first is neither trained nor checked again.
     first, second = of(0.2), tmp_path / "s.partial" / "attempt-1"
-    monkeypatch.setattr(checking, "run_check", lambda *given: stop() if second.exists() else first(*given))
+    monkeypatch.setattr(checking, "run_check", lambda *given, **named: stop() if second.exists() else first(*given, **named))
     with pytest.raises(StoppedError):
         attempt(pale[:64], attempts=3, path=tmp_path / "s")
     monkeypatch.setattr(checking, "run_check", of(0.2, 0.1))
