@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 
 
@@ -130,3 +131,14 @@ def check_number(name: str, value: float, *, above: float | None = None) -> floa
     if not math.isfinite(value) or (value < 0 if above is None else value <= above):
         raise ValueError(f"{name}: expected a number {'>= 0' if above is None else f'> {above:g}'}, got {value}")
     return float(value)
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """While this context lasts, a TypeError or ValueError says where it came up."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # Not its own type: that of a UnicodeDecodeError is not made from a text.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{where}: {error}") from error

@@ -15,7 +15,7 @@ from mtlue._data.joint_transform import (
     augmented_alike,
     checked_transform,
 )
-from mtlue._data.reading import item_problem, naming
+from mtlue._data.reading import item_problem
 
 __all__ = [
     "Batch",
@@ -39,7 +39,6 @@ __all__ = [
     "item_problem",
     "labels_digest",
     "looked_at",
-    "naming",
     "ordered_batches",
     "random_crop",
     "random_crop_and_flip",

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mtlue._checks import naming
 from mtlue._data.images import resize, to_unit_floats
-from mtlue._data.reading import naming, read_sample
+from mtlue._data.reading import read_sample
 from mtlue._runtime import Compute, out_of_memory
 from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_by_task
 

@@ -9,9 +9,10 @@ from typing import Any, cast
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtlue._checks import naming
 from mtlue._data.batches import Samples
 from mtlue._data.images import to_bytes
-from mtlue._data.reading import naming, read_item, read_sample
+from mtlue._data.reading import read_item, read_sample
 from mtlue._runtime import checksum
 from mtlue._tasks import Task, read_single, split_by_task
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtlue._checks import naming
 from mtlue._data.images import read_image
 from mtlue._runtime import out_of_memory
 
@@ -53,14 +52,3 @@ def read_sample(dataset: Dataset[Any], index: int) -> tuple[Tensor, Any]:
     image, targets = read_item(dataset, index)
     with naming(f"dataset: sample {index}: image"):
         return read_image(image), targets
-
-
-@contextmanager
-def naming(where: str) -> Iterator[None]:
-    """While this context lasts, a TypeError or ValueError says where it came up."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        # Not its own type: that of a UnicodeDecodeError is not made from a text.
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{where}: {error}") from error

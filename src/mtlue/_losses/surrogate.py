@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mtlue._checks import naming
 from mtlue._runtime import moved
 from mtlue._tasks import Task, Tasks, read_outputs, read_targets, resolve_tasks
 
@@ -62,7 +63,11 @@ class Surrogate:
     def losses(self, images: Tensor, targets: object) -> dict[str, Tensor]:
         """Loss of each task at its true labels, a scalar by task."""
         outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
-        return {name: task.loss(outputs[name], read[name]) for name, task in self.tasks.items()}
+        losses = {}
+        for name, task in self.tasks.items():
+            with naming(f"{self.argument} output of task {name!r}"):
+                losses[name] = task.loss(outputs[name], read[name])
+        return losses
 
     def loss(self, images: Tensor, targets: object) -> Tensor:
         """Loss at the true labels, the uniform mean over tasks, as a scalar."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtlue._checks import check_number, check_seed
+from mtlue._checks import check_number, check_seed, naming
 from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
 from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
@@ -124,7 +124,8 @@ def _image_shape(inspection: Inspection) -> tuple[int, int, int]:
 
 def _draw(patterns: Patterns, num_classes: int, seed: int) -> Draw:
     def draw(shape: tuple[int, int, int]) -> Tensor:
-        drawn = patterns(num_classes, shape, torch.Generator().manual_seed(seed))
+        with naming("patterns"):
+            drawn = patterns(num_classes, shape, torch.Generator().manual_seed(seed))
         _check_floats("patterns", drawn, (num_classes, *shape))
         if not bool(drawn.flatten(1).any(dim=1).all()):
             raise ValueError("patterns: expected patterns that change something, got one that is 0 everywhere")
