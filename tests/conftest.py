@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
+import commands
 import killed_run
 import mtlue
 from multi_fashion import MultiFashion
@@ -22,6 +23,9 @@ torch.set_num_threads(1)
 # A busy machine is slow, not wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+#: A fixture: runs the command line.
+run = commands.run
 
 Samples = list[tuple[Tensor, dict[str, int]]]
 TASKS = {"shoe": 2, "front": 2}

@@ -8,12 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import landing
-
 from mtlue.datasets import ImageTable
 from photos import write_photos
 
-COMMAND = [sys.executable, "-m", "mtlue"] if landing.LANDED else [sys.executable, landing.__file__]
+COMMAND = [sys.executable, "-m", "mtlue"]
 PROTECT = ["protect", "photos", "--labels", "photos.csv", "--loss", "em", "--device", "cpu", "--tasks", "lit"]
 
 
