@@ -40,7 +40,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     column.
 
     Args:
-        root: The folder that the paths in the table start from.
+        root: The folder that the paths in the table start from, and do not leave.
         table: The CSV file, from ``root`` on; commas, semicolons or tabs between the cells, names of the columns in the
             first line. Each image is there once.
         image_column: Column with the path of the image; None takes the first.
