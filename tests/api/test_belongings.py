@@ -87,7 +87,14 @@ COMMON: dict[str, Any] = {"batch_size": 5, "progress": False}
 def fit(em: bool) -> Call:
     def call(dataset: Any, fuse: Counting, modules: Any, path: Path, workers: int) -> Any:
         loss = Loss(fuse, trains_surrogate=em)
-        settings = {"loss": loss, "epochs": 2, "num_workers": workers, "checkpoint": path / "fit.pt", **COMMON}
+        settings = {
+            "loss": loss,
+            "epochs": 2,
+            "num_workers": workers,
+            "checkpoint": path / "fit.pt",
+            "stop_accuracy": 1.1,
+            **COMMON,
+        }
         return mtlue.fit(modules["generator"], dataset, modules["net"], **settings)
 
     return call

@@ -125,7 +125,7 @@ def test_the_embedder_of_a_task_left_unprotected_does_not_run(scenes: Scenes, ma
     for name, embedder in generator.embedders.items():
         embedder.register_forward_hook(lambda *_, name=name: ran.append(name))
     mtlue.protect(scenes, generator=generator, protected_tasks=["scene", "depth"], batch_size=8, progress=False)
-    assert ran == ["depth"]
+    assert set(ran) == {"depth"}
 
 
 def test_a_surrogate_of_another_resolution_is_told(scenes: Scenes, make_generator: Any) -> None:

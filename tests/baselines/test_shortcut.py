@@ -146,7 +146,7 @@ def test_a_store_equals_what_is_kept_in_memory(tmp_path: Path) -> None:
         assert loaded[index][1] is dataset[index][1]
     assert sorted(file.name for file in (tmp_path / "store").iterdir()) == ["images.bin", "manifest.json"]
     with pytest.raises(FileExistsError, match=r"path: .*store exists"):
-        make(tmp_path / "store")
+        shortcut(dataset, tasks=TASKS, patterns=LSP(), fusion=average_fusion, path=tmp_path / "store")
 
 
 class Stopping:

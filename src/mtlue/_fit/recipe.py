@@ -70,7 +70,8 @@ class Recipe:
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
         }
-        return FitPlan(**{**own, **{name: value for name, value in given.items() if value is not None}})
+        # Only these four may be left open.
+        return FitPlan(**{**given, **{name: value if given.get(name) is None else given[name] for name, value in own.items()}})
 
     def _images(self, device: torch.device) -> int:
         return (self.images or 0) * (1 if device.type == "cpu" else _MORE_ON_GPU)
