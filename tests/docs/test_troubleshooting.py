@@ -48,6 +48,18 @@ class Unreadable(Samples):
         return super().__getitem__(index)
 
 
+class Failing(Samples):
+    """A set whose disk is gone once all samples were read."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads += 1
+        if self.reads > 16:
+            raise OSError("no disk")
+        return super().__getitem__(index)
+
+
 class Answers(nn.Module):
     """A surrogate that answers what it is told to."""
 
@@ -283,6 +295,21 @@ def no_matplotlib() -> None:
         mtlue.analysis.plot_history(mtlue.fit(made(), GOOD, Net(TWO), loss=mtlue.EM(), epochs=1, progress=False), "history.png")
 
 
+def short_of_memory() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtlue._generator.class_embeddings.total_memory", lambda device: 2**17)
+        made()
+
+
+def table(content: bytes, image: bytes | None = None) -> None:
+    folder = Path("table")
+    folder.mkdir(exist_ok=True)
+    (folder / "labels.csv").write_bytes(content)
+    if image is not None:
+        (folder / "a.png").write_bytes(image)
+    assert datasets.ImageTable(folder)[0]
+
+
 def with_targets(targets: Any) -> Any:
     return [(image, targets) for image in IMAGES]
 
@@ -381,6 +408,13 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: protect([image for image, _ in GOOD]),
     lambda: protect(Unreadable(GOOD)),
     lambda: protect(changed(image=IMAGES[0] - 2, gender=7)),
+    lambda: protect(Failing(GOOD)),
+    lambda: evaluation.evaluate(Net(TWO), MIXED, tasks=TWO),
+    lambda: protect(with_targets({"id": 5000}), tasks=None),
+    short_of_memory,
+    lambda: table(b"file,age\n../a.png,1"),
+    lambda: table("file,straße\na.png,1".encode("cp1252")),
+    lambda: table(b"file,age\na.png,1", b"no image"),
     lambda: protect([(image, {"age": index, "gender": index % 2 * 2 - 1}) for index, image in enumerate(IMAGES)]),
     lambda: protect([(image, torch.rand(5, 5, 5)) for image in IMAGES], tasks=None, surrogate=None),
     lambda: protect(surrogate=Answers(lambda x: {"age": x[:, :9]})),
