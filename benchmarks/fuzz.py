@@ -32,7 +32,9 @@ def run_part(cases: int, seed: int, report: Path) -> tuple[Counter[str], str]:
         check=False,
     )
     verdicts = json.loads(report.read_text()) if report.exists() else {}
-    return Counter(verdicts), "" if done.returncode == 0 else done.stdout + done.stderr
+    # One that was killed, or crashed, says nothing itself.
+    failure = f"exit status {done.returncode}\n{done.stdout}{done.stderr}" if done.returncode else ""
+    return Counter(verdicts), failure
 
 
 def table(verdicts: Counter[str], seconds: float) -> str:
