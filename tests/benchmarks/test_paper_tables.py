@@ -133,6 +133,8 @@ def test_each_method_makes_a_set_that_a_victim_is_trained_on(workshop: Workshop,
     assert json.loads(json.dumps(record))["spec"]["protection"]["method"] == method
 
 
+# Without embeddings that is what the variant is.
+@pytest.mark.filterwarnings("ignore:generator. its perturbations do not depend on the labels")
 @pytest.mark.parametrize(
     "changes", [{"variant": "no embeddings"}, {"variant": "no latent"}, {"lambda_intra": 0.0}, {"levels": 2}], ids=str
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ import mtlue
 from mtlue._data import Samples
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.pretraining import pretrain
+from mtlue._protect import mirroring
 from mtlue._runtime.compute import Compute
 from mtlue.baselines import pgd
 from mtlue.datasets import JointTransform, RandomZoomFlip
@@ -130,7 +130,7 @@ def test_protect_shifts_images_only_where_no_label_is_a_map(
         shifted.append(len(images))
         return images
 
-    monkeypatch.setattr(sys.modules[mtlue.protect.__module__], "random_crop", shift)
+    monkeypatch.setattr(mirroring, "random_crop", shift)
     generator = make_generator(tasks, (3, 16, 16))
     mtlue.protect(
         scenes, tasks=tasks, surrogate=SceneNet(), loss=mtlue.EM(), generator=generator, epochs=1, batch_size=6, progress=False
