@@ -178,6 +178,7 @@ def test_labels_of_mixed_forms_give_what_plain_ones_do() -> None:
     assert set(evaluate(mixed)) == {"a", "b"}
 
 
+@pytest.mark.filterwarnings("ignore:surrogate. it answers 100 % of the clean images right")
 @pytest.mark.parametrize("verb", [fit, protect, pgd])
 def test_a_batch_of_em_is_no_larger_than_the_set(verb: Any) -> None:
     dataset = Changing(lambda reads, index, sample: sample)
@@ -193,6 +194,8 @@ def test_a_seed_has_64_bits(verb: Any) -> None:
         verb(SAMPLES, seed=2**64)
 
 
+# So few and small samples are warned of in several ways.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 1, 2), (3, 2, 1), (3, 2, 2)])
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_the_last_batch_of_images_of_a_few_pixels(shape: tuple[int, int, int], count: int) -> None:
