@@ -23,7 +23,8 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_from_a_folder_to_a_published_folder_with_a_report(tmp_path: Path) -> None:
     write_photos(tmp_path, "photos", side=12)
     write_photos(tmp_path, "test", count=6, seed=1, side=12)
-    long = [*PROTECT, "--epochs", "2", "--out", "safe", "--key", "key.pt"]
+    # Enough epochs that the signal finds the command at work.
+    long = [*PROTECT, "--epochs", "40", "--out", "safe", "--key", "key.pt"]
 
     # Ctrl-C after the first epoch.
     told = []
