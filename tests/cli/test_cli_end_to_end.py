@@ -45,7 +45,7 @@ def test_from_a_folder_to_a_published_folder_with_a_report(tmp_path: Path) -> No
     assert "going on after epoch 1" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "safe.partial").exists()
-    whole = run(tmp_path, *PROTECT, "--epochs", "2", "--out", "whole")
+    whole = run(tmp_path, *PROTECT, "--epochs", "40", "--out", "whole")
     assert whole.returncode == done.returncode
     pairs = zip(ImageTable(tmp_path / "safe"), ImageTable(tmp_path / "whole"), strict=True)
     assert all((one == other).all() for (one, _), (other, _) in pairs)
