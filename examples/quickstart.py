@@ -18,11 +18,6 @@ from multi_fashion import MultiFashion
 from small_resnet import SmallResNet, random_shift
 
 
-def one_cycle(done: float) -> float:
-    """Learning rate of the networks: up in the first third of the training, then down to nothing."""
-    return min(done / 0.3, 1.0) * min((1.0 - done) / 0.7, 1.0)
-
-
 def main() -> None:
     """Run the example from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,7 +32,12 @@ def main() -> None:
     torch.manual_seed(0)
 
     # Few epochs on purpose: what a network learns first is what a victim takes first.
-    training: dict[str, Any] = {"batch_size": 64, "learning_rate": 3e-3, "schedule": one_cycle, "transform": random_shift}
+    training: dict[str, Any] = {
+        "batch_size": 64,
+        "learning_rate": 3e-3,
+        "schedule": evaluation.one_cycle,
+        "transform": random_shift,
+    }
     surrogate = evaluation.train_victim(clean, tasks=tasks, model=SmallResNet(tasks), epochs=2, **training)
 
     generator = mtlue.UEGenerator(tasks, (1, 32, 32), epsilon=8 / 255, width=16)

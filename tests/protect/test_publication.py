@@ -107,8 +107,9 @@ def found_again(target: Path, whole: Any) -> None:
     assert len(safe) == 20
     assert same_files(target, whole[0])
     assert sorted(os.listdir(target.parent)) == ["store"]
-    with pytest.raises(FileExistsError, match="exists; open a finished store"):
-        killed_run.protect("em", target, seed=1)
+    for kind, changed in (("em", {"seed": 1}), ("tap", {})):
+        with pytest.raises(FileExistsError, match="exists; open a finished store"):
+            killed_run.protect(kind, target, **changed)
 
 
 def test_a_finished_store_is_known_by_its_call_alone(tmp_path: Path, whole: Any) -> None:

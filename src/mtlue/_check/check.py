@@ -14,7 +14,7 @@ _SPOILT = 0.2
 PROTECTED, WEAK, LEARNED = "protected", "weakly protected", "not protected"
 KEPT, SPOILT, UNTOLD = "left learnable", "spoilt", "cannot tell"
 
-#: What to try, in this order, where a small network still learns.
+#: What to try where a small network still learns.
 ADVICE = (
     "leave out surrogate=, loss= and generator= (the default recipe)",
     "more epochs",

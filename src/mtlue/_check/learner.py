@@ -10,14 +10,13 @@ from torch import Tensor
 
 from mtlue._check.skill import without_rates
 from mtlue._data import Batch, Transform, augmented
-from mtlue._fit import SurrogateTraining
+from mtlue._fit import SurrogateTraining, one_cycle
 from mtlue._losses import Surrogate
 from mtlue._models import small_network
 from mtlue._runtime import BatchSize, Compute, Stream
 from mtlue._tasks import CheckedTargets, Task
 
-_WIDTH = 16
-_LEARNING_RATE, _WARM_UP = 3e-3, 0.3
+_LEARNING_RATE = 3e-3
 _AT_ONCE, _MAPS_AT_ONCE = 256, 16
 # Steps of a training: of fewer nothing is learned; more say little more.
 _FEWEST, _MOST = 80, 300
@@ -64,7 +63,7 @@ class CheckPlan:
 
 def network_for(tasks: Mapping[str, Task], shape: tuple[int, int, int], *, seed: int) -> Surrogate:
     """A network of a check, untrained."""
-    return Surrogate(small_network(tasks, shape, width=_WIDTH, seed=seed), dict(tasks))
+    return Surrogate(small_network(tasks, shape, seed=seed), dict(tasks))
 
 
 def learn(
@@ -87,9 +86,8 @@ def learn(
     def batches() -> Iterator[Batch]:
         order = _order(len(samples), plan, compute)
         for step, chosen in enumerate(order):
-            done = step / len(order)
             for group in training.optimizer.param_groups:
-                group["lr"] = _LEARNING_RATE * min((step + 1) / (_WARM_UP * len(order)), (1 - done) / (1 - _WARM_UP), 1.0)
+                group["lr"] = _LEARNING_RATE * one_cycle(step / len(order))
             yield _some(samples, chosen, tasks).to(compute.device)
 
     with compute.random_numbers(Stream.CHECK, 2):

@@ -12,13 +12,13 @@ from torch.utils.data import Dataset
 
 from mtlue._data import check_map_style
 from mtlue._fit.plan import FitPlan
-from mtlue._fit.schedule import Schedule, one_cycle, paper_schedule
+from mtlue._fit.schedule import Schedule, one_cycle
 from mtlue._generator import UEGenerator
 from mtlue._losses import RestartedEM
 from mtlue._runtime import Compute
 from mtlue._tasks import Task
 
-# A GPU takes a step in a tenth of the time, and more of them protect better.
+# A guess: no GPU was measured. What takes minutes on a processor may as well take as many there, and show more.
 _MORE_ON_GPU = 4
 # Below this height or width in pixels nothing is halved.
 _LEAST = 16
@@ -41,11 +41,11 @@ class Recipe:
         own_networks: Whether the loss trains networks of its own, to which a surrogate that is made is only the pattern.
     """
 
-    learning_rate: float = 1e-3
-    schedule: Schedule = paper_schedule
-    epochs: int = 60
+    learning_rate: float = FitPlan.learning_rate
+    schedule: Schedule = FitPlan.schedule
+    epochs: int = FitPlan.epochs
     images: int | None = None
-    batch_size: int | None = None
+    batch_size: int | None = FitPlan.batch_size
     width: int = 64
     processor_width: int = 64
     half_size: bool = False
@@ -64,17 +64,18 @@ class Recipe:
             ValueError: a setting is out of range.
         """
         length = len(cast("Sized", check_map_style("dataset", dataset)))
+        epochs = self.epochs
+        if self.images is not None:
+            images = self.images if compute.device.type == "cpu" else _MORE_ON_GPU * self.images
+            epochs = max(1, round(images / length))
         own = {
-            "epochs": self.epochs if self.images is None else max(1, round(self._images(compute.device) / length)),
+            "epochs": epochs,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
         }
         # Only these four may be left open.
         return FitPlan(**{**given, **{name: value if given.get(name) is None else given[name] for name, value in own.items()}})
-
-    def _images(self, device: torch.device) -> int:
-        return (self.images or 0) * (1 if device.type == "cpu" else _MORE_ON_GPU)
 
     def generator(
         self, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, epsilon: float, device: torch.device

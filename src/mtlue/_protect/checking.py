@@ -66,7 +66,7 @@ def tell(check: Check, *, fraction: float) -> None:
         every = ("fraction=1.0; images that are left clean teach all there is to learn", *ADVICE)
         advice = "; ".join(every if fraction < 1 else ADVICE)
         learned = "; ".join(told[name] for name in check.still_learned)
-        warn(f"check: {learned}. What helps, the most first: {advice}. mtlue.evaluation.audit measures it in full")
+        warn(f"check: {learned}. What may help: {advice}. mtlue.evaluation.audit measures it in full")
     spoilt = [name for name, verdict in check.verdict.items() if verdict == "spoilt"]
     if spoilt:
         warn(f"check: {'; '.join(told[name] for name in spoilt)}; it was to stay learnable")

@@ -16,14 +16,14 @@ from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, 
 from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
-from mtlue._losses import BaseUELoss, Surrogate, has_state
+from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
 from mtlue._protect.attempts import Making, check_attempts
 from mtlue._protect.checking import tell
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
-from mtlue._runtime import Compute, ProgressOption, check_single_process, tensors_digest, warn
+from mtlue._runtime import Compute, ProgressOption, check_single_process, described, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255
@@ -141,7 +141,7 @@ def protect(
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
-    described: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
+    known: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
     with WorkFolder.claim(path) as folders:
         untrained = generator is None or not generator.trained or trained_by_this_call(generator, folders)
         if not untrained and (surrogate is not None or loss is not None):
@@ -156,7 +156,7 @@ def protect(
         samples = Samples(dataset, resolved, size=inspection.size_for(shape))
         if folders is not None:
             settings = {
-                "generator": None if generator is None or untrained else tensors_digest(generator.state_dict().values()),
+                **_made_by(generator, chosen_loss, surrogate, resolved, untrained=untrained),
                 "epsilon": epsilon,
                 "protected_tasks": protected,
                 "fraction": fraction,
@@ -168,7 +168,7 @@ def protect(
             if finished is not None:
                 if untrained:
                     warn(f"path: {folders.final} was finished by this call before; the generator that made it is gone")
-                return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **described)
+                return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **known)
         selected = selected_samples(fraction, inspection.length, compute)
         making = Making(samples, inspection, selected, protected, compute)
         history, found = None, None
@@ -185,7 +185,22 @@ def protect(
             found = found or making.check(generator, history, folders)
             tell(found, fraction=fraction)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
-        return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, check=found, **described)
+        return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, check=found, **known)
+
+
+def _made_by(
+    generator: UEGenerator | None,
+    loss: BaseUELoss,
+    surrogate: nn.Module | Surrogate | None,
+    tasks: dict[str, Task],
+    *,
+    untrained: bool,
+) -> dict[str, str | None]:
+    """What decides the perturbations: the generator where it is trained, else what it is to be trained with."""
+    if generator is not None and not untrained:
+        return {"generator": tensors_digest(generator.state_dict().values())}
+    wrapped = Surrogate(surrogate, tasks) if isinstance(surrogate, nn.Module) else surrogate
+    return {"generator": None, "loss": described(loss), **({} if wrapped is None else networks_of(loss, wrapped))}
 
 
 def _resolve_tasks(
