@@ -116,7 +116,7 @@ def test_a_protection_with_other_arguments_is_not_taken_up(script: Any, tmp_path
 @pytest.mark.parametrize(
     ("changes", "other"),
     # A frozen surrogate is told by its weights, one that is trained by their shapes.
-    [({"batch_size": 8}, "batch_size"), ({"loss": mtlue.EM()}, "checksum of the surrogate, loss")],
+    [({"batch_size": 8}, "batch_size"), ({"loss": mtlue.EM()}, "loss, surrogate")],
 )
 def test_a_protection_names_no_checkpoint_of_its_own(
     script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any, other: str
