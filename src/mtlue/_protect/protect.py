@@ -136,7 +136,8 @@ def protect(
         seed=seed,
         progress=progress,
     )
-    plan = recipe_for(chosen_loss).plan(dataset, compute, epochs=epochs, batch_size=batch_size)
+    recipe = recipe_for(chosen_loss)
+    plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
     resolved = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
@@ -180,7 +181,8 @@ def protect(
                 # The caller gave a path, and knows of no checkpoint.
                 raise error if folders is None else folders.left_by_another_call(error.changed) from None
         generation = making.generation(generator)
-        warn_of_weak_outcomes(generation, history)
+        # The loss of networks that start anew rises with each of them.
+        warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
         if check:
             found = found or making.check(generator, history, folders)
             tell(found, fraction=fraction)
