@@ -11,6 +11,7 @@ from torch import Tensor
 
 import mtlue
 from mtlue import defenses, evaluation
+from mtlue._check import PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import say
 from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
 from mtlue._cli.photos import find_table, open_table
@@ -31,7 +32,6 @@ _WRITERS: dict[str, Callable[[evaluation.Report], str]] = {
     ".json": evaluation.Report.to_json,
     ".md": evaluation.Report.to_markdown,
 }
-_FAILED = ("not protected", "not measured")
 _HELP = "measure what can be learned from a protected folder"
 _DESCRIPTION = (
     "Train victims on the clean photos, on random noise of the same size and on the protected folder, and measure them on "
@@ -90,4 +90,4 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None:
         write_bytes(_WRITERS[options.report.suffix](report).encode(), options.report)
         say(f"{options.report}: the report; keep it to yourself, it says what works against the protection")
-    return 1 if report.verdict.word in _FAILED else 0
+    return 0 if report.verdict.word in (PROTECTED, WEAKLY_PROTECTED) else 1

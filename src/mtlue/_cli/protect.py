@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mtlue
+from mtlue._check import NOT_PROTECTED
 from mtlue._cli.console import complain, duration, say
 from mtlue._cli.dry_run import rehearse
 from mtlue._cli.losses import NAMES, loss_settings
@@ -17,8 +18,6 @@ from mtlue._cli.publication import Publication
 
 # What decides the result, by which a repeated command is known as the same.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-# What a check says of a task that is still learned.
-_FAILED = "not protected"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
     "Protect a folder of photos with a table of labels, and write a folder to publish. A command that was interrupted goes "
@@ -77,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
     if note.get("check"):
         say(note["check"])
-    return 1 if _FAILED in note.get("verdicts", ()) else 0
+    return 1 if NOT_PROTECTED in note.get("verdicts", ()) else 0
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
