@@ -77,7 +77,10 @@ class Check:
     def still_learned(self) -> list[str]:
         """Protected tasks of which much is still learned, the most first."""
         verdict = self.verdict
-        return sorted((name for name in verdict if verdict[name] in (WEAKLY_PROTECTED, NOT_PROTECTED)), key=lambda name: -self.strongest(name))
+        return sorted(
+            (name for name in verdict if verdict[name] in (WEAKLY_PROTECTED, NOT_PROTECTED)),
+            key=lambda name: -self.strongest(name),
+        )
 
     @property
     def sentences(self) -> list[str]:

@@ -13,7 +13,7 @@ import mtlue
 from mtlue import defenses, evaluation
 from mtlue._check import PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import say
-from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
+from mtlue._cli.options import add_compute, add_photos, compute_settings, levels, natural, positive
 from mtlue._cli.photos import find_table, open_table
 from mtlue._cli.published import open_pair
 from mtlue._runtime import write_bytes
@@ -78,10 +78,8 @@ def run(options: argparse.Namespace) -> int:
         single_task=[] if options.multi_task_only else None,
         defenses=[_DEFENSES[name] for name in options.defense],
         epochs=options.epochs,
-        batch_size=options.batch_size,
-        device=options.device,
-        num_workers=options.workers,
         seeds=options.seeds,
+        **compute_settings(options),
     )
     say(str(report))
     say()

@@ -47,8 +47,8 @@ class Verdict:
 def verdict_of(rows: Sequence[Row], protected_tasks: Collection[str], lost: Collection[str], *, margin: float) -> Verdict:
     """The verdict on rows of a report.
 
-    Undefended victims decide, with the borders of a check (see `mtlue.Check.verdict`). So does the control, for what noise does as
-    well is no protection. With a defence that brings a task to "not protected", a protection is weak.
+    Undefended victims decide, with the borders of a check (see `mtlue.Check.verdict`), and so does the control: what noise does
+    as well is no protection. With a defence that brings a task to "not protected", a protection is weak.
 
     Args:
         rows: All rows.
