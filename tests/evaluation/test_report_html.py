@@ -30,7 +30,7 @@ def report(*, task: str = "side", settings: dict[str, object] | None = None, **a
     [
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.62},
-            "protected, because a multi-task victim learns 30 % of what clean images teach it of side",
+            "weakly protected, because a multi-task victim learns 30 % of what clean images teach it of side",
         ),
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.45},

@@ -1,6 +1,6 @@
 """Whether a protection protects: what a small network learns from it in a short while."""
 
-from mtlue._check.check import ADVICE, Check
+from mtlue._check.check import ADVICE, NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED, Check, verdict_on
 from mtlue._check.cost import forward_cost
 from mtlue._check.data import CheckData, check_size
 from mtlue._check.learner import CheckPlan, network_for
@@ -10,6 +10,9 @@ from mtlue._check.run import NETWORKS, run_check
 __all__ = [
     "ADVICE",
     "NETWORKS",
+    "NOT_PROTECTED",
+    "PROTECTED",
+    "WEAKLY_PROTECTED",
     "Check",
     "CheckData",
     "CheckPlan",
@@ -18,4 +21,5 @@ __all__ = [
     "forward_cost",
     "network_for",
     "run_check",
+    "verdict_on",
 ]

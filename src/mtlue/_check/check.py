@@ -11,7 +11,7 @@ _WEAK, _LEARNED = 0.3, 0.6
 #: So much less than with noise an unprotected task may keep before it is spoilt.
 _SPOILT = 0.2
 
-PROTECTED, WEAK, LEARNED = "protected", "weakly protected", "not protected"
+PROTECTED, WEAKLY_PROTECTED, NOT_PROTECTED = "protected", "weakly protected", "not protected"
 KEPT, SPOILT, UNTOLD = "left learnable", "spoilt", "cannot tell"
 
 #: What to try where a small network still learns.
@@ -77,7 +77,10 @@ class Check:
     def still_learned(self) -> list[str]:
         """Protected tasks of which much is still learned, the most first."""
         verdict = self.verdict
-        return sorted((name for name in verdict if verdict[name] in (WEAK, LEARNED)), key=lambda name: -self.strongest(name))
+        return sorted(
+            (name for name in verdict if verdict[name] in (WEAKLY_PROTECTED, NOT_PROTECTED)),
+            key=lambda name: -self.strongest(name),
+        )
 
     @property
     def sentences(self) -> list[str]:
@@ -116,7 +119,7 @@ class Check:
         share = self.strongest(name)
         if name not in self.protected_tasks:
             return SPOILT if share < min(self.noise.get(name, 1.0), 1.0) - _SPOILT else KEPT
-        return LEARNED if share >= _LEARNED else WEAK if share >= _WEAK else PROTECTED
+        return verdict_on(share)
 
     def _sentence(self, name: str, verdict: str) -> str:
         if verdict == UNTOLD:
@@ -138,6 +141,11 @@ class Check:
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([*lines, "learned from {} images, tested on {} others".format(*self.images)])
+
+
+def verdict_on(share: float) -> str:
+    """The word for a task of which this share of what clean images teach is still learned."""
+    return NOT_PROTECTED if share >= _LEARNED else WEAKLY_PROTECTED if share >= _WEAK else PROTECTED
 
 
 def _share(value: float | None) -> str:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 import mtlue
 from mtlue import defenses, evaluation
+from mtlue._check import PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import say
-from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
+from mtlue._cli.options import add_compute, add_photos, compute_settings, levels, natural, positive
 from mtlue._cli.photos import find_table, open_table
 from mtlue._cli.published import open_pair
 from mtlue._runtime import write_bytes
@@ -31,7 +32,6 @@ _WRITERS: dict[str, Callable[[evaluation.Report], str]] = {
     ".json": evaluation.Report.to_json,
     ".md": evaluation.Report.to_markdown,
 }
-_FAILED = ("not protected", "not measured")
 _HELP = "measure what can be learned from a protected folder"
 _DESCRIPTION = (
     "Train victims on the clean photos, on random noise of the same size and on the protected folder, and measure them on "
@@ -78,10 +78,8 @@ def run(options: argparse.Namespace) -> int:
         single_task=[] if options.multi_task_only else None,
         defenses=[_DEFENSES[name] for name in options.defense],
         epochs=options.epochs,
-        batch_size=options.batch_size,
-        device=options.device,
-        num_workers=options.workers,
         seeds=options.seeds,
+        **compute_settings(options),
     )
     say(str(report))
     say()
@@ -90,4 +88,4 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None:
         write_bytes(_WRITERS[options.report.suffix](report).encode(), options.report)
         say(f"{options.report}: the report; keep it to yourself, it says what works against the protection")
-    return 1 if report.verdict.word in _FAILED else 0
+    return 0 if report.verdict.word in (PROTECTED, WEAKLY_PROTECTED) else 1

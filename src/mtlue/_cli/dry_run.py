@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import mtlue
 from mtlue._cli.console import duration, say
-from mtlue._cli.losses import loss_settings
+from mtlue._cli.losses import training_settings
 from mtlue._cli.photos import Photos
 from mtlue._data import Inspection, inspect_dataset
 from mtlue._runtime import choose_device
@@ -35,10 +35,9 @@ def rehearse(photos: Photos, options: argparse.Namespace) -> None:
         say("runs      a surrogate, whose states SEP looks at, then the generator")
         say("time      about twice that of --loss tap")
     else:
-        said = _Said()
-        with said:
+        with _said() as lines:
             how_long = _timed(options, photos)
-        say(f"runs      {said.first}")
+        say(f"runs      {lines[0]}")
         say(f"time      {how_long}")
     say(f"writes    {options.out or 'the folder that --out names'}; this was a dry run, nothing is written")
 
@@ -54,25 +53,21 @@ def _sizes(inspection: Inspection) -> str:
     )
 
 
-class _Said(logging.Handler):
-    """A context that listens to what the library says of a training.
+@contextmanager
+def _said() -> Iterator[list[str]]:
+    """What the library says of a training in this context, a line each."""
+    lines: list[str] = []
 
-    Attributes:
-        first: The first line.
-    """
+    def note(record: logging.LogRecord) -> bool:
+        lines.append(record.getMessage())
+        return True
 
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.first = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.first = self.first or record.getMessage()
-
-    def __enter__(self) -> None:
-        logging.getLogger("mtlue.fit").addHandler(self)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("mtlue.fit").removeHandler(self)
+    logger = logging.getLogger("mtlue.fit")
+    logger.addFilter(note)
+    try:
+        yield lines
+    finally:
+        logger.removeFilter(note)
 
 
 class _Enough(Exception):  # noqa: N818  # no error: it ends a rehearsal
@@ -104,19 +99,9 @@ class _Stopwatch:
 def _timed(options: argparse.Namespace, photos: Photos) -> str:
     """How long the training takes, in words."""
     watch, began = _Stopwatch(), time.monotonic()
-    settings: dict[str, Any] = loss_settings(options, photos.dataset, None)
-    if options.epochs is not None:
-        settings["epochs"] = options.epochs
     try:
-        mtlue.protect(
-            photos.dataset,
-            batch_size=options.batch_size,
-            device=options.device,
-            num_workers=options.workers,
-            seed=options.seed,
-            progress=watch,
-            **settings,
-        )
+        # A check of a few steps has nothing to say.
+        mtlue.protect(photos.dataset, check=False, progress=watch, **training_settings(options))
     except _Enough:
         twice = ", and as long again for the generator" if options.loss == "tap" else ""
         return f"{duration(watch.left or 0.0)}{twice}, by {_STEPS} steps that were timed"

@@ -1,4 +1,4 @@
-"""The loss that an option names, with what it needs."""
+"""How to train, as options say it: the loss, with what it needs."""
 
 from __future__ import annotations
 
@@ -7,47 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import mtlue
+from mtlue._cli.options import compute_settings
 from mtlue._data import inspect_dataset
 from mtlue._runtime import load_tensors, save_tensors
 from mtlue.datasets import ImageTable
 
-NAMES = ("restarted-em", "tap", "sep", "em")
+_LOSSES = {"restarted-em": mtlue.RestartedEM, "tap": mtlue.TAP, "em": mtlue.EM}
+NAMES = (*_LOSSES, "sep")
 # States of a surrogate along its training, as in the paper.
 _STATES = 15
 _EPOCHS = 60
 
 
-def loss_settings(options: argparse.Namespace, dataset: ImageTable, work: Path | None) -> dict[str, Any]:
-    """Arguments of `mtlue.protect` for the loss; empty where the library is to choose.
-
-    Args:
-        options: Those of the command.
-        dataset: What SEP's surrogate is trained on.
-        work: Where its states are kept, so that a command that is repeated goes on; None keeps them nowhere.
-    """
-    match options.loss:
-        case "restarted-em":
-            return {"loss": mtlue.RestartedEM()}
-        case "tap":
-            return {"loss": mtlue.TAP()}
-        case "em":
-            return {"loss": mtlue.EM()}
-        case "sep":
-            return _sep(options, dataset, work)
-    return {}
+def training_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `mtlue.protect` for the training; what is not named is left to the library, SEP to `sep_settings`."""
+    settings: dict[str, Any] = {"seed": options.seed, **compute_settings(options)}
+    if options.loss in _LOSSES:
+        settings["loss"] = _LOSSES[options.loss]()
+    for name in ("epsilon", "epochs"):
+        if getattr(options, name) is not None:
+            settings[name] = getattr(options, name)
+    return settings
 
 
-def _sep(options: argparse.Namespace, dataset: ImageTable, work: Path | None) -> dict[str, Any]:
+def sep_settings(options: argparse.Namespace, dataset: ImageTable, work: Path) -> dict[str, Any]:
+    """The loss SEP and its surrogate, whose states are kept in ``work``, so that a command that is repeated goes on."""
     inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
     shape = inspection.image_shape
     surrogate = mtlue.evaluation.build_model("resnet18", dataset.tasks, image_shape=shape, seed=options.seed)
-    file = None if work is None else work / "surrogates.pt"
-    if file is not None and file.is_file():
+    file = work / "surrogates.pt"
+    if file.is_file():
         states = load_tensors(file, argument="--out")["states"]
     else:
         states = _train(options, dataset, surrogate, inspection.size_for(shape))
-        if file is not None:
-            save_tensors({"states": states}, file)
+        save_tensors({"states": states}, file)
     surrogate.load_state_dict(states[-1])
     return {"loss": mtlue.SEP(states), "surrogate": surrogate}
 
@@ -69,11 +62,9 @@ def _train(
         tasks=dataset.tasks,
         model=surrogate,
         epochs=epochs,
-        batch_size=options.batch_size,
         image_size=image_size,
         after_epoch=keep,
-        device=options.device,
-        num_workers=options.workers,
         seed=options.seed,
+        **compute_settings(options),
     )
     return states

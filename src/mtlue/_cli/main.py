@@ -6,7 +6,8 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from mtlue._cli import audit, preview, protect, verify
@@ -58,21 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _log_lines:  # noqa: N801  # reads as the context that it is
+@contextmanager
+def _log_lines(shown: int) -> Iterator[None]:
     """A context in which the log lines of the library are shown, from a level on."""
-
-    def __init__(self, level: int) -> None:
-        self._shown = level
-
-    def __enter__(self) -> None:
-        self._logger = logging.getLogger("mtlue")
-        self._level = self._logger.level
-        self._handler = logging.StreamHandler(sys.stderr)
-        self._handler.setLevel(self._shown)
-        self._handler.setFormatter(logging.Formatter("%(message)s"))
-        self._logger.addHandler(self._handler)
-        self._logger.setLevel(logging.INFO)
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self._handler)
-        self._logger.setLevel(self._level)
+    logger = logging.getLogger("mtlue")
+    level = logger.level
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(shown)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_photos(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,11 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="where to compute: cpu, cuda or mps (default: the fastest there is)")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="photos a step (default: what fits)")
     parser.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that read photos (default: 0)")
+
+
+def compute_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `add_compute` say, as the library's calls take it."""
+    return {"batch_size": options.batch_size, "device": options.device, "num_workers": options.workers}
 
 
 def positive(text: str) -> int:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import mtlue
+from mtlue._check import NOT_PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import complain, duration, say
 from mtlue._cli.dry_run import rehearse
-from mtlue._cli.losses import NAMES, loss_settings
+from mtlue._cli.losses import NAMES, sep_settings, training_settings
 from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
 from mtlue._cli.photos import Photos
 from mtlue._cli.publication import Publication
 
 # What decides the result, by which a repeated command is known as the same.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-# What a check says of a task that is still learned.
-_FAILED = "not protected"
+_ADVICE = "what helps, the most first: no --loss, more --epochs, a larger --epsilon; mtlue audit measures it in full"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
     "Protect a folder of photos with a table of labels, and write a folder to publish. A command that was interrupted goes "
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     _check_key(options)
     photos.describe()
     began = time.monotonic()
-    settings = {name: _plain(getattr(options, name)) for name in _SETTINGS}
+    settings = {name: getattr(options, name) for name in _SETTINGS}
     with Publication.claim(options.out, settings) as publication:
         protected = _protected(photos, options, publication)
         note = publication.finished or {}
@@ -77,7 +78,10 @@ def run(options: argparse.Namespace) -> int:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
     if note.get("check"):
         say(note["check"])
-    return 1 if _FAILED in note.get("verdicts", ()) else 0
+    verdicts = note.get("verdicts", ())
+    if NOT_PROTECTED in verdicts or WEAKLY_PROTECTED in verdicts:
+        say(_ADVICE)
+    return 1 if NOT_PROTECTED in verdicts else 0
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
@@ -92,28 +96,18 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     if done is not None:
         # A kill between the last image and the key has taken the key along.
         publication.drop_store()
-    settings: dict[str, Any] = {}
+    # Its advice is for those who call it from Python.
+    warnings.filterwarnings("ignore", message="check: .*What helps")
+    settings = training_settings(options)
     if options.key is not None and options.key.exists():
         if options.loss is not None:
             raise ValueError(f"--key: {options.key} is there, so it is used as it is; leave --loss out, or name another file")
         settings["generator"] = mtlue.UEGenerator.load(options.key)
-    else:
-        settings |= loss_settings(options, photos.dataset, publication.work)
-    if options.epsilon is not None:
-        settings["epsilon"] = options.epsilon
-    if options.epochs is not None:
-        settings["epochs"] = options.epochs
+    elif options.loss == "sep":
+        settings |= sep_settings(options, photos.dataset, publication.work)
     if options.no_check:
         settings["check"] = False
-    protected: Any = mtlue.protect(
-        photos.dataset,
-        path=publication.store,
-        batch_size=options.batch_size,
-        device=options.device,
-        num_workers=options.workers,
-        seed=options.seed,
-        **settings,
-    )
+    protected: Any = mtlue.protect(photos.dataset, path=publication.store, **settings)
     if options.key is not None and not options.key.exists():
         protected.generator.save(options.key)
     check = None if options.no_check else protected.check
@@ -134,8 +128,3 @@ def _check_key(options: argparse.Namespace) -> None:
         raise ValueError(f"--key: {options.key} would be published with {options.out}; keep the key elsewhere")
     if not key.parent.is_dir():
         raise ValueError(f"--key: there is no folder {options.key.parent}")
-
-
-def _plain(value: object) -> object:
-    """A setting as JSON gives it back."""
-    return list(value) if isinstance(value, tuple) else value

@@ -52,6 +52,8 @@ class Publication:
         with sole_owner(work, argument="--out"):
             work.mkdir(exist_ok=True)
             note = work / "command.json"
+            # As JSON gives them back.
+            settings = json.loads(json.dumps(settings))
             if note.is_file():
                 before = _read(note)
                 changed = [name for name in settings if before.get(name) != settings[name]]

@@ -47,7 +47,7 @@ def open_pair(options: argparse.Namespace, *, epsilon: float) -> tuple[ImageTabl
     published = ImageTable(folder, table=published_table, tasks=clean.tasks, classes=clean.classes)
     if len(published) != len(clean):
         raise ValueError(f"FOLDER: {folder} has {len(published)} images, and {table} has {len(clean)} photos")
-    if [len(clean[0][0])] != [len(published[0][0])]:
+    if len(clean[0][0]) != len(published[0][0]):
         # Grey photos among coloured ones, which were all turned into one kind.
         options.channels = len(published[0][0])
         clean = open_table(options.photos, table, options, tasks=names)

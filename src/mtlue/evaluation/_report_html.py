@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mtlue._check import NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED
 from mtlue.evaluation._examples import Example
 from mtlue.evaluation._html import bars, page, paragraph, picture, section, table
 from mtlue.evaluation._measurement import NO_DEFENSE, SINGLE
 from mtlue.evaluation._metrics import headlines_of
 from mtlue.evaluation._report_table import HEADER, TEXTS, cells_of
 from mtlue.evaluation._rows import Row
-from mtlue.evaluation._verdict import Verdict
+from mtlue.evaluation._verdict import NOT_MEASURED, Verdict
 
 if TYPE_CHECKING:
     from mtlue.evaluation._report import Report
 
 _TASK = HEADER.index("task")
-_STYLES = {"protected": "good", "weakly protected": "weak", "not protected": "bad", "not measured": "weak"}
+_STYLES = {PROTECTED: "good", WEAKLY_PROTECTED: "weak", NOT_PROTECTED: "bad", NOT_MEASURED: "weak"}
 
 
 def report_page(report: Report) -> str:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from mtlue._check import NOT_PROTECTED, WEAKLY_PROTECTED, verdict_on
 from mtlue.evaluation._measurement import NO_DEFENSE, PROTECTED
 from mtlue.evaluation._rows import Row, no_better_than_noise
 
-# Below the first a task counts as protected, above the second as not protected.
-_PROTECTED, _LOST = 0.3, 0.6
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Verdict:
 def verdict_of(rows: Sequence[Row], protected_tasks: Collection[str], lost: Collection[str], *, margin: float) -> Verdict:
     """The verdict on rows of a report.
 
-    Undefended victims decide: 0.3 of what clean images teach is the border of "protected", 0.6 that of "not protected". So does
-    the control, for what noise does as well is no protection. A defence that brings a task above 0.6 makes a protection weak.
+    Undefended victims decide, with the borders of a check (see `mtlue.Check.verdict`), and so does the control: what noise does
+    as well is no protection. With a defence that brings a task to "not protected", a protection is weak.
 
     Args:
         rows: All rows.
@@ -63,19 +63,18 @@ def verdict_of(rows: Sequence[Row], protected_tasks: Collection[str], lost: Coll
     ]
     undefended = [row for row in counted if row.defense == NO_DEFENSE]
     if not undefended:
-        return Verdict("not measured", "no victim learned a task from clean images; train longer")
+        return Verdict(NOT_MEASURED, "no victim learned a task from clean images; train longer")
     worst = max(undefended, key=lambda row: row.residuals[PROTECTED])
     useless = no_better_than_noise(undefended, margin=margin)
     if useless:
-        return Verdict("not protected", f"random noise of the same size does as well for {', '.join(useless)}")
-    if worst.residuals[PROTECTED] > _LOST:
-        return Verdict("not protected", _sentence(worst))
+        return Verdict(NOT_PROTECTED, f"random noise of the same size does as well for {', '.join(useless)}")
+    word = verdict_on(worst.residuals[PROTECTED])
+    if word in (NOT_PROTECTED, WEAKLY_PROTECTED):
+        return Verdict(word, _sentence(worst))
     broken = max((row for row in counted if row.defense != NO_DEFENSE), key=lambda row: row.residuals[PROTECTED], default=worst)
-    if worst.residuals[PROTECTED] > _PROTECTED:
-        return Verdict("weakly protected", _sentence(worst))
-    if broken.residuals[PROTECTED] > _LOST:
-        return Verdict("weakly protected", _sentence(broken))
-    return Verdict("protected", _sentence(worst))
+    if verdict_on(broken.residuals[PROTECTED]) == NOT_PROTECTED:
+        return Verdict(WEAKLY_PROTECTED, _sentence(broken))
+    return Verdict(word, _sentence(worst))
 
 
 def _sentence(row: Row) -> str:
