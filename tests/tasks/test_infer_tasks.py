@@ -109,7 +109,7 @@ def test_tasks_that_the_data_set_names_come_first() -> None:
         (labelled(torch.full((4, 4), 1000)), ValueError, "'task0' has 0 different values up to 1000 in 0 labels"),
         ([IMAGE, IMAGE], ValueError, r"dataset: sample 0: expected a pair \(image, targets\), got Tensor"),
         ([], ValueError, "dataset: expected at least one sample"),
-        (labelled({}, {}), ValueError, "tasks: the targets hold no labels to read tasks from; expected a dict such as"),
+        (labelled({}, {}), ValueError, "tasks: the targets hold no labels to read tasks from, such as {'age': 4}"),
         (labelled(()), ValueError, "tasks: the targets hold no labels"),
     ],
 )
