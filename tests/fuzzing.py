@@ -222,6 +222,13 @@ def _draw_options(draw: Any, case: Case) -> None:
         options["loss"] = draw(st.sampled_from(["em", "tap"]))
 
 
+def wrong_targets(case: Case) -> list[Any]:
+    """Targets that no sample of a case may have."""
+    other: list[Any] = [{"other": 1}, torch.zeros(99)]
+    # Where no tasks are told, a lone sample has whatever tasks it says.
+    return [None, {}, (), "cat", 3.5, *(other if case.verb != "infer" or len(case.samples) > 1 else [])]
+
+
 def _draw_faults(draw: Any, case: Case, random: torch.Generator) -> None:
     kinds = ["image", "label", "pair", "targets", "answer", "epsilon", "seed", "batch size", "names", "empty", "fraction"]
     if case.verb in {"forward", "surrogate"}:
@@ -248,7 +255,7 @@ def _draw_faults(draw: Any, case: Case, random: torch.Generator) -> None:
         case.samples[index] = draw(st.sampled_from([image, (image,), (image, target, 1), None]))
         case.faults.append("pair")
     elif kind == "targets":
-        case.samples[index] = (image, draw(st.sampled_from([None, {}, (), "cat", {"other": 1}, torch.zeros(99), 3.5])))
+        case.samples[index] = (image, draw(st.sampled_from(wrong_targets(case))))
         case.faults.append("targets")
     elif kind == "answer" and case.verb in ON_MODELS:
         case.answer = draw(st.sampled_from(BAD_ANSWERS))

@@ -14,10 +14,11 @@ import torch
 
 import mtlue
 from mtlue.analysis import plot_embeddings, tsne
+from optional import needs
 
-np = pytest.importorskip("numpy")
-pytest.importorskip("sklearn.manifold")
-pytest.importorskip("matplotlib.figure")
+np = needs("numpy", extra="analysis")
+needs("sklearn.manifold", extra="analysis")
+needs("matplotlib.figure", extra="analysis")
 
 
 def clusters(count: int, size: int) -> torch.Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 import mtlue
 from mtlue.analysis import gradcam, plot_gradcam
+from optional import needs
 from snapshots import equal, snapshot
 
-pytest.importorskip("captum.attr")
+needs("captum.attr", extra="analysis")
 
 TASKS = {"color": 3, "bright": 2}
 
@@ -199,7 +200,7 @@ def test_without_the_library_the_message_is_the_command(images: Tensor, monkeypa
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_has_a_row_for_the_images_and_one_for_each_model(images: Tensor, tmp_path: Path, channels: int) -> None:
-    pytest.importorskip("matplotlib.figure")
+    needs("matplotlib.figure", extra="analysis")
     maps = {"clean": torch.rand(4, 6, 8), "protected": torch.rand(4, 6, 8)}
     figure = plot_gradcam(images[:, :channels], maps, tmp_path / "maps.png")
     assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -212,7 +213,7 @@ def test_a_picture_has_a_row_for_the_images_and_one_for_each_model(images: Tenso
 
 
 def test_what_cannot_be_drawn(images: Tensor) -> None:
-    pytest.importorskip("matplotlib.figure")
+    needs("matplotlib.figure", extra="analysis")
     with pytest.raises(ValueError, match=r"images: expected shape .* 1 or 3 channels, got \(4, 2, 6, 8\)"):
         plot_gradcam(images[:, :2], torch.rand(4, 6, 8))
     with pytest.raises(ValueError, match=r"maps: 'GradCAM': expected shape \(4, 6, 8\), got \(4, 3, 4\)"):

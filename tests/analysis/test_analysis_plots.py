@@ -13,8 +13,9 @@ import torch
 
 import mtlue
 from mtlue.analysis import plot_history, plot_perturbations, plot_task_counts
+from optional import needs
 
-pytest.importorskip("matplotlib.figure")
+needs("matplotlib.figure", extra="analysis")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 Make = Callable[..., mtlue.UEGenerator]

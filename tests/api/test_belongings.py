@@ -17,6 +17,7 @@ from torch import nn
 import mtlue
 from belongings import nothing_left, untouched
 from mtlue import baselines, defenses, evaluation
+from optional import needs
 from people import random_images
 
 TASKS = {"a": 2, "b": 2}
@@ -183,7 +184,7 @@ CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
 def imported() -> None:
     """What optional libraries do to filters and loggers when they are first imported is theirs."""
     for name in ("torchmetrics", "torchjd"):
-        pytest.importorskip(name)
+        needs(name, extra="evaluation")
 
 
 @pytest.fixture

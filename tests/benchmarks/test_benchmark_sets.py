@@ -102,7 +102,8 @@ def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 drawing = pytest.mark.skipif(
-    shutil.which("node") is None or not (DRAWING / "node_modules").is_dir(), reason="the drawing library is not installed"
+    shutil.which("node") is None or not (DRAWING / "node_modules").is_dir(),
+    reason="needs Node.js and the drawing library, which benchmarks/sets/make_avatars.py installs",
 )
 
 

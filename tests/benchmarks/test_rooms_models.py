@@ -189,7 +189,7 @@ def test_models_of_one_size_stay_together() -> None:
     assert all((f"sofa/{n}" in test) == (f"sofa/{n + 1}" in test) for n in range(0, 40, 2))
 
 
-@pytest.mark.skipif(not FURNITURE.is_dir(), reason="the Debian package sweethome3d-furniture is not installed")
+@pytest.mark.skipif(not FURNITURE.is_dir(), reason="needs the Debian package sweethome3d-furniture")
 def test_each_class_of_the_furniture_is_in_both_parts() -> None:
     kinds = {found: kind for found in read_catalogues(FURNITURE) if (kind := kind_of(found)) is not None}
     test = in_test(kinds.items())

@@ -90,7 +90,7 @@ def test_what_is_written_is_read_by_nyuv2(tmp_path: Path) -> None:
 
 @pytest.fixture
 def embreex() -> None:
-    pytest.importorskip("embreex")
+    pytest.importorskip("embreex", reason="needs the library embreex, which no extra brings: pip install embreex")
 
 
 def empty(*things: Thing) -> Room:

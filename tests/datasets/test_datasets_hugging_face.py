@@ -17,8 +17,9 @@ from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 import mtlue
 from mtlue.datasets import HuggingFace, ImageTable, to_hugging_face
+from optional import needs
 
-hf = pytest.importorskip("datasets", reason='needs the library datasets: pip install "mtlue[huggingface]"')
+hf = needs("datasets", extra="huggingface")
 
 
 @pytest.fixture(autouse=True)

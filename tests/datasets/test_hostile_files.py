@@ -14,6 +14,7 @@ from PIL import Image
 import mtlue
 from mtlue import datasets
 from mtlue.datasets import ImageTable
+from optional import needs
 
 ORIENTATION = 0x0112
 
@@ -40,7 +41,7 @@ def test_a_missing_label_stays_missing_whatever_stands_for_it(root: Path, ignore
 
 
 def test_a_missing_label_stays_missing_in_rows_of_hugging_face() -> None:
-    library = pytest.importorskip("datasets")
+    library = needs("datasets", extra="huggingface")
     columns = {"image": [Image.new("L", (4, 4))] * 2, "age": [1, None]}
     rows = library.Dataset.from_dict(columns, library.Features({"image": library.Image(), "age": library.Value("int64")}))
     faces = datasets.HuggingFace(rows, tasks={"age": mtlue.Classification(3, ignore_index=2**32)})
@@ -179,7 +180,7 @@ def test_loading_a_generator_leaves_random_numbers_alone(tmp_path: Path, make_ge
 
 
 def test_a_damaged_row_of_hugging_face_is_named() -> None:
-    library = pytest.importorskip("datasets")
+    library = needs("datasets", extra="huggingface")
     columns = {"image": [{"bytes": b"no image", "path": None}], "age": [1]}
     rows = library.Dataset.from_dict(columns, library.Features({"image": library.Image(), "age": library.Value("int64")}))
     with pytest.raises(ValueError, match="row 0, column 'image': "):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from torchvision.transforms.functional import to_pil_image
 
 import mtlue
 import mtlue.datasets
+from optional import needs
 
 GUIDE = Path(__file__).parents[2] / "docs" / "ecosystem.md"
 SECTIONS = [section for section in GUIDE.read_text(encoding="utf-8").split("\n## ") if "```python" in section]
@@ -70,10 +70,8 @@ class Split(torch.nn.Module):
 @pytest.mark.usefixtures("_folders", "_short")
 @pytest.mark.parametrize("section", SECTIONS, ids=[section.partition("\n")[0] for section in SECTIONS])
 def test_the_examples_run(section: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    if "import datasets\n" in section and importlib.util.find_spec("datasets") is None:
-        pytest.skip('needs the library datasets: pip install "mtlue[huggingface]"')
     if "import datasets\n" in section:
-        hf = importlib.import_module("datasets")
+        hf = needs("datasets", extra="huggingface")
         hf.disable_progress_bars()
         monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", Path("cache").absolute())
     names: dict[str, Any] = {"faces": mtlue.datasets.ImageTable("faces", channels=3, image_size=32)}

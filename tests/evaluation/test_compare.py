@@ -12,6 +12,7 @@ import pytest
 import mtlue
 from mtlue.baselines import random_noise
 from mtlue.evaluation import Comparison, Measurement, Report, audit, compare
+from optional import needs
 from page import HOSTILE, Page
 from two_tasks import OPTIONS, TASKS, two_task_set
 
@@ -112,7 +113,7 @@ def test_a_page_of_its_own() -> None:
 
 
 def test_a_chart(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    needs("matplotlib", extra="plot")
     figure = by_hand().plot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clean", "random noise", "mine", "TAP", "chance"]

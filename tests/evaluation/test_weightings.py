@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mtlue.evaluation._weighting import RLW, UW, AlignedMTL, FairGrad, Uniform, Weighting
+from optional import needs
 from processor import computes_in_bfloat16
 
-pytest.importorskip("torchjd", reason="the weightings but Uniform are torchjd's")
+needs("torchjd", extra="evaluation")
 
 ALL: list[Callable[[], Weighting]] = [Uniform, RLW, UW, AlignedMTL, FairGrad]
 BY_GRADIENT: list[Callable[[], Weighting]] = [AlignedMTL, FairGrad]

@@ -21,6 +21,7 @@ from torch.utils.data import ConcatDataset, Subset
 import mtlue
 from mtlue import baselines, datasets, evaluation
 from mtlue._formats.manifest import signed
+from optional import needs
 
 TASKS = {"shoe": mtlue.Classification(2), "parts": mtlue.Segmentation(3)}
 
@@ -60,7 +61,7 @@ FORMATS: dict[str, Callable[[], Any]] = {
 
 def format_of(name: str) -> Any:
     if name == "parquet":
-        pytest.importorskip("pyarrow")
+        needs("pyarrow", extra="huggingface")
     return FORMATS[name]()
 
 
@@ -398,7 +399,7 @@ def test_images_of_one_name_do_not_share_a_label_map(tmp_path: Path) -> None:
         Image.new("RGB", (4, 4)).save(tmp_path / folder / "x.png")
     (tmp_path / "labels.csv").write_text("file\na/x.png\nb/x.png")
     (tmp_path / "labels" / "parts").mkdir(parents=True)
-    numpy = pytest.importorskip("numpy")
+    numpy = needs("numpy", extra="datasets")
     numpy.save(tmp_path / "labels" / "parts" / "x.npy", numpy.zeros((4, 4), dtype="int64"))
     tasks = {"parts": mtlue.Segmentation(3)}
     with pytest.raises(ValueError, match=r"task 'parts': several images would share .*x\.npy"):

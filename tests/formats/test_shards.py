@@ -16,6 +16,7 @@ from torchvision.transforms.functional import pil_to_tensor
 import mtlue
 from mtlue import baselines, datasets
 from mtlue._formats import NPY
+from optional import needs
 
 TASKS = {"scene": mtlue.Classification(3, ignore_index=255), "depth": mtlue.Depth(), "parts": mtlue.Segmentation(4)}
 
@@ -49,7 +50,7 @@ def scene_of(safe: Any, index: int) -> int:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_written_is_read(tmp_path: Path, format: Any, channels: int) -> None:
     if isinstance(format, datasets.ParquetShards):
-        pytest.importorskip("pyarrow")
+        needs("pyarrow", extra="huggingface")
     safe = protected(channels)
     safe.export(tmp_path / "out", format=format)
     read = list(format.read(tmp_path / "out"))
@@ -75,7 +76,7 @@ def test_archives_tell_nothing_of_the_machine(tmp_path: Path) -> None:
 # The library leaves its archives to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_webdataset_reads_the_archives(tmp_path: Path) -> None:
-    library = pytest.importorskip("webdataset")
+    library = needs("webdataset", extra="test")
     safe = protected()
     safe.export(tmp_path / "out", format=datasets.TarShards(3))
     urls = str(tmp_path / "out" / "{000000..000002}.tar")
@@ -88,7 +89,7 @@ def test_webdataset_reads_the_archives(tmp_path: Path) -> None:
 
 
 def test_hugging_face_reads_the_archives(tmp_path: Path) -> None:
-    library = pytest.importorskip("datasets")
+    library = needs("datasets", extra="huggingface")
     safe = protected()
     safe.export(tmp_path / "out", format="webdataset")
     files = str(tmp_path / "out" / "*.tar")
@@ -101,7 +102,7 @@ def test_hugging_face_reads_the_archives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["files", "data_dir", "folder"])
 def test_hugging_face_reads_parquet(tmp_path: Path, how: str) -> None:
-    library = pytest.importorskip("datasets")
+    library = needs("datasets", extra="huggingface")
     safe, out = protected(), tmp_path / "out"
     safe.export(out, format=datasets.ParquetShards(3))
     given: dict[str, Any] = {
@@ -125,7 +126,7 @@ def test_hugging_face_reads_parquet(tmp_path: Path, how: str) -> None:
 
 
 def test_a_parquet_file_has_the_files_of_the_images(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = needs("pyarrow.parquet", extra="huggingface")
     safe = protected(tasks={"scene": TASKS["scene"]})
     safe.export(tmp_path / "out", format="parquet")
     row = parquet.read_table(tmp_path / "out" / "data").to_pylist()[4]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._formats import MemoryImages, StoredImages, StoreWriter
+from mtlue._formats import MemoryImages, StoredImages, StoreWriter, WorkFolder
 from mtlue._formats.manifest import signed
 
 
@@ -25,8 +25,8 @@ def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
 
 
 def writer_of(folder: Path, length: int, shape: Any = None, batch_size: int = 2) -> StoreWriter:
-    draft = folder.with_name("draft")
-    return StoreWriter(draft, folder, length=length, shape=shape, batch_size=batch_size, manifest={"epsilon": 8 / 255})
+    folders = WorkFolder(folder, folder.with_name("draft"))
+    return StoreWriter(folders, length=length, shape=shape, batch_size=batch_size, manifest={"epsilon": 8 / 255})
 
 
 def write(folder: Path, images: list[Tensor], shape: Any = None) -> StoredImages:

@@ -16,6 +16,7 @@ import mtlue
 from mtlue import baselines, evaluation
 from mtlue._runtime import progress as module
 from mtlue._runtime.progress import Progress
+from optional import needs
 
 QUIET: dict[str, Any] = {"batch_size": 16, "precision": torch.float32}
 
@@ -162,7 +163,7 @@ def test_every_long_call_has_a_bar(
 def test_what_an_earlier_call_has_done_does_not_count_for_the_time_left(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("tqdm")
+    needs("tqdm", extra="progress")
     clock = [0.0]
     monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
     with Progress(True, stage="fit", total=110, images=110) as shown:

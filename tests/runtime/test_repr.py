@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import mtlue
 from celeba_folder import write_files
 from mtlue import analysis, baselines, datasets, defenses, evaluation
+from optional import needs
 
 TASKS = {"age": 9, "gender": 2}
 SAMPLES = [(torch.full((1, 8, 8), 0.5), {"age": index % 9, "gender": index % 2}) for index in range(18)]
@@ -120,7 +121,7 @@ def image_table(root: Path) -> object:
 
 
 def hugging_face(root: Path) -> object:
-    library = pytest.importorskip("datasets")
+    library = needs("datasets", extra="huggingface")
     pictures = [Image.new("L", (8, 8)) for _ in range(4)]
     table = library.Dataset.from_dict({"image": pictures, "gender": [0, 1, 0, 1]})
     return datasets.HuggingFace(table.cast_column("image", library.Image()))

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import mtlue
 from mtlue._runtime import load_tensors, save_tensors
 from mtlue._runtime.tensor_file import _HEAD, read_tensor_file, write_tensor_file
+from optional import needs
 from snapshots import equal
 
 CONTENT = {
@@ -58,7 +59,7 @@ def test_it_is_a_safetensors_file(file: Path) -> None:
     assert header["0"] == {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
     assert all(isinstance(value, str) for value in header["__metadata__"].values())
     assert (8 + length) % 8 == 0
-    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors = needs("safetensors.torch", extra="test")
     assert torch.equal(safetensors.load_file(file)["0"], CONTENT["weights"])
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import mtlue
+from mtlue import baselines
 from mtlue._data.inference import infer_tasks
 
 IMAGE = torch.zeros(1, 4, 4)
@@ -108,8 +109,12 @@ def test_tasks_that_the_data_set_names_come_first() -> None:
         (labelled(torch.full((4, 4), 1000)), ValueError, "'task0' has 0 different values up to 1000 in 0 labels"),
         ([IMAGE, IMAGE], ValueError, r"dataset: sample 0: expected a pair \(image, targets\), got Tensor"),
         ([], ValueError, "dataset: expected at least one sample"),
+        (labelled({}, {}), ValueError, "tasks: the targets hold no labels to read tasks from, such as {'age': 4}"),
+        (labelled(()), ValueError, "tasks: the targets hold no labels"),
     ],
 )
 def test_labels_that_say_nothing(dataset: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         mtlue.protect(dataset, progress=False)
+    with pytest.raises(error, match=words):
+        baselines.random_noise(dataset)

@@ -13,7 +13,7 @@ from mtlue._checks import naming
 from mtlue._data.batches import Samples
 from mtlue._data.images import to_bytes
 from mtlue._data.reading import read_item, read_sample
-from mtlue._runtime import checksum
+from mtlue._runtime import checksum, tensors_digest
 from mtlue._tasks import Task, read_single, split_by_task
 
 _LOOKED_AT = 32
@@ -43,11 +43,7 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
 
 def images_digest(dataset: Dataset[Any]) -> str:
     """Checksum of some images in 8 bits. Raises what `image_bytes` raises."""
-    digest = hashlib.sha256()
-    for index in looked_at(len(cast("Sized", dataset))):
-        image = image_bytes(dataset, index)
-        digest.update(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_digest(image_bytes(dataset, index) for index in looked_at(len(cast("Sized", dataset))))
 
 
 def run_settings(samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:

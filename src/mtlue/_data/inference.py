@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any, cast
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mtlue._data.problems import Problem, Problems, told_at_once
-from mtlue._data.reading import read_item
+from mtlue._data.reading import each_sample, read_item
 from mtlue._tasks import LabelSurvey, Task, named_labels, resolve_tasks
 
 
@@ -38,18 +37,13 @@ def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Tas
     if isinstance(own, Mapping):
         return resolve_tasks(own)
     survey = LabelSurvey()
-    loader: DataLoader[Any] = DataLoader(
-        _Labels(dataset), batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
-    )
-    problems, index = Problems(), 0
-    for batch in loader:
-        for labels in batch:
-            for name, label in labels.items():
-                try:
-                    survey.add(name, label)
-                except TypeError as error:
-                    problems.add(index, Problem.of_label(error, label, name))
-            index += 1
+    problems = Problems()
+    for index, labels in enumerate(each_sample(_Labels(dataset), num_workers=num_workers)):
+        for name, label in labels.items():
+            try:
+                survey.add(name, label)
+            except TypeError as error:
+                problems.add(index, Problem.of_label(error, label, name))
     if problems:
         raise TypeError(told_at_once(problems.lines()))
     return survey.tasks()

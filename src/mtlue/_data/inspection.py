@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mtlue._data.images import read_image
 from mtlue._data.problems import Problem, Problems, told_at_once
-from mtlue._data.reading import item_problem
+from mtlue._data.reading import each_sample, item_problem
 from mtlue._runtime import warn
 from mtlue._tasks import Task, read_single, split_by_task
 
@@ -181,24 +181,18 @@ def inspect_dataset(
     length = len(cast("Sized", dataset))
     step = max(1, length // _REREAD)
     samples = _Samples(dataset, tasks, frozenset(range(0, length, step) if reread else ()))
-    loader: DataLoader[Any] = DataLoader(
-        samples, batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
-    )
     problems = Problems()
     shapes: dict[int, int] = {}
     sizes: Counter[tuple[int, int]] = Counter()
     seen: list[set[int | None]] = [set() for _ in tasks]
-    index = 0
-    for batch in loader:
-        for sample in batch:
-            for problem in sample.problems:
-                problems.add(index, problem)
-            if len(sample.shape) == 3:
-                shapes.setdefault(sample.shape[0], index)
-                sizes[sample.shape[1], sample.shape[2]] += 1
-            for values, value in zip(seen, sample.classes, strict=False):
-                values.add(value)
-            index += 1
+    for index, sample in enumerate(each_sample(samples, num_workers=num_workers)):
+        for problem in sample.problems:
+            problems.add(index, problem)
+        if len(sample.shape) == 3:
+            shapes.setdefault(sample.shape[0], index)
+            sizes[sample.shape[1], sample.shape[2]] += 1
+        for values, value in zip(seen, sample.classes, strict=False):
+            values.add(value)
     lines = problems.lines()
     if len(shapes) > 1:
         found = ", ".join(f"{channels} (first at sample {where})" for channels, where in shapes.items())

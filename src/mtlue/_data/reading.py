@@ -1,15 +1,29 @@
-"""One sample of a user's data set: what goes wrong while it is read is told with its number."""
+"""Samples of a user's data set one by one: what goes wrong while one is read is told with its number."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from mtlue._checks import naming
 from mtlue._data.images import read_image
 from mtlue._runtime import out_of_memory
+
+_Sample = TypeVar("_Sample")
+
+
+def each_sample(dataset: Dataset[_Sample], *, num_workers: int) -> Iterator[_Sample]:
+    """The samples of a data set in order, read by so many processes."""
+    # A generator of its own: the loader would otherwise draw from the caller's.
+    loader: DataLoader[Any] = DataLoader(
+        dataset, batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
+    )
+    for batch in loader:
+        yield from batch
 
 
 def item_problem(item: object) -> str | None:

@@ -68,26 +68,19 @@ class ParquetShards(ExportFormat):
     def write(self, folder: Path, samples: ExportSamples) -> None:
         """Write a file."""
         arrow, parquet = _libraries()
-        schema, rows = None, list[dict[str, Any]]()
+        _, _, first = next(iter(samples))
+        schema, rows = _schema(arrow, samples, first), list[dict[str, Any]]()
         (folder / "data").mkdir()
-        path = folder / "data" / f"{samples.part:06d}.parquet"
-        writer: Any = None
-        try:
+        with parquet.ParquetWriter(folder / "data" / f"{samples.part:06d}.parquet", schema, compression="zstd") as writer:
             for index, image, targets in samples:
-                if schema is None:
-                    schema = _schema(arrow, samples, targets)
-                    writer = parquet.ParquetWriter(path, schema, compression="zstd")
                 labels = {name: _value(samples, name, target) for name, target in targets.items()}
                 # The image as a struct of bytes and name, as the library's own files have it.
                 rows.append({_IMAGE: {"bytes": self.files.encode(image), "path": f"{index:06d}.png"}, **labels})
                 if len(rows) == _ROWS_A_GROUP:
                     writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
                     rows = []
-            if writer is not None and rows:
+            if rows:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-        finally:
-            if writer is not None:
-                writer.close()
 
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The samples of all files in order."""

@@ -130,7 +130,7 @@ class Parts:
                 self._move(self._work / source, target / name)
             write_bytes(manifest, target / EXPORT_MANIFEST)
             if not into_place:
-                self._rename(target)
+                self._folders.publish(target)
         self._folders.remove(last=(_PLAN, EXPORT_MANIFEST, SETTINGS))
 
     def _move(self, source: Path, target: Path) -> None:
@@ -139,17 +139,6 @@ class Parts:
             os.replace(source, target)
         elif not target.exists():
             raise ValueError(f"folder: {self._work} is damaged and cannot be taken up ({source.name} is gone); delete it")
-
-    def _rename(self, ready: Path) -> None:
-        final = self._folders.final
-        try:
-            if final.is_dir() and not any(final.iterdir()):
-                # Windows gives a folder no name that is taken, if only by an empty one.
-                os.rmdir(final)
-            os.replace(ready, final)
-        except OSError as error:
-            text = f"folder: {final} is in the way ({error.strerror}); take it away and repeat the call, nothing is lost"
-            raise type(error)(error.errno, text) from error
 
 
 def check_finished(folder: Path) -> None:

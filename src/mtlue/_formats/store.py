@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import IO, Any
 
 import torch
@@ -16,8 +15,9 @@ from torch import Tensor
 
 from mtlue._formats.images import ImageSink
 from mtlue._formats.manifest import Fields, file_entry, signed
-from mtlue._formats.stored_images import FORMAT, IMAGES, MANIFEST, SETTINGS, SHAPES, StoredImages, files_of, is_published
-from mtlue._runtime import remove_folder, text_digest, warn, write_bytes
+from mtlue._formats.stored_images import FORMAT, IMAGES, MANIFEST, SETTINGS, SHAPES, StoredImages, call_digits, files_of
+from mtlue._formats.work_folder import WorkFolder
+from mtlue._runtime import write_bytes
 
 _PROGRESS = "progress.json"
 #: The folder, in that of an unfinished store, that gets the final name.
@@ -30,8 +30,8 @@ class StoreWriter(ImageSink):
     """Writes images into a folder, one batch after the other, so that a killed process loses one batch.
 
     Args:
-        folder: Made if it is not there. If an earlier process has written to it, writing goes on after its last batch.
-        final: The name of the folder once it is finished.
+        folders: Where to write, made if it is not there, and where the store is to be. If an earlier process has written there,
+            writing goes on after its last batch.
         length: Images that there will be.
         shape: Shape of all images, or None when they differ.
         batch_size: Samples a batch, where no earlier process has begun with another.
@@ -43,18 +43,18 @@ class StoreWriter(ImageSink):
 
     def __init__(
         self,
-        folder: Path,
-        final: Path,
+        folders: WorkFolder,
         *,
         length: int,
         shape: tuple[int, int, int] | None,
         batch_size: int,
         manifest: Mapping[str, Any],
     ) -> None:
+        folder = folders.work
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.final, self.shape, self.manifest = folder, final, shape, manifest
+        self.folders, self.folder, self.shape, self.manifest = folders, folder, shape, manifest
         self._files: dict[str, IO[bytes]] = {}
-        self._published = is_published(folder, final)
+        self._published = folders.is_published
         if self._published:
             super().__init__(length, batch_size)
             self.count = length
@@ -134,9 +134,10 @@ class StoreWriter(ImageSink):
         self.close()
         if not self._published:
             self._publish()
-        images = StoredImages(self.final)
-        logger.info("protect: finished %s, %d images", self.final, self.count)
-        self._remove_rest()
+        images = StoredImages(self.folders.final)
+        logger.info("protect: finished %s, %d images", self.folders.final, self.count)
+        # The generator too; the settings last, by which a call that is repeated after a kill is known.
+        self.folders.remove(last=(MANIFEST, SETTINGS))
         return images
 
     def _publish(self) -> None:
@@ -144,8 +145,7 @@ class StoreWriter(ImageSink):
         settings = self.folder / SETTINGS
         content = signed({
             "format": FORMAT,
-            # By it a call that is repeated knows its store when nothing else is left.
-            **({"call": text_digest(settings.read_text())} if settings.exists() else {}),
+            **({"call": call_digits(settings.read_text())} if settings.exists() else {}),
             **self.manifest,
             "length": self.count,
             "shape": self.shape,
@@ -159,15 +159,4 @@ class StoreWriter(ImageSink):
             write_bytes(json.dumps(content, indent=2).encode(), folder / MANIFEST)
         for name in names:
             os.replace(self.folder / name, ready / name)
-        try:
-            os.replace(ready, self.final)
-        except OSError as error:
-            text = f"path: {self.final} is in the way ({error.strerror}); take it away and repeat the call, nothing is lost"
-            raise type(error)(error.errno, text) from error
-
-    def _remove_rest(self) -> None:
-        """Remove the folder with the generator; the settings last, by which a call that is repeated after a kill is known."""
-        try:
-            remove_folder(self.folder, last=(MANIFEST, SETTINGS))
-        except OSError as error:
-            warn(f"path: {self.final} is finished, but {self.folder} cannot be removed ({error.strerror}); delete it")
+        self.folders.publish(ready)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mtlue._formats.manifest import read_json
-from mtlue._formats.stored_images import SETTINGS, StoredImages, call_of, is_published
-from mtlue._runtime import remove_folder, sole_owner, text_digest, warn, write_bytes
+from mtlue._formats.stored_images import MANIFEST, SETTINGS, StoredImages, call_digits, call_of
+from mtlue._runtime import remove_folder, sole_owner, warn, write_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -53,7 +53,7 @@ class WorkFolder:
             return
         with cls.owned(Path(path)) as folders:
             # A link to nowhere is in the way, too.
-            if os.path.lexists(folders.final) and not folders._is_published() and call_of(folders.final) is None:
+            if os.path.lexists(folders.final) and not folders.is_published and call_of(folders.final) is None:
                 raise folders.in_the_way()
             yield folders
 
@@ -84,8 +84,13 @@ class WorkFolder:
                 text = f"no room is left for {work}; make some and repeat the call, which goes on where it stopped"
                 raise OSError(error.errno, f"{argument}: {text}") from error
 
-    def _is_published(self) -> bool:
-        return is_published(self.work, self.final)
+    @property
+    def is_published(self) -> bool:
+        """Whether the finished store was made from this folder, which a kill has left."""
+        ours, published = self.work / MANIFEST, self.final / MANIFEST
+        if not all(file.is_file() for file in (self.work / SETTINGS, ours, published)):
+            return False
+        return ours.read_bytes() == published.read_bytes()
 
     def in_the_way(self) -> FileExistsError:
         """The error of a call whose path is taken."""
@@ -109,14 +114,29 @@ class WorkFolder:
             ValueError: what is to be taken up is that of another call.
             FileExistsError: the path is taken by the store of another call.
         """
-        if not os.path.lexists(self.final) or self._is_published():
+        if not os.path.lexists(self.final) or self.is_published:
             self.take_up(settings)
             return None
-        if call_of(self.final) != text_digest(json.dumps(settings)):
+        if call_of(self.final) != call_digits(json.dumps(settings)):
             raise self.in_the_way()
         images = StoredImages(self.final)
         self.remove()
         return images
+
+    def publish(self, ready: Path) -> None:
+        """Give a folder of the whole result the final name in one step.
+
+        Raises:
+            OSError: it cannot get its name; nothing is lost.
+        """
+        try:
+            if self.final.is_dir() and not any(self.final.iterdir()):
+                # Windows gives a folder no name that is taken, if only by an empty one.
+                os.rmdir(self.final)
+            os.replace(ready, self.final)
+        except OSError as error:
+            text = f"{self.final} is in the way ({error.strerror}); take it away and repeat the call, nothing is lost"
+            raise type(error)(error.errno, f"{self.argument}: {text}") from error
 
     def remove(self, *, last: Sequence[str] = ()) -> None:
         """Remove what the result was made from; `last` are the files by which an interrupted removal is known again."""

@@ -26,4 +26,4 @@ def open_sink(
         "tasks": tasks_to_config(samples.tasks),
         "labels": labels_digest(samples.dataset, samples.tasks),
     }
-    return StoreWriter(folders.work, folders.final, length=len(samples), shape=shape, batch_size=batch_size, manifest=manifest)
+    return StoreWriter(folders, length=len(samples), shape=shape, batch_size=batch_size, manifest=manifest)

@@ -71,8 +71,10 @@ class LabelSurvey:
         """The tasks.
 
         Raises:
-            ValueError: a task is none that can be read off its labels.
+            ValueError: there is no label, or a task is none that can be read off its labels.
         """
+        if not self._shapes:
+            raise ValueError("tasks: the targets hold no labels to read tasks from, such as {'age': 4}")
         return {name: self._task(name, shape) for name, shape in self._shapes.items()}
 
     def _task(self, name: str, shape: tuple[int, ...]) -> Task:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._data import resize
+from mtlue._runtime import tensors_digest
 from mtlue.baselines._patterns import unit_norm
 
 #: Draws the patterns of a task's classes at a shape (C, h, w): floats (num_classes, C, h, w), of an l2 norm of 1 each.
@@ -135,4 +135,4 @@ class FusedPatterns:
 
     def digest(self) -> str:
         """Checksum of all patterns."""
-        return hashlib.sha256(self._table.numpy().tobytes()).hexdigest()
+        return tensors_digest([self._table])

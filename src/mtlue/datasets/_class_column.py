@@ -51,7 +51,7 @@ def requested_tasks(tasks: Tasks | Collection[str] | None) -> dict[str, Task | N
     return dict.fromkeys(tasks)
 
 
-def check_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
+def check_class_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
     """Names of classes by column; none if None.
 
     Raises:

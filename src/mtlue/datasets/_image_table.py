@@ -15,7 +15,7 @@ from mtlue._checks import check_image_size
 from mtlue._data import to_unit_floats
 from mtlue._formats import EXPORT_MANIFEST, NPY, ImageFiles, check_finished, find_map, load_array, read_class_names
 from mtlue._tasks import Task, Tasks, read_single
-from mtlue.datasets._class_column import check_names, fitting_names, read_classes, requested_tasks
+from mtlue.datasets._class_column import check_class_names, fitting_names, read_classes, requested_tasks
 from mtlue.datasets._files import check_root
 from mtlue.datasets._images import check_channels, read_channels, reading, resize_image, upright
 from mtlue.datasets._label_table import check_columns, find_image_column, image_faults, listed, missing_maps, read_table
@@ -99,7 +99,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._channels = check_channels(channels)
         self._formats = _check_format(format)
         wanted = requested_tasks(tasks)
-        names = check_names(classes)
+        names = check_class_names(classes)
         labels = read_table(self.root / table, self.root)
         image_column = find_image_column(labels, image_column)
         if wanted is None:

@@ -1,0 +1,13 @@
+"""Libraries that some tests need, and what to install where one is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def needs(library: str, *, extra: str) -> Any:
+    """A module of an optional library; without it the test, or the file of tests, is skipped."""
+    name = library.partition(".")[0]
+    return pytest.importorskip(library, reason=f'needs the library {name}: pip install "mtlue[{extra}]"')
