@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from fuzzing import VERDICTS, Case, cases, verdict
+from fuzzing import VERDICTS, verdict
+from fuzzing_cases import Case, cases
 
 COUNT = int(os.environ.get("MTLUE_FUZZ", "200"))
 
