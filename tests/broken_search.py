@@ -10,22 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+from killed_run import Untargeted
 from mtlue.baselines._pgd import pgd
 
 # 20 samples in batches of 6: four a round, each of three steps. EM has three rounds, a frozen loss the steps of two.
-STEPS, BATCHES = 3, 4
-
-
-class Untargeted(mtlue.BaseUELoss):
-    """Frozen like TAP, and content with an untrained surrogate."""
-
-    trains_surrogate = False
-
-    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        return surrogate.adversarial_loss(images, targets)
-
-    def __repr__(self) -> str:
-        return "Untargeted()"
+STEPS = 3
 
 
 def make_dataset() -> Any:
@@ -75,11 +64,6 @@ def same_files(left: Path, right: Path) -> bool:
     names = [sorted(file.name for file in folder.iterdir()) for folder in (left, right)]
     assert names == [["images.bin", "manifest.json"]] * 2
     return all((left / name).read_bytes() == (right / name).read_bytes() for name in names[0])
-
-
-def same_state(left: nn.Module, right: nn.Module) -> bool:
-    other = right.state_dict()
-    return all(torch.equal(value, other[name]) for name, value in left.state_dict().items())
 
 
 @pytest.fixture(scope="session")

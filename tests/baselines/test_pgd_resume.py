@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from broken_search import STEPS, interrupt_at, make_surrogate, same_files, same_state, search
+from broken_search import STEPS, interrupt_at, make_surrogate, same_files, search
+from killed_run import same_state
 from mtlue.baselines._pixel_store import PERTURBATIONS
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import mtlue
-from broken_search import interrupt_at, make_dataset, make_surrogate, same_files, same_state, search
+from broken_search import interrupt_at, make_dataset, make_surrogate, same_files, search
+from killed_run import same_state
 from mtlue.baselines._pgd import pgd
 from mtlue.baselines._pixel_store import PERTURBATIONS
 from processor import computes_in_bfloat16

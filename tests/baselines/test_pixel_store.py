@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from broken_search import make_surrogate, same_files, same_state, search
+from broken_search import make_surrogate, same_files, search
+from killed_run import same_state
 from mtlue.baselines._pixel_store import LAST_BATCH, PERTURBATIONS, PixelStore
 
 
