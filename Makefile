@@ -4,8 +4,8 @@ BIN := .venv/bin
 
 # What runs on the oldest torch allowed and on the one that crashed with AMX: devices and precisions, training, protecting, and a
 # victim of each kind. It needs some of the extras only.
-CORE_TESTS := tests/runtime tests/fit tests/protect tests/generator tests/losses tests/baselines/test_pgd.py \
-	tests/baselines/test_pgd_resume.py tests/evaluation/test_victim.py tests/evaluation/test_weightings.py \
+CORE_TESTS := tests/runtime tests/fit tests/protect tests/generator tests/losses tests/baselines/test_pgd*.py \
+	tests/baselines/test_pixel_store.py tests/evaluation/test_victim*.py tests/evaluation/test_weighting*.py \
 	tests/benchmarks/test_paper_tables.py::test_each_kind_of_victim_can_be_trained --ignore tests/runtime/test_repr.py
 CORE_NEEDS := --editable ".[evaluation,plot,progress]" hypothesis pytest
 # Python 3.10 where there is one.

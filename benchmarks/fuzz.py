@@ -1,7 +1,7 @@
 """Thousands of calls of every public function, right and wrong: a right result, or an error that names the argument.
 
 ``python benchmarks/fuzz.py --cases 20000`` makes them in parts of 2000, each with a seed of its own, and prints what came of
-them. `tests/fuzzing.py` says what a call is made of and what must hold of it; the tests make 200.
+them. `tests/fuzzing_cases.py` says what a call is made of, and `tests/fuzzing.py` what must hold of it; the tests make 200.
 """
 
 from __future__ import annotations

@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
+import broken_search
 import commands
 import killed_run
 import mtlue
+import refusals
 from multi_fashion import MultiFashion
 
 # What is this small costs more to divide among threads than to compute.
@@ -26,6 +28,12 @@ settings.load_profile("unhurried")
 
 #: A fixture: runs the command line.
 run = commands.run
+
+#: A fixture: calls that must refuse a data set.
+refused = refusals.refused
+
+#: A fixture: the folders of searches pixel by pixel that nothing broke off, and their surrogates.
+whole_search = broken_search.whole_search
 
 Samples = list[tuple[Tensor, dict[str, int]]]
 TASKS = {"shoe": 2, "front": 2}
@@ -97,6 +105,14 @@ def make_generator() -> Callable[..., mtlue.UEGenerator]:
         return generator.eval() if trained else generator
 
     return make
+
+
+@pytest.fixture
+def fixed_random_numbers() -> Iterator[None]:
+    """Seeds the global random numbers, and puts them back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        yield
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 
-from fuzzing import VERDICTS, Case, cases, verdict, wrong_targets
+from fuzzing import VERDICTS, verdict
+from fuzzing_cases import Case, cases, wrong_targets
 from mtlue import Classification
 
 COUNT = int(os.environ.get("MTLUE_FUZZ", "200"))

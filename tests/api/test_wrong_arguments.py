@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +9,6 @@ import torch
 from torch import nn
 
 import mtlue
-
-Refused = Callable[..., str]
 
 
 @pytest.mark.parametrize(
@@ -89,3 +86,8 @@ def test_arguments_of_protect(canvases: Any, net: Any, make_generator: Any, argu
     settings = {"generator": make_generator(), "surrogate": net, "progress": False, **arguments}
     with pytest.raises(error, match=words):
         mtlue.protect(canvases, **settings)
+
+
+def test_a_checkpoint_in_a_folder_that_is_not_there(canvases: Any, net: nn.Module, make_generator: Any, tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: there is no folder .*nowhere"):
+        mtlue.fit(make_generator(), canvases, net, loss=mtlue.TAP(), checkpoint=tmp_path / "nowhere" / "run.pt", progress=False)

@@ -12,12 +12,13 @@ from mtlue.datasets import ImageTable
 from photos import write_photos
 
 COMMAND = [sys.executable, "-m", "mtlue"]
+# Sums differ with the number of threads.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PROTECT = ["protect", "photos", "--labels", "photos.csv", "--loss", "em", "--device", "cpu", "--tasks", "lit"]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*COMMAND, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([*COMMAND, *words], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def test_from_a_folder_to_a_published_folder_with_a_report(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_from_a_folder_to_a_published_folder_with_a_report(tmp_path: Path) -> No
     # Ctrl-C after the first epoch.
     told = []
     with subprocess.Popen(
-        [*COMMAND, *long], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*COMMAND, *long], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as first:
         assert first.stderr is not None
         for line in first.stderr:

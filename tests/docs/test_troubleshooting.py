@@ -338,6 +338,15 @@ def broken(change: Callable[[Any], object]) -> mtlue.UEGenerator:
     return generator
 
 
+def knows_nothing() -> nn.Module:
+    """A surrogate that is at chance whatever the seed, as an untrained one is but for luck."""
+    network = Net(TWO)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    return network
+
+
 def use(change: Callable[[Any], object], dataset: Any = GOOD, **settings: Any) -> Any:
     return mtlue.protect(dataset, generator=broken(change), progress=False, **settings)
 
@@ -430,7 +439,7 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(surrogate=Answers(lambda x: (x[:, :9].softmax(1), x[:, 9:]))),
     lambda: protect(surrogate=None, loss=mtlue.TAP()),
     lambda: protect(surrogate=FROZEN),
-    lambda: protect(loss=mtlue.TAP()),
+    lambda: protect(surrogate=knows_nothing(), loss=mtlue.TAP()),
     lambda: mtlue.fit(made(), GOOD, mtlue.Surrogate(FLAT, {"hat": 11}), loss=mtlue.EM(), progress=False),
     lambda: protect(loss=mtlue.SEP([{"weight": torch.ones(1)}])),
     lambda: protect(epsilon=8),

@@ -1,11 +1,8 @@
-"""Error minimisation against networks that start anew: its gradient, when they do, what they see, and how a run goes on."""
+"""Error minimisation against networks that start anew: its gradient, when they do, and what they see."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,25 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
-from killed_run import kill, parts, same_state
-from mtlue import baselines, defenses
-from mtlue._losses.redrawn import redrawn
+from mtlue import defenses
+from restarted_networks import TASKS, Net, batch, half, surrogate
 from snapshots import equal, snapshot
-
-TASKS: dict[str, mtlue.Task] = {"shape": mtlue.Classification(3), "colour": mtlue.Classification(2)}
-
-
-class Net(nn.Module):
-    """Linear, with an answer for each task; it keeps what it has seen."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heads = nn.ModuleDict({"shape": nn.Linear(12, 3), "colour": nn.Linear(12, 2)})
-        self.seen: list[Tensor] = []
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        self.seen.append(images.detach())
-        return {name: head(images.flatten(1)) for name, head in self.heads.items()}
 
 
 class Making:
@@ -45,21 +26,6 @@ class Making:
         self.made.append(Net())
         self.fresh.append(copy.deepcopy(self.made[-1]))
         return self.made[-1]
-
-
-def batch(count: int = 5) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    torch.manual_seed(0)
-    clean = 0.2 + 0.6 * torch.rand(count, 3, 2, 2)
-    images = (clean + 0.1 * torch.randn_like(clean)).clamp(0, 1).requires_grad_(True)
-    return images, clean, {"shape": torch.arange(count) % 3, "colour": torch.arange(count) % 2}
-
-
-def surrogate() -> mtlue.Surrogate:
-    return mtlue.Surrogate(Net(), TASKS)
-
-
-def half(images: Tensor) -> Tensor:
-    return images / 2
 
 
 def elsewhere(images: Tensor, clean: Tensor, turn: int) -> Tensor:
@@ -247,37 +213,6 @@ def test_the_surrogate_stays_as_it_is_and_copies_are_drawn_anew() -> None:
         assert learner.module.training
 
 
-class Gain(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(1))
-
-
-def test_a_module_that_draws_no_parameters_is_named() -> None:
-    images, clean, targets = batch()
-    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.Sequential(Gain()))
-    words = r"^surrogate: Gain has no reset_parameters that draws '2\.0\.gain' anew; give it one, or give the loss make="
-    with pytest.raises(ValueError, match=words):
-        mtlue.RestartedEM()(mtlue.Surrogate(net, {"colour": 2}), images, targets, clean)
-
-
-def test_a_module_may_draw_the_parameters_of_its_parts() -> None:
-    class Drawing(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lists = nn.ParameterList([torch.ones(2)])
-            self.part = nn.Linear(2, 2)
-            self.attention = nn.MultiheadAttention(4, 2)
-
-        def reset_parameters(self) -> None:
-            nn.init.uniform_(self.lists[0])
-            nn.init.constant_(self.part.weight, 3.0)
-
-    made = redrawn(Drawing())
-    assert (made.part.weight == 3).all()  # type: ignore[union-attr]
-    assert made.lists[0].isfinite().all()  # type: ignore[index]
-
-
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_batch_of_one_image(clean: bool) -> None:
     """Batch normalisation refuses to train on it."""
@@ -305,177 +240,3 @@ def test_networks_learn_in_full_precision_under_autocast() -> None:
     assert values[0].dtype == torch.float32
     assert values[-1] < values[0]
     assert torch.autograd.grad(values[0], images)[0].dtype == torch.float32
-
-
-# A run
-
-
-def protected_by(seed: int) -> Tensor:
-    dataset, net, generator = parts()
-    loss = mtlue.RestartedEM(count=2, restart_steps=3)
-    mtlue.fit(generator, dataset, net, loss=loss, epochs=2, batch_size=7, seed=seed, progress=False)
-    return torch.cat([parameter.flatten() for parameter in generator.parameters()])
-
-
-def test_equal_seeds_give_equal_generators() -> None:
-    torch.manual_seed(1)
-    first = protected_by(3)
-    torch.manual_seed(2)
-    assert torch.equal(first, protected_by(3))
-    assert not torch.equal(first, protected_by(4))
-
-
-def test_a_fit_lowers_the_loss_of_new_networks(canvases: Any, make_net: Any) -> None:
-    generator = mtlue.UEGenerator({"shoe": 2, "front": 2}, (1, 16, 16), epsilon=0.25, width=4)
-    loss = mtlue.RestartedEM(restart_steps=20, learning_rate=5e-3)
-    settings: dict[str, Any] = {"loss": loss, "epochs": 40, "batch_size": 8, "learning_rate": 5e-3, "progress": False}
-    history = mtlue.fit(generator, canvases, make_net(), **settings)
-    assert history[-1].base_loss < 0.7 * history[0].base_loss
-
-
-@pytest.mark.parametrize("step", [2, 8])
-def test_a_fit_that_was_killed_goes_on(script: ModuleType, tmp_path: Path, step: int) -> None:
-    kill("fit", "restarted", tmp_path / "run.pt", "fit", step)
-    broken, whole = script.loss_of("restarted"), script.loss_of("restarted")
-    generator, net, _ = script.fit("restarted", tmp_path / "run.pt", loss=broken)
-    whole_generator, whole_net, _ = script.fit("restarted", None, loss=whole)
-    assert same_state(generator, whole_generator)
-    assert same_state(net, whole_net)
-    assert equal(broken.state_dict(), whole.state_dict())
-
-
-@pytest.mark.parametrize(("verb", "stage", "step"), [("protect", "fit", 8), ("protect", "protect", 3), ("pgd", "pgd", 14)])
-def test_a_protection_or_search_that_was_killed_goes_on(
-    script: ModuleType, tmp_path: Path, verb: str, stage: str, step: int
-) -> None:
-    kill(verb, "restarted", tmp_path / "broken", stage, step)
-    for name in ("broken", "whole"):
-        getattr(script, verb)("restarted", tmp_path / name)
-    for name in ("images.bin", "manifest.json"):
-        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def test_a_state_goes_on_elsewhere_and_is_its_own() -> None:
-    images, clean, targets = batch()
-
-    def made() -> mtlue.RestartedEM:
-        return mtlue.RestartedEM(lambda seed: Net(), count=2, restart_steps=5, restart_loss=0.9, learning_rate=0.05)
-
-    def call(loss: mtlue.RestartedEM, step: int) -> Tensor:
-        torch.manual_seed(step)
-        return loss(surrogate(), images, targets, clean)
-
-    whole, second = made(), made()
-    assert equal(whole.state_dict(), {"learners": [], "progress": 0.0})
-    for step in range(7):
-        call(whole, step)
-    kept = copy.deepcopy(whole.state_dict())
-    second.load_state_dict(whole.state_dict())
-    assert equal(second.state_dict(), kept)
-    expected = [call(whole, step) for step in range(7, 20)]
-    # The one that went on left the other one's state alone.
-    assert equal(second.state_dict(), kept)
-    assert [call(second, step) for step in range(7, 20)] == expected
-    assert equal(second.state_dict(), whole.state_dict())
-    second.load_state_dict({"learners": [], "progress": 0.0})
-    fresh = made()
-    assert torch.equal(call(second, 1), call(fresh, 1))
-
-
-def test_a_network_goes_on_on_another_device() -> None:
-    """A processor by its number is another device to torch."""
-    images, clean, targets = batch()
-    loss, stayed = (mtlue.RestartedEM(lambda seed: Net(), learning_rate=0.05) for _ in range(2))
-
-    def call(loss: mtlue.RestartedEM, step: int) -> Tensor:
-        torch.manual_seed(step)
-        return loss(surrogate(), images, targets, clean)
-
-    for step in range(3):
-        call(loss, step)
-        call(stayed, step)
-    learner = loss._learners[0]
-    learner.move(torch.device("cpu:0"))
-    assert learner._optimizer.state_dict()["state"]
-    assert torch.equal(call(loss, 3), call(stayed, 3))
-    assert equal(loss.state_dict(), stayed.state_dict())
-
-
-def test_a_search_pixel_by_pixel(script: ModuleType) -> None:
-    dataset, net, generator = parts()
-    loss = mtlue.RestartedEM(count=2)
-    protected = baselines.pgd(
-        dataset, tasks=generator.tasks, surrogate=net, loss=loss, steps=4, step_size=1.3 / 255, progress=False
-    )
-    assert any(not torch.equal(protected.stored_image(index), image) for index, (image, _) in enumerate(dataset))
-
-
-# What it is called, and what it refuses
-
-
-def test_its_settings_are_its_name(tmp_path: Path, script: ModuleType) -> None:
-    loss = mtlue.RestartedEM(count=2, distortions=[defenses.differentiable_jpeg])
-    assert repr(loss) == (
-        "RestartedEM(make=None, count=2, restart_steps=400, restart_loss=0.3, learning_rate=0.003, "
-        "distortions=[differentiable_jpeg], curriculum=True, focus=0.0)"
-    )
-    script.fit("", tmp_path / "run.pt", epochs=1, loss=loss)
-    with pytest.raises(ValueError, match=r"loss was 'RestartedEM\(make=None, count=2.*, is 'RestartedEM\(make=None, count=3"):
-        script.fit("", tmp_path / "run.pt", epochs=1, loss=mtlue.RestartedEM(count=3))
-    assert not mtlue.RestartedEM.needs_trained_surrogate  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "message"),
-    [
-        (lambda: mtlue.RestartedEM(Net()), TypeError, r"^make: expected a function that makes .* from a seed, got Net$"),
-        (lambda: mtlue.RestartedEM("net"), TypeError, r"^make: expected a function that makes .* from a seed, got str$"),  # type: ignore[arg-type]
-        (lambda: mtlue.RestartedEM(count=0), ValueError, r"^count: expected at least 1, got 0$"),
-        (lambda: mtlue.RestartedEM(restart_steps=0), ValueError, r"^restart_steps: expected at least 1, got 0$"),
-        (
-            lambda: mtlue.RestartedEM(restart_loss=1.5),
-            ValueError,
-            r"^restart_loss: expected a share in \[0, 1\], got 1.5; percent\?$",
-        ),
-        (lambda: mtlue.RestartedEM(learning_rate=0), ValueError, r"^learning_rate: expected a number > 0, got 0$"),
-        (lambda: mtlue.RestartedEM(focus=-1.0), ValueError, r"^focus: expected a number >= 0, got -1.0$"),
-        (
-            lambda: mtlue.RestartedEM(distortions=half),  # type: ignore[arg-type]
-            TypeError,
-            r"^distortions: expected a list of functions on images, got function$",
-        ),
-        (
-            lambda: mtlue.RestartedEM(distortions=["jpeg"]),  # type: ignore[list-item]
-            TypeError,
-            r"^distortions\[0\]: expected a function on images, got str$",
-        ),
-        (
-            lambda: mtlue.RestartedEM(distortions=[None, half]),
-            ValueError,
-            r"^distortions: expected at most one for each of 1 networks \(count\), got 2$",
-        ),
-    ],
-)
-def test_wrong_settings_are_named(make: Callable[[], Any], kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message):
-        make()
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "message"),
-    [
-        (lambda seed: None, TypeError, r"^make: expected it to return a torch.nn.Module, got NoneType$"),
-        (lambda seed: nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), ValueError, r"^make\(\) output"),
-    ],
-)
-def test_wrong_networks_are_named(make: Any, kind: type[Exception], message: str) -> None:
-    images, clean, targets = batch()
-    wide = mtlue.Surrogate(Net(), {"shape": 3})
-    with pytest.raises(kind, match=message):
-        mtlue.RestartedEM(make)(wide, images, {"shape": targets["shape"]}, clean)
-
-
-def test_a_distortion_without_a_gradient_is_no_way_to_the_images(script: ModuleType) -> None:
-    loss = mtlue.RestartedEM(distortions=[defenses.jpeg])
-    with pytest.raises(ValueError, match=r"^surrogate: no gradient reaches the images"):
-        script.fit("", None, loss=loss, epochs=1)

@@ -19,7 +19,7 @@ from mtlue._cli.publication import Publication
 
 # What decides the result, by which a repeated command is known as the same.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-_ADVICE = "what helps, the most first: no --loss, more --epochs, a larger --epsilon; mtlue audit measures it in full"
+_ADVICE = "what may help: no --loss, more --epochs, a larger --epsilon; mtlue audit measures it in full"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
     "Protect a folder of photos with a table of labels, and write a folder to publish. A command that was interrupted goes "
@@ -97,7 +97,7 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
         # A kill between the last image and the key has taken the key along.
         publication.drop_store()
     # Its advice is for those who call it from Python.
-    warnings.filterwarnings("ignore", message="check: .*What helps")
+    warnings.filterwarnings("ignore", message="check: .*What may help")
     settings = training_settings(options)
     if options.key is not None and options.key.exists():
         if options.loss is not None:

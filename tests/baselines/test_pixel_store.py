@@ -1,0 +1,112 @@
+"""The store of perturbations that a search goes on from: its resolution, its batches, and its room on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from broken_search import make_surrogate, same_files, search
+from killed_run import same_state
+from mtlue.baselines._pixel_store import LAST_BATCH, PERTURBATIONS, PixelStore
+
+
+def test_the_store_resolves_the_smallest_step(tmp_path: Path) -> None:
+    epsilon, shape = 8 / 255, (1, 2, 2)
+    delta = torch.tensor([-epsilon, epsilon, 0.0, 0.064 / 255, 1.0, -1.0, 1e-9, 5 / 255]).reshape(2, *shape)
+    expected = torch.tensor([-epsilon, epsilon, 0.0, 0.064 / 255, epsilon, -epsilon, 0.0, 5 / 255]).reshape(2, *shape)
+    for folder in (None, tmp_path):
+        store = PixelStore(5, shape, epsilon=epsilon, folder=folder)
+        store.write(delta, round=0, start=3)
+        # Half a unit of epsilon / 32767 away at most: 1/500 of the smallest step of the paper.
+        assert (store.read([3, 4]) - expected).abs().max() <= epsilon / 65534 + 1e-9
+        assert torch.equal(store.read([4, 0, 3])[[2, 0]], store.read(range(3, 5)))
+        assert not store.read([0, 1, 2]).any()
+    assert (tmp_path / PERTURBATIONS).stat().st_size == 2 * 5 * 4
+    # What was read and is written again does not drift.
+    again = store.read([3, 4])
+    store.write(again, round=1, start=3)
+    assert torch.equal(store.read([3, 4]), again)
+
+
+def test_a_store_is_taken_up_or_begun_anew(tmp_path: Path) -> None:
+    def open_store(*, fresh: bool) -> PixelStore:
+        return PixelStore(4, (1, 1, 1), epsilon=1.0, folder=tmp_path, fresh=fresh)
+
+    open_store(fresh=True).write(torch.ones(2, 1, 1, 1), round=2, start=1)
+    (tmp_path / PERTURBATIONS).write_bytes(bytes(8))
+    store = open_store(fresh=False)
+    assert [store.resume(round) for round in (1, 2, 3)] == [0, 3, 0]
+    assert store.read(range(4)).flatten().tolist() == [0.0, 1.0, 1.0, 0.0]
+    store = open_store(fresh=True)
+    assert not (tmp_path / LAST_BATCH).exists()
+    assert store.resume(2) == 0
+    assert not store.read(range(4)).any()
+
+
+def test_the_file_has_its_blocks_before_it_is_written_to(tmp_path: Path) -> None:
+    """A map of a file without them ends the process where the disk is full."""
+    PixelStore(100, (3, 32, 32), epsilon=1.0, folder=tmp_path)
+    status = (tmp_path / PERTURBATIONS).stat()
+    assert status.st_size == 100 * 3 * 32 * 32 * 2
+    assert 512 * status.st_blocks >= status.st_size
+    assert status.st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("how", ["no such call", "no such file system"])
+def test_zeros_are_written_where_blocks_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if how == "no such call":
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr("mtlue.baselines._pixel_store._CHUNK", 1000)
+    store = PixelStore(10, (3, 8, 8), epsilon=1.0, folder=tmp_path)
+    assert (tmp_path / PERTURBATIONS).read_bytes() == bytes(10 * 3 * 8 * 8 * 2)
+    store.write(torch.ones(2, 3, 8, 8), round=0, start=0)
+    again = PixelStore(10, (3, 8, 8), epsilon=1.0, folder=tmp_path, fresh=False)
+    assert again.read(range(10)).flatten(1).mean(dim=1).tolist() == [1.0] * 2 + [0.0] * 8
+
+
+def test_a_disk_without_room_for_the_perturbations_is_told_of(
+    whole_search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        words = r"path: no room is left for .*safe\.partial; make some and repeat the call, which goes on where it stopped"
+        with pytest.raises(OSError, match=words) as caught:
+            search("em", tmp_path / "safe")
+    assert caught.value.errno == errno.ENOSPC
+    assert not (tmp_path / "safe.partial" / PERTURBATIONS).exists()
+    search("em", tmp_path / "safe")
+    assert same_files(tmp_path / "safe", whole_search[0] / "em")
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("frozen", 100), ("frozen", 350), ("em", 100), ("em", 350), ("em", 500), ("em", 1500), ("em", 3000)]
+)
+def test_a_disk_that_becomes_full_costs_no_work(whole_search: Any, tmp_path: Path, kind: str, size: int) -> None:
+    """Settings, images, perturbations and checkpoints are of these sizes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"path: no room is left for .*safe\.partial; make some") as caught:
+            search(kind, tmp_path / "safe")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert not list((tmp_path / "safe.partial").glob("*.draft"))
+    net = make_surrogate()
+    search(kind, tmp_path / "safe", net=net)
+    assert same_files(tmp_path / "safe", whole_search[0] / kind)
+    assert same_state(net, whole_search[1][kind])
