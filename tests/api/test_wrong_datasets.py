@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import mtlue
+from mtlue._data import inspect_dataset
 from refusals import Refused
 
 
@@ -122,6 +123,50 @@ class Flipped:
 
 def test_random_augmentation(refused: Refused, canvases: Any) -> None:
     refused(Flipped(canvases), ValueError, "differs between two reads", "random augmentation", "with_transform")
+
+
+class Relabelled(list[Any]):
+    """A set whose labels of one task are drawn when they are read, or whose samples come in another order each time."""
+
+    def __init__(self, samples: Any, *, shuffled: bool = False) -> None:
+        super().__init__(samples)
+        self.reads, self.shuffled = 0, shuffled
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads += 1
+        image, target = super().__getitem__((index + self.reads * self.shuffled) % len(self))
+        return (image, target) if self.shuffled else (image, {**target, "front": self.reads % 2})
+
+
+def test_labels_that_change(refused: Refused, canvases: Any) -> None:
+    words = ("dataset: task 'front': the label differs between two reads", "random relabelling or shuffling", "sample")
+    text = refused(Relabelled(canvases), ValueError, *words, "before you give the data set")
+    assert "shoe" not in text
+    assert "the image differs" not in text
+    moved = refused(Relabelled(canvases, shuffled=True), ValueError, "the image differs between two reads")
+    assert "task 'front': the label differs between two reads" in moved
+
+
+def test_labels_are_compared_at_no_further_read(canvases: Any, make_net: Any, make_generator: Any) -> None:
+    """48 samples of which every third is read twice, then one epoch."""
+    dataset = Relabelled(canvases)
+    with pytest.raises(ValueError, match=r"samples 0, 3, 6 and 13 more"):
+        mtlue.fit(make_generator(), dataset, make_net(), loss=mtlue.EM(), progress=False)
+    assert dataset.reads == 48 + 16
+
+
+class Score(mtlue.Depth):
+    """A kind of map whose labels may be no numbers where nothing is known."""
+
+    def read_target(self, label: object) -> torch.Tensor:
+        return torch.as_tensor(label)
+
+
+def test_an_unknown_label_that_is_not_a_number_does_not_change() -> None:
+    values = torch.full((1, 4, 4), torch.nan)
+    values[0, 0, 0] = 2.0
+    dataset: Any = [(torch.rand(1, 4, 4), {"score": values}) for _ in range(4)]
+    assert inspect_dataset(dataset, {"score": Score()}).length == 4
 
 
 class Endless(IterableDataset[Any]):

@@ -39,6 +39,16 @@ class Restless(Samples):
         return torch.rand(3, 16, 16), super().__getitem__(index)[1]
 
 
+class Relabelled(Samples):
+    """A set whose labels are chosen anew when they are read."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads += 1
+        return super().__getitem__(index)[0], {"age": index, "gender": self.reads % 2}
+
+
 class Unreadable(Samples):
     """A set with a file that is not there."""
 
@@ -411,6 +421,7 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(changed(image=IMAGES[0] * 255)),
     lambda: protect(changed(image=IMAGES[0] * float("nan"))),
     lambda: protect(Restless(GOOD)),
+    lambda: protect(Relabelled(GOOD)),
     lambda: protect(changed(image=IMAGES[0].numpy())),
     lambda: protect(changed(image=IMAGES[0].permute(1, 2, 0))),
     lambda: protect(changed(image=IMAGES[0][:1])),

@@ -91,29 +91,34 @@ class _Samples(Dataset[_Sample]):
             problems += Problem.of_image(image)
         except (TypeError, ValueError) as error:
             problems.append(Problem(f"image: {error}"))
+        reads = [item[1]]
         if image is not None and not problems and index in self.reread:
-            problems += self._read_again(index, image)
-        classes = self._read_labels(item[1], image, problems)
+            reads += self._read_again(index, image, problems)
+        classes = self._read_labels(reads, image, problems)
         return _Sample(tuple(problems), () if image is None else tuple(image.shape), classes)
 
-    def _read_again(self, index: int, image: Tensor) -> list[Problem]:
+    def _read_again(self, index: int, image: Tensor, problems: list[Problem]) -> list[object]:
+        """Read a sample a second time, and note whether its image differs; gives its targets of that time, if there are any."""
         try:
-            again = read_image(self.dataset[index][0])
+            item = self.dataset[index]
+            again, targets = read_image(item[0]), item[1]
         except Exception as error:
-            return [Problem(f"cannot be read a second time: {type(error).__name__}: {error}")]
-        if again.shape == image.shape and torch.equal(again, image):
+            problems.append(Problem(f"cannot be read a second time: {type(error).__name__}: {error}"))
             return []
-        return [
-            Problem(
-                "the image differs between two reads, as random augmentation does; take it out of the data set, and "
-                "give it to the protected set with with_transform"
+        if again.shape != image.shape or not torch.equal(again, image):
+            problems.append(
+                Problem(
+                    "the image differs between two reads, as random augmentation does; take it out of the data set, and "
+                    "give it to the protected set with with_transform"
+                )
             )
-        ]
+        return [targets]
 
-    def _read_labels(self, targets: object, image: Tensor | None, problems: list[Problem]) -> tuple[int | None, ...]:
+    def _read_labels(self, reads: list[object], image: Tensor | None, problems: list[Problem]) -> tuple[int | None, ...]:
+        """The classes of a sample, of whose targets there are one or two reads."""
         classes: list[int | None] = []
         try:
-            labels = split_by_task(targets, self.tasks, what="targets")
+            labels, *again = (split_by_task(targets, self.tasks, what="targets") for targets in reads)
         except (TypeError, ValueError) as error:
             problems.append(Problem(str(error)))
             return ()
@@ -121,10 +126,18 @@ class _Samples(Dataset[_Sample]):
             task = self.tasks[name]
             try:
                 target = read_single(label, task)
+                changed = not all(_same(target, read_single(other[name], task)) for other in again)
             except (TypeError, ValueError) as error:
                 problems.append(Problem.of_label(error, label, name))
                 classes.append(None)
                 continue
+            if changed:
+                problems.append(
+                    Problem(
+                        f"task {name!r}: the label differs between two reads, as random relabelling or shuffling does; decide "
+                        "on labels and order before you give the data set, so that every read of a sample gives the same"
+                    )
+                )
             if not task.is_map:
                 classes.append(int(task.embedding_index(target)[0]))
                 continue
@@ -133,6 +146,11 @@ class _Samples(Dataset[_Sample]):
                 sizes = f"{tuple(target.shape[-2:])} pixels, the image has {tuple(image.shape[-2:])}"
                 problems.append(Problem(f"task {name!r}: label map of {sizes}"))
         return tuple(classes)
+
+
+def _same(target: Tensor, other: Tensor) -> bool:
+    # Not a number is what an unknown depth may be.
+    return target.shape == other.shape and bool(((target == other) | (target.isnan() & other.isnan())).all())
 
 
 def check_map_style(name: str, dataset: object) -> Dataset[Any]:
@@ -171,7 +189,7 @@ def inspect_dataset(
         dataset: The data set.
         tasks: Its tasks.
         num_workers: Processes that read it.
-        reread: Refuse images that change between two reads; a set to train on may augment.
+        reread: Refuse images and labels that change between two reads; a set to train on may augment.
 
     Raises:
         TypeError: the data set has no length, or cannot be indexed.
