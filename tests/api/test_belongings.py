@@ -133,6 +133,7 @@ def train_victim(dataset: Any, fuse: Counting, modules: Any, path: Path, workers
         return images + 0.01 * torch.rand_like(images)
 
     settings = {"epochs": 2, "num_workers": workers, "defense": defenses.grayscale, **COMMON}
+    settings["checkpoint"] = path / "victim.pt"
     return evaluation.train_victim(dataset, tasks=TASKS, model=modules["net"], transform=transform, **settings)
 
 
@@ -149,6 +150,7 @@ def audit(dataset: Any, fuse: Counting, modules: Any, path: Path, workers: int) 
 
     protected = baselines.random_noise(clean, tasks=TASKS)
     settings = {"model": modules["net"], "transform": transform, "epochs": 1, "num_workers": workers, **COMMON}
+    settings["checkpoint"] = path / "audit"
     return evaluation.audit(protected, dataset, clean, **settings)
 
 

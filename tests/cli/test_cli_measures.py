@@ -90,6 +90,37 @@ def test_the_status_is_that_of_the_verdict(safe: Run, monkeypatch: pytest.Monkey
     assert json.loads(Path("report.json").read_text())["measurements"] == []
 
 
+def test_an_audit_that_was_interrupted_goes_on(safe: Run, small: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("audit", *SETS, "--epochs", 1, "--multi-task-only", "--report", "report.json")
+    run, trained = evaluation._audit.run_training, []
+
+    def stopped(training: Any, *arguments: Any) -> Any:
+        trained.append(training.data)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return run(training, *arguments)
+
+    monkeypatch.setattr(evaluation._audit, "run_training", stopped)
+    done = safe(*words)
+    assert (done.status, "repeat the command to go on where it stopped" in done.err) == (130, True)
+    assert not Path("report.json").exists()
+    done = safe(*words[:-4], 2, *words[-3:])
+    said = "--report: report.json.partial was left by a command with another epochs; repeat that, or delete it"
+    assert (done.status, said in done.err) == (2, True)
+    assert safe(*words).status == 1
+    assert trained == ["clean", "random noise", "random noise", "protected"]
+    resumed = json.loads(Path("report.json").read_text())
+    assert not Path("report.json.partial").exists()
+    assert safe(*words).status == 1
+    assert json.loads(Path("report.json").read_text()) == resumed
+    assert len(trained) == 4 + 3
+
+
+def test_a_report_without_a_place_is_told_before_anything_is_trained(safe: Run, small: list[Any]) -> None:
+    done = safe("audit", *SETS, "--report", "nowhere/report.html")
+    assert (done.status, "--report: there is no folder nowhere" in done.err, small) == (2, True, [])
+
+
 def test_a_folder_that_was_made_from_other_photos(safe: Run, small: list[Any]) -> None:
     Path("photos.csv").write_text(Path("photos.csv").read_text().rsplit("\n", 2)[0] + "\n")
     assert "FOLDER: safe has 12 images, and" in safe("audit", *SETS).err

@@ -47,7 +47,7 @@ def test_images_of_different_sizes_want_a_size() -> None:
         ({"weighting": "uniform"}, TypeError, "weighting: expected one such as evaluation.UW"),
         ({"defense": 5}, TypeError, "defense: expected a Defense or a function on images, got 5"),
         ({"transform": 5}, TypeError, "transform: expected a callable"),
-        ({"schedule": 5}, TypeError, "schedule: expected a callable, got 5"),
+        ({"schedule": 5}, TypeError, "schedule: expected a function of the share of the training done, got 5"),
         ({"after_epoch": 5}, TypeError, "after_epoch: expected a callable, got 5"),
         ({"image_size": (8, 8, 8)}, TypeError, "image_size: expected an int"),
         (

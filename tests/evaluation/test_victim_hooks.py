@@ -74,7 +74,8 @@ def test_the_schedule_decides_the_learning_rate_of_each_step() -> None:
 
     model = net()
     victim = train_victim(two_task_set(), model=model, schedule=none_at_all, **{**OPTIONS, "epochs": 2})
-    assert asked == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
+    # Before them it was looked at as a whole.
+    assert asked[-6:] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), victim.parameters(), strict=True))
 
 

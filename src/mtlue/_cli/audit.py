@@ -16,7 +16,8 @@ from mtlue._cli.console import say
 from mtlue._cli.options import add_compute, add_photos, compute_settings, levels, natural, positive
 from mtlue._cli.photos import find_table, open_table
 from mtlue._cli.published import open_pair
-from mtlue._runtime import write_bytes
+from mtlue._fit import OtherRunError
+from mtlue._runtime import remove_folder, write_bytes
 
 _DEFENSES: dict[str, defenses.Defense | Callable[[Tensor], Tensor]] = {
     "jpeg": defenses.jpeg,
@@ -35,7 +36,8 @@ _WRITERS: dict[str, Callable[[evaluation.Report], str]] = {
 _HELP = "measure what can be learned from a protected folder"
 _DESCRIPTION = (
     "Train victims on the clean photos, on random noise of the same size and on the protected folder, and measure them on "
-    "test photos that nothing was trained on. The exit status is 1 where the folder is not protected."
+    "test photos that nothing was trained on. The exit status is 1 where the folder is not protected. With --report, a command "
+    "that was interrupted goes on where it stopped when it is repeated."
 )
 
 
@@ -56,36 +58,47 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--multi-task-only", action="store_true", help="no victims for single tasks")
     add_compute(parser)
     parser.add_argument("--seeds", type=natural, nargs="+", default=[0], metavar="N", help="a training each (default: 0)")
-    parser.set_defaults(run=run, interrupted="interrupted; nothing was written")
+    parser.set_defaults(run=run, interrupted="interrupted; with --report, repeat the command to go on where it stopped")
 
 
 def run(options: argparse.Namespace) -> int:
     """Audit the folder.
 
     Raises:
-        ValueError: the report has another ending than those that can be written.
+        FileNotFoundError: there is no folder for the report.
+        ValueError: the report has another ending than those that can be written, or another command left its work beside it.
     """
     if options.report is not None and options.report.suffix not in _WRITERS:
         raise ValueError(f"--report: expected a name that ends in {', '.join(_WRITERS)}, got {options.report}")
+    if options.report is not None and not options.report.parent.is_dir():
+        raise FileNotFoundError(f"--report: there is no folder {options.report.parent}")
     clean, protected = open_pair(options, epsilon=options.epsilon or mtlue.verify(options.folder).epsilon)
     test_table = find_table(options.test, options.test_labels, "--test-labels")
     test = open_table(options.test, test_table, options, tasks=clean.tasks, classes=clean.classes)
-    report = evaluation.audit(
-        protected,
-        clean,
-        test,
-        model=options.model,
-        single_task=[] if options.multi_task_only else None,
-        defenses=[_DEFENSES[name] for name in options.defense],
-        epochs=options.epochs,
-        seeds=options.seeds,
-        **compute_settings(options),
-    )
+    work = None if options.report is None else options.report.with_name(f"{options.report.name}.partial")
+    try:
+        report = evaluation.audit(
+            protected,
+            clean,
+            test,
+            model=options.model,
+            single_task=[] if options.multi_task_only else None,
+            defenses=[_DEFENSES[name] for name in options.defense],
+            epochs=options.epochs,
+            seeds=options.seeds,
+            checkpoint=work,
+            **compute_settings(options),
+        )
+    except OtherRunError as error:
+        changed = ", ".join(error.changed)
+        raise ValueError(f"--report: {work} was left by a command with another {changed}; repeat that, or delete it") from None
     say(str(report))
     say()
     verdict = str(report.verdict)
     say(f"{verdict[0].upper()}{verdict[1:]}.")
     if options.report is not None:
         write_bytes(_WRITERS[options.report.suffix](report).encode(), options.report)
+        if work is not None and work.is_dir():
+            remove_folder(work)
         say(f"{options.report}: the report; keep it to yourself, it says what works against the protection")
     return 0 if report.verdict.word in (PROTECTED, WEAKLY_PROTECTED) else 1

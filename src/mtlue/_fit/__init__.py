@@ -1,13 +1,13 @@
 """Training the generator."""
 
-from mtlue._fit.checkpoint import Checkpoint, OtherRunError, count_in
+from mtlue._fit.checkpoint import Checkpoint, OtherRunError, count_in, load_optimizer
 from mtlue._fit.fit import check_channels, check_models, fit, train_generator
 from mtlue._fit.history import Epoch, History
 from mtlue._fit.optimization import module_batch_size, perturbed_loss, probed_batch_size
 from mtlue._fit.plan import FitPlan, SurrogatePlan
 from mtlue._fit.pretraining import pretrain
 from mtlue._fit.recipe import Recipe, recipe_for
-from mtlue._fit.schedule import Schedule, one_cycle, paper_schedule
+from mtlue._fit.schedule import Schedule, check_schedule, described_schedule, one_cycle, paper_schedule
 from mtlue._fit.surrogate_check import answer_of, check_answers, check_gradient, check_loss, check_parameters
 from mtlue._fit.surrogate_training import SurrogateTraining
 
@@ -28,8 +28,11 @@ __all__ = [
     "check_loss",
     "check_models",
     "check_parameters",
+    "check_schedule",
     "count_in",
+    "described_schedule",
     "fit",
+    "load_optimizer",
     "module_batch_size",
     "one_cycle",
     "paper_schedule",

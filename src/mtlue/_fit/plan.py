@@ -10,8 +10,8 @@ import torch
 
 from mtlue._checks import check_batch_size, check_count, check_number
 from mtlue._data import Batch, Transform, checked_transform
-from mtlue._fit.schedule import Schedule, check_schedule, paper_schedule
-from mtlue._runtime import checksum, described, text_digest
+from mtlue._fit.schedule import Schedule, check_schedule, described_schedule, paper_schedule
+from mtlue._runtime import described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,4 @@ class FitPlan(SurrogatePlan):
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
-        # Two functions may have one name.
-        rates = checksum(text_digest(repr(check_schedule(self.schedule)))).partition(":")[2]
-        return {**super().settings(), "schedule": f"{described(self.schedule)}, checksum {rates}"}
+        return {**super().settings(), "schedule": described_schedule(self.schedule)}

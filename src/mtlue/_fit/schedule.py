@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from mtlue._checks import check_number
+from mtlue._runtime import checksum, described, text_digest
 
 #: Share of the training that is done, in [0, 1) -> share of the learning rate.
 Schedule: TypeAlias = Callable[[float], float]
@@ -69,3 +70,9 @@ def check_schedule(schedule: Schedule) -> list[float]:
     if isinstance(schedule, type) or not callable(schedule):
         raise TypeError(f"schedule: expected a function of the share of the training done, got {schedule!r}")
     return [check_number("schedule", schedule(moment / _MOMENTS)) for moment in range(_MOMENTS)]
+
+
+def described_schedule(schedule: Schedule) -> str:
+    """What a schedule is known by: its name, and a checksum of its values, since two functions may have one name."""
+    rates = checksum(text_digest(repr(check_schedule(schedule)))).partition(":")[2]
+    return f"{described(schedule)}, checksum {rates}"

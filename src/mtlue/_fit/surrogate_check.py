@@ -14,11 +14,10 @@ from mtlue._losses import (
     Surrogate,
     borrowed,
     check_checkpoints,
-    has_state,
+    check_own_state,
     image_gradient,
     judged_surrogate,
     kept_state,
-    state_of,
     trains_itself,
 )
 from mtlue._runtime import BatchSize, Compute, out_of_memory, random_numbers, warn
@@ -47,9 +46,7 @@ def check_loss(loss: object) -> BaseUELoss:
         )
     chosen = cast("BaseUELoss", loss)
     check_checkpoints(getattr(loss, "checkpoints", None) or ())
-    if has_state(chosen) and not hasattr(loss, "load_state_dict"):
-        raise TypeError(f"loss: {type(loss).__name__} has a state_dict, but no load_state_dict to take it back")
-    state_of(chosen)
+    check_own_state(chosen)
     return chosen
 
 

@@ -5,6 +5,7 @@ from mtlue._losses.em import EM
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.networks import (
     check_checkpoints,
+    check_own_state,
     judged_surrogate,
     kept_state,
     networks_of,
@@ -30,6 +31,7 @@ __all__ = [
     "Surrogate",
     "borrowed",
     "check_checkpoints",
+    "check_own_state",
     "frozen",
     "has_state",
     "image_gradient",

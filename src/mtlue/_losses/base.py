@@ -84,9 +84,9 @@ def takes_clean_images(loss: BaseUELoss) -> bool:
         return False
 
 
-def has_state(loss: BaseUELoss) -> bool:
-    """Whether a loss has a state of its own, which a run that goes on needs."""
-    return hasattr(loss, "state_dict")
+def has_state(brought: object) -> bool:
+    """Whether a loss, or what else a caller brings, has a state of its own, which a run that goes on needs."""
+    return hasattr(brought, "state_dict")
 
 
 def loss_value(

@@ -104,22 +104,37 @@ def trains_itself(loss: BaseUELoss, module: nn.Module) -> bool:
     return any(parameter.data_ptr() in live for parameter in module.parameters())
 
 
-def state_of(loss: BaseUELoss) -> dict[str, Any]:
-    """The entry of a checkpoint with a loss' own state; none where it has no state.
+def state_of(brought: object, argument: str = "loss") -> dict[str, Any]:
+    """The entry of a checkpoint with the own state of what a caller has brought; none where it has no state.
+
+    Args:
+        brought: A loss, or what else goes through a run and may have a ``state_dict``.
+        argument: What messages and the entry call it.
 
     Raises:
         TypeError: there is something in the state that could not be read from a file again.
     """
-    if not has_state(loss):
+    if not has_state(brought):
         return {}
-    state = cast("Any", loss).state_dict()
+    state = cast("Any", brought).state_dict()
     for where, value in _leaves(state, "state_dict()"):
         if not isinstance(value, Tensor) and type(value) not in (type(None), bool, int, float, str):
-            name = type(loss).__name__
+            name = type(brought).__name__
             raise TypeError(
-                f"loss: expected tensors and plain values in the state of {name}, got {type(value).__name__} at {where}"
+                f"{argument}: expected tensors and plain values in the state of {name}, got {type(value).__name__} at {where}"
             )
-    return {"loss": state}
+    return {argument: state}
+
+
+def check_own_state(brought: object, argument: str = "loss") -> None:
+    """Check that what has a state can take it back, and that a file can hold it.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if has_state(brought) and not hasattr(brought, "load_state_dict"):
+        raise TypeError(f"{argument}: {type(brought).__name__} has a state_dict, but no load_state_dict to take it back")
+    state_of(brought, argument)
 
 
 def _leaves(value: object, where: str) -> Iterator[tuple[str, object]]:
@@ -133,10 +148,10 @@ def _leaves(value: object, where: str) -> Iterator[tuple[str, object]]:
         yield where, value
 
 
-def restore_state(loss: BaseUELoss, state: Mapping[str, Any]) -> None:
-    """Give a loss the state that `state_of` put into a checkpoint."""
-    if has_state(loss):
-        cast("Any", loss).load_state_dict(state["loss"])
+def restore_state(brought: object, state: Mapping[str, Any], argument: str = "loss") -> None:
+    """Give back the state that `state_of` put into a checkpoint."""
+    if has_state(brought):
+        cast("Any", brought).load_state_dict(state[argument])
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Stream(IntEnum):
     CHECK = 16
     ATTEMPT = 17
     MIRRORING = 18
+    FINGERPRINT = 19
 
 
 def derived_seed(seed: int, *path: int) -> int:

@@ -94,6 +94,20 @@ class EarlyStopping(Defense):
             victim.module.load_state_dict(self._best_state)
             self._best_state = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a training that was interrupted goes on from."""
+        return {
+            "skills": list(self.skills),
+            "best_epoch": self.best_epoch,
+            "best_skill": self._best_skill,
+            "best_state": self._best_state,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.skills, self.best_epoch = list(state["skills"]), state["best_epoch"]
+        self._best_skill, self._best_state = state["best_skill"], state["best_state"]
+
     def __repr__(self) -> str:
         """On how many images it looks."""
         return f"EarlyStopping({len(self.validation)} clean images)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,15 +14,16 @@ from torch.utils.data import Dataset
 
 from mtlue._data import Transform
 from mtlue._fit import Schedule
-from mtlue._runtime import Compute, Progress, ProgressOption, warn
+from mtlue._runtime import Compute, Progress, ProgressOption, sole_owner, warn
 from mtlue._tasks import Tasks
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone
 from mtlue.evaluation._chance import measure_chance
 from mtlue.evaluation._controls import Controls, settings_of
 from mtlue.evaluation._examples import find_examples
-from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED, Measurement
+from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED
 from mtlue.evaluation._metrics import unregistered
+from mtlue.evaluation._records import Records, check_folder
 from mtlue.evaluation._report import Report
 from mtlue.evaluation._trainings import plan_trainings, reached, run_training
 from mtlue.evaluation._victim_training import Model, VictimPlan
@@ -51,6 +53,7 @@ def audit(
     num_workers: int = 0,
     seeds: Sequence[int] = (0,),
     controls: Report | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressOption = None,
 ) -> Report:
     """Train victims on clean images, on random noise of the same budget and on protected images, and compare them.
@@ -84,12 +87,20 @@ def audit(
         controls: A report on another protection of the same images, made with the same settings. Its victims on clean images
             and on random noise are taken over and not trained again, so that ten methods cost one set of controls. The figures
             are those that a training would give.
+        checkpoint: Folder that holds what each finished victim has reached, and the state of the one in training after each
+            epoch; it is kept at the end. An audit that was interrupted, and is repeated, goes on from there and gives the
+            report that an unbroken one would have given. More ``seeds``, ``single_task`` or ``defenses`` add victims to those
+            that are there. Victims of other sets, of a model with other initial weights or of other arguments are refused.
         progress: As in `mtlue.fit`; a step is a victim.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, a
-            defence or the transform cannot be used on them, or ``controls`` were made with other settings or sets.
+            defence or the transform cannot be used on them, or ``controls`` or ``checkpoint`` were made with other settings or
+            sets.
+        NotADirectoryError: ``checkpoint`` is a file.
+        FileNotFoundError: there is no folder for it.
+        BlockingIOError: another call is writing to ``checkpoint``.
 
     Example:
         >>> import torch
@@ -126,28 +137,36 @@ def audit(
     )
     check_seeds(seeds)
     defended = named_defenses(defenses)
-    audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
-    alone = tasks_alone(single_task, audited.tasks)
-    for sentence in unregistered(audited.tasks):
-        warn(sentence)
-    audited.rehearse(plan, defended.values(), alone)
-    chance = measure_chance(audited.samples(test, audited.tasks), compute)
-    settings = settings_of(plan, compute, audited, defended, seeds)
-    known = Controls.checked(controls, audited, settings)
-    trainings = plan_trainings(audited.tasks, alone, defended, seeds)
-    measurements: list[Measurement] = []
-    noise: dict[int, Dataset[Any]] = {}
-    with Progress(progress, stage="audit", total=len(trainings)) as shown:
-        for number, training in enumerate(trainings, start=1):
-            shown.announce(str(training))
-            found = known.of(training)
-            if not found:
-                if training.data == NOISE and training.seed not in noise:
-                    noise = {training.seed: audited.noise(training.seed)}
-                dataset = {CLEAN: clean, PROTECTED: protected, NOISE: noise.get(training.seed, clean)}[training.data]
-                own = replace(plan, defense=defended.get(training.defense, Defense()))
-                found = run_training(training, dataset, audited, own, replace(compute, seed=training.seed), chance)
-            measurements += found
-            logger.info("audit: victim %d of %d, %s: %s", number, len(trainings), training, reached(found, audited.tasks))
-            shown.step(1)
+    folder = check_folder(checkpoint)
+    with sole_owner(folder, argument="checkpoint"):
+        audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
+        alone = tasks_alone(single_task, audited.tasks)
+        for sentence in unregistered(audited.tasks):
+            warn(sentence)
+        audited.rehearse(plan, defended.values(), alone)
+        chance = measure_chance(audited.samples(test, audited.tasks), compute)
+        settings = settings_of(plan, compute, audited, defended, seeds)
+        known = Controls.checked(controls, audited, settings)
+        records = Records.opened(folder, plan, compute, audited, defended)
+        trainings = plan_trainings(audited.tasks, alone, defended, seeds)
+        # All are read before anything is trained: one may be refused.
+        found = {training: known.of(training) or records.of(training) for training in trainings}
+        noise: dict[int, Dataset[Any]] = {}
+        with Progress(progress, stage="audit", total=len(trainings)) as shown:
+            shown.skip(sum(map(bool, found.values())))
+            for number, training in enumerate(trainings, start=1):
+                if not found[training]:
+                    shown.announce(str(training))
+                    if training.data == NOISE and training.seed not in noise:
+                        noise = {training.seed: audited.noise(training.seed)}
+                    dataset = {CLEAN: clean, PROTECTED: protected, NOISE: noise.get(training.seed, clean)}[training.data]
+                    own = replace(plan, defense=defended.get(training.defense, Defense()))
+                    computed = replace(compute, seed=training.seed)
+                    unfinished = records.unfinished(training)
+                    found[training] = run_training(training, dataset, audited, own, computed, chance, unfinished)
+                    records.keep(training, found[training])
+                    shown.step(1)
+                told = reached(found[training], audited.tasks)
+                logger.info("audit: victim %d of %d, %s: %s", number, len(trainings), training, told)
+    measurements = [each for several in found.values() for each in several]
     return Report(audited.tasks, audited.epsilon, measurements, settings, chance, find_examples(clean, protected))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mtlue._data import Samples
 from mtlue._losses import Surrogate
 from mtlue._runtime import Compute
 from mtlue._tasks import Task
@@ -67,6 +69,7 @@ def run_training(
     plan: VictimPlan,
     compute: Compute,
     chance: Mapping[str, float],
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> list[Measurement]:
     """Train a victim, and measure it on the test set after every epoch.
 
@@ -77,6 +80,7 @@ def run_training(
         plan: How it is trained, with its defence.
         compute: Where and how to compute, with its seed.
         chance: The headline metric of each task for the best answer that ignores the image.
+        checkpoint: As in `train_victim`.
     """
     samples, test = audited.samples(dataset, training.names), audited.samples(audited.test, training.names)
     # What is enough to train on is little to measure with, unless the answers are maps.
@@ -84,13 +88,11 @@ def run_training(
     if training.victim == SINGLE:
         answering = plan.model if not isinstance(plan.model, nn.Module) else _Answering(plan.model, audited.tasks)
         plan = replace(plan, model=answering, weighting=Uniform())
-    found: list[dict[str, dict[str, float]]] = []
-
-    def look(_: int, module: nn.Module) -> None:
-        found.append(measure(Surrogate(module, test.tasks, argument="model"), test, compute, batch_size=at_once))
-
-    victim = train_on(samples, audited.image_shape, plan, replace(compute, progress=False), look)
+    look = _Look(test, compute, at_once)
+    silent = replace(compute, progress=False)
+    victim = train_on(samples, audited.image_shape, plan, silent, look, checkpoint=checkpoint)
     # A defence may have changed the model after its last epoch.
+    found = look.found
     best = best_epoch(found, test.tasks, chance)
     look(plan.epochs, victim)
     return [
@@ -106,6 +108,24 @@ def reached(found: Sequence[Measurement], tasks: Mapping[str, Task]) -> str:
     headlines = headlines_of(tasks)
     counted = [(each, headlines[each.task]) for each in found if each.task in headlines]
     return ", ".join(f"{each.task} {metric.name} {each.last[metric.metric]:.4g}" for each, metric in counted)
+
+
+class _Look:
+    """Measures a victim after each epoch on the test set, with so many samples at once."""
+
+    def __init__(self, test: Samples, compute: Compute, at_once: int | None) -> None:
+        self._test, self._compute, self._at_once = test, compute, at_once
+        self.found: list[dict[str, dict[str, float]]] = []
+
+    def __call__(self, epoch: int, module: nn.Module) -> None:
+        victim = Surrogate(module, self._test.tasks, argument="model")
+        self.found.append(measure(victim, self._test, self._compute, batch_size=self._at_once))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"found": self.found}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.found = state["found"]
 
 
 class _Answering(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._data import Inspection, Samples, Transform, check_map_style, inspect_dataset
-from mtlue._fit import Schedule, module_batch_size
+from mtlue._fit import Checkpoint, Schedule, module_batch_size
 from mtlue._losses import Surrogate
 from mtlue._models import build_model
-from mtlue._runtime import Compute, ProgressOption, Stream, derived_seed, random_numbers
+from mtlue._runtime import Compute, ProgressOption, Stream, derived_seed, random_numbers, sole_owner
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.defenses import Defense, as_defense
-from mtlue.evaluation._victim_training import Model, VictimPlan, VictimTraining
+from mtlue.evaluation._identity import victim_settings
+from mtlue.evaluation._victim_training import AfterEpoch, Model, VictimPlan, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
 
 
@@ -58,7 +60,8 @@ def train_victim(
     learning_rate: float = VictimPlan.learning_rate,
     schedule: Schedule = VictimPlan.schedule,
     image_size: tuple[int, int] | None = None,
-    after_epoch: Callable[[int, nn.Module], object] | None = None,
+    after_epoch: AfterEpoch | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     device: torch.device | str | None = None,
     precision: torch.dtype | None = None,
     num_workers: int = 0,
@@ -85,6 +88,11 @@ def train_victim(
             has `dense_paper_schedule`.
         image_size: Height and width to resize images to; None where all have one size.
         after_epoch: Called with the number of the epoch, from 0, and the model in eval mode.
+        checkpoint: File that holds the state after each epoch, and is kept at the end. If it exists the training goes on from
+            there, and gives the model that an unbroken one would have given. ``after_epoch`` is not called again for epochs
+            that are done: what it gathers is kept where it has ``state_dict`` and ``load_state_dict``, and so it is with a
+            `Weighting` and a defence. A file of another data set (some of its samples are looked at), of a model with other
+            initial weights or of other arguments is refused: seed before you make a module, or give a function that does.
         device: Where to compute; if None the model's device, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast); if None bfloat16 on a GPU that has it.
         num_workers: Processes that read the data set.
@@ -99,6 +107,7 @@ def train_victim(
         ValueError: an argument is out of range, the data set has faults (all are told at once), the model does not answer the
             tasks, or the defence cannot be used on them.
         RuntimeError: the loss is no longer finite.
+        BlockingIOError: another call is writing to ``checkpoint``.
 
     Example:
         >>> import torch
@@ -133,9 +142,11 @@ def train_victim(
         seed=seed,
         progress=progress,
     )
-    inspection = inspect_dataset(dataset, resolved, num_workers=num_workers, reread=False)
-    samples = Samples(dataset, resolved, size=plan.image_size)
-    return train_on(samples, seen_shape(inspection, plan.image_size), plan, compute, after_epoch)
+    with sole_owner(checkpoint, argument="checkpoint"):
+        inspection = inspect_dataset(dataset, resolved, num_workers=num_workers, reread=False)
+        samples = Samples(dataset, resolved, size=plan.image_size)
+        shape = seen_shape(inspection, plan.image_size)
+        return train_on(samples, shape, plan, compute, after_epoch, checkpoint=checkpoint)
 
 
 def train_on(
@@ -143,7 +154,9 @@ def train_on(
     image_shape: tuple[int, int, int],
     plan: VictimPlan,
     compute: Compute,
-    after_epoch: Callable[[int, nn.Module], object] | None = None,
+    after_epoch: AfterEpoch | None = None,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> nn.Module:
     """`train_victim` on a data set that is already checked.
 
@@ -153,6 +166,7 @@ def train_on(
         plan: The settings.
         compute: Where and how to compute.
         after_epoch: As in `train_victim`.
+        checkpoint: As in `train_victim`.
 
     Raises:
         ValueError: the model has no parameters.
@@ -161,8 +175,13 @@ def train_on(
     if next(module.parameters(), None) is None:
         raise ValueError("model: expected a model with parameters, got a module that has none")
     victim = Surrogate(module.to(compute.device), samples.tasks, argument="model")
-    batch_size = plan.batch_size or module_batch_size(module, samples, compute)
-    VictimTraining(victim, samples, plan, compute, batch_size).run(after_epoch)
+    # As everywhere: equal seeds, equal weights.
+    with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        batch_size = plan.batch_size or module_batch_size(module, samples, compute)
+        settings = {}
+        if checkpoint is not None:
+            settings = victim_settings(module, samples, plan, compute, batch_size=batch_size)
+        VictimTraining(victim, samples, plan, compute, batch_size).run(after_epoch, Checkpoint(checkpoint, settings))
     return module.eval()
 
 

@@ -6,20 +6,30 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mtlue._checks import check_batch_size, check_count, check_image_size, check_number
 from mtlue._data import Batch, Samples, Transform, augmented, checked_transform, random_crop_and_flip, shuffled_batches
-from mtlue._fit import Schedule, paper_schedule
-from mtlue._losses import Surrogate
-from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend
+from mtlue._fit import (
+    Checkpoint,
+    Schedule,
+    check_schedule,
+    count_in,
+    described_schedule,
+    load_optimizer,
+    paper_schedule,
+)
+from mtlue._losses import Surrogate, check_own_state, has_state, restore_state, state_of
+from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described, described_by_attributes
 from mtlue._tasks import Task
 from mtlue.defenses import Defense
 from mtlue.evaluation._weighting import Uniform, Weighting
 
+#: What follows an epoch, with its number and the model.
+AfterEpoch: TypeAlias = Callable[[int, nn.Module], object]
 #: A module, the name of a backbone, or what makes a module for given tasks.
 Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
 
@@ -55,8 +65,7 @@ class VictimPlan:
         check_batch_size(self.batch_size)
         check_number("learning_rate", self.learning_rate, above=0.0)
         checked_transform(self.transform, argument="transform")
-        if not callable(self.schedule):
-            raise TypeError(f"schedule: expected a callable, got {self.schedule!r}")
+        check_schedule(self.schedule)
         if not isinstance(self.weighting, Weighting):
             raise TypeError(f"weighting: expected one such as evaluation.UW(), got {self.weighting!r}")
         object.__setattr__(self, "image_size", check_image_size(self.image_size))
@@ -64,6 +73,22 @@ class VictimPlan:
     def transform_for(self, samples: Samples) -> Transform | None:
         """The augmentation of a data set: by default a random crop and flip, unless label maps would have to move along."""
         return random_crop_and_flip if self.transform is None and not samples.has_maps else self.transform
+
+    def settings(self) -> dict[str, Any]:
+        """What determines a victim, but for its model, as JSON can hold it."""
+        changed = {
+            "weighting": _known_by(self.weighting),
+            "defense": _known_by(self.defense),
+            "transform": None if self.transform is None else described(self.transform),
+            "schedule": described_schedule(self.schedule),
+        }
+        return {name: value for name, value in {**vars(self), **changed}.items() if name != "model"}
+
+
+def _known_by(brought: Weighting | Defense) -> str:
+    # The one that all inherit says nothing of what it is made with.
+    inherited = type(brought).__repr__ in (Weighting.__repr__, Defense.__repr__)
+    return described_by_attributes(brought) if inherited else described(brought)
 
 
 class VictimTraining:
@@ -84,8 +109,12 @@ class VictimTraining:
         plan.weighting.prepare(len(victim.tasks), compute.device)
         self.optimizer = torch.optim.Adam([*victim.module.parameters(), *plan.weighting.parameters()], lr=plan.learning_rate)
 
-    def run(self, after_epoch: Callable[[int, nn.Module], object] | None) -> None:
-        """Train until the last epoch, with each hook of the defence at its moment."""
+    def run(self, after_epoch: AfterEpoch | None, checkpoint: Checkpoint) -> None:
+        """Train until the last epoch, with each hook of the defence at its moment.
+
+        Raises:
+            TypeError: there is a checkpoint, and something has a state that it cannot keep.
+        """
         module, plan, compute, length = self.victim.module, self.plan, self.compute, len(self.samples)
         defense = plan.defense
         logger.info(
@@ -95,8 +124,10 @@ class VictimTraining:
         )  # fmt: skip
         with compute.random_numbers(Stream.VICTIM):
             defense.prepare(self.samples.dataset, self.victim.tasks, seed=compute.seed)
+        done = self._take_up(checkpoint, after_epoch)
         with Progress(compute.progress, stage="victim", total=plan.epochs, images=plan.epochs * length) as shown:
-            for epoch in range(plan.epochs):
+            shown.skip(done, done * length)
+            for epoch in range(done, plan.epochs):
                 with compute.random_numbers(Stream.VICTIM_EPOCH, epoch):
                     loss = self._run_epoch(epoch)
                     module.eval()
@@ -104,12 +135,55 @@ class VictimTraining:
                 module.eval()
                 if after_epoch is not None:
                     after_epoch(epoch, module)
+                if checkpoint.path is not None:
+                    checkpoint.save(self._state(epoch + 1, after_epoch))
                 shown.step(length, {"epoch": epoch + 1, "victim_loss": loss})
                 # Not for all to hear: an audit trains many victims, and would tell little else.
                 logger.debug("victim: epoch %d of %d: loss %.4g", epoch + 1, plan.epochs, loss)
         module.eval()
         with compute.random_numbers(Stream.VICTIM, 1):
             defense.finish(self.victim)
+
+    def _take_up(self, checkpoint: Checkpoint, after_epoch: AfterEpoch | None) -> int:
+        """Go on from a checkpoint; returns how many epochs are done."""
+        if checkpoint.path is None:
+            return 0
+        for argument, brought in self._brought(after_epoch).items():
+            check_own_state(brought, argument)
+        state = checkpoint.load()
+        if state is None:
+            if has_state(after_epoch):
+                # The call that takes up a broken first epoch may bring it with what it has seen then.
+                checkpoint.save(self._state(0, after_epoch))
+            return 0
+        with checkpoint.taking_up():
+            done = count_in(state, "epoch")
+            self.victim.module.load_state_dict(state["model"])
+            load_optimizer(self.optimizer, state["optimizer"])
+            with torch.no_grad():
+                for parameter, kept in zip(self.plan.weighting.parameters(), state["weights"], strict=True):
+                    parameter.copy_(kept)
+            self.batch_size.value = count_in(state, "batch_size", minimum=1)
+            for argument, brought in self._brought(after_epoch).items():
+                restore_state(brought, state, argument)
+        logger.info("victim: going on after epoch %d of %d, from %s", done, self.plan.epochs, checkpoint.path)
+        return done
+
+    def _state(self, done: int, after_epoch: AfterEpoch | None) -> dict[str, Any]:
+        state = {
+            "epoch": done,
+            "model": self.victim.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "weights": list(self.plan.weighting.parameters()),
+            "batch_size": self.batch_size.value,
+        }
+        for argument, brought in self._brought(after_epoch).items():
+            state |= state_of(brought, argument)
+        return state
+
+    def _brought(self, after_epoch: AfterEpoch | None) -> dict[str, object]:
+        """What may have a state of its own, by the argument that it came in."""
+        return {"weighting": self.plan.weighting, "defense": self.plan.defense, "after_epoch": after_epoch}
 
     def _run_epoch(self, epoch: int) -> float:
         """One pass over the data; returns the mean loss.
