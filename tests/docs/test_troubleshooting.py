@@ -270,6 +270,17 @@ def audit(protected: Any = None, clean: Any = None, **arguments: Any) -> Any:
     return evaluation.audit(protect() if protected is None else protected, clean or GOOD, GOOD, **settings)
 
 
+def audit_into_a_file() -> None:
+    Path("notes.txt").write_text("mine")
+    audit(checkpoint="notes.txt")
+
+
+def audit_among_other_files() -> None:
+    Path("notes").mkdir()
+    Path("notes", "mine.txt").write_text("mine")
+    audit(checkpoint="notes")
+
+
 class Years(mtlue.Task):
     """A kind of task for which nothing is registered."""
 
@@ -498,6 +509,8 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: audit(clean=protect()),
     lambda: audit(protect(MIXED), MIXED),
     lambda: audit(model=nn.Linear),
+    audit_into_a_file,
+    audit_among_other_files,
     lambda: audit(single_task=False),
     lambda: audit(tasks={"age": Years(), "gender": 2}),
     lambda: protect(loss=Hungry()),

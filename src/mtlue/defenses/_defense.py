@@ -20,6 +20,10 @@ class Defense:
     Each method is called at one moment of a victim's training and does nothing of its own here; a defence overrides those
     that it needs. Random numbers are to be drawn from torch's global source, which the training seeds.
 
+    A training that goes on from a checkpoint calls `prepare` again, with the same seed. What a defence learns from then on goes
+    on where it has ``state_dict()`` and ``load_state_dict(state)``; the state is made of tensors and plain values. Keep it in
+    private attributes: the public ones are settings, by which a checkpoint knows the defence again.
+
     Example:
         >>> import torch
         >>> from mtlue import defenses, evaluation

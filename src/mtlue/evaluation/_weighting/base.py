@@ -15,6 +15,10 @@ class Weighting(ABC):
     Derive from this class to bring one of your own. A training calls `prepare` once, gives `parameters` to its optimiser
     together with the model's, and calls `backward` in each step, after the gradients have been cleared.
 
+    A training that goes on from a checkpoint has the parameters as they were. What else a weighting keeps from step to step
+    goes on where it has ``state_dict()`` and ``load_state_dict(state)``; the state is made of tensors and plain values. Keep it
+    in private attributes: the public ones are settings, by which a checkpoint knows the weighting again.
+
     Example:
         >>> import torch
         >>> from mtlue import evaluation
