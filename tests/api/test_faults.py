@@ -14,7 +14,7 @@ from writing_verbs import VERBS, Verb
 
 #: Of these every operation is taken, of others so many. The check of several attempts takes seconds.
 CHEAP = {"UEGenerator.save over another", "a report"}
-TAKEN = {"baselines.random_noise(path=)": 9, "export, WebDataset": 9, "export, PNG, append=True": 9}
+TAKEN = {"baselines.random_noise(path=)": 6, "export, WebDataset": 6, "export, PNG, append=True": 6}
 TESTED = [verb for verb in VERBS if verb.name not in {"protect(path=, attempts=2)", "export, Parquet", "UEGenerator.save"}]
 
 
@@ -26,7 +26,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Verb, Whole]:
 def taken(verb: Verb, whole: Whole, first: int) -> range:
     """Some of the operations of a call."""
     count = len(whole.operations)
-    return range(count) if verb.name in CHEAP else range(first, count, -(-count // TAKEN.get(verb.name, 3)))
+    return range(count) if verb.name in CHEAP else range(first, count, -(-count // TAKEN.get(verb.name, 2)))
 
 
 def test_a_call_that_is_killed_is_made_whole_by_another(case: tuple[Verb, Whole]) -> None:
