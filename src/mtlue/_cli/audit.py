@@ -17,7 +17,7 @@ from mtlue._cli.options import add_compute, add_photos, compute_settings, levels
 from mtlue._cli.photos import find_table, open_table
 from mtlue._cli.published import open_pair
 from mtlue._fit import OtherRunError
-from mtlue._runtime import remove_folder, write_bytes
+from mtlue._runtime import remove_folder, sole_owner, write_bytes
 
 _DEFENSES: dict[str, defenses.Defense | Callable[[Tensor], Tensor]] = {
     "jpeg": defenses.jpeg,
@@ -97,8 +97,14 @@ def run(options: argparse.Namespace) -> int:
     verdict = str(report.verdict)
     say(f"{verdict[0].upper()}{verdict[1:]}.")
     if options.report is not None:
-        write_bytes(_WRITERS[options.report.suffix](report).encode(), options.report)
+        write_report(_WRITERS[options.report.suffix](report), options.report)
         if work is not None and work.is_dir():
             remove_folder(work)
         say(f"{options.report}: the report; keep it to yourself, it says what works against the protection")
     return 0 if report.verdict.word in (PROTECTED, WEAKLY_PROTECTED) else 1
+
+
+def write_report(text: str, path: Path) -> None:
+    """Write a report, whole or not at all; what a command that was killed left of it goes."""
+    with sole_owner(path, argument="--report"):
+        write_bytes(text.encode(), path)

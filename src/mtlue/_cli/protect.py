@@ -68,12 +68,14 @@ def run(options: argparse.Namespace) -> int:
     began = time.monotonic()
     settings = {name: getattr(options, name) for name in _SETTINGS}
     with Publication.claim(options.out, settings) as publication:
-        protected = _protected(photos, options, publication)
+        if not publication.is_published:
+            protected = _protected(photos, options, publication)
+            complain(f"writing {len(protected)} images to {options.out}")
+            publication.publish(protected.export)
         note = publication.finished or {}
-        complain(f"writing {len(protected)} images to {options.out}")
-        publication.publish(protected.export)
+        publication.remove()
     took = duration(time.monotonic() - began)
-    say(f"{options.out}: {len(protected)} protected photos and their labels, ready to publish; it took {took}")
+    say(f"{options.out}: {len(photos.dataset)} protected photos and their labels, ready to publish; it took {took}")
     if options.key is not None:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
     if note.get("check"):
@@ -109,6 +111,10 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
         settings["check"] = False
     protected: Any = mtlue.protect(photos.dataset, path=publication.store, **settings)
     if options.key is not None and not options.key.exists():
+        if protected.generator is None:
+            # A kill amid the removal of the work has taken it along: `protect` found the finished store.
+            publication.drop_store()
+            return _protected(photos, options, publication)
         protected.generator.save(options.key)
     check = None if options.no_check else protected.check
     publication.finish_store({} if check is None else {"check": str(check), "verdicts": list(check.verdict.values())})

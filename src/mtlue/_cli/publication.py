@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtlue._formats import EXPORT_MANIFEST
 from mtlue._protect import ProtectedDataset
-from mtlue._runtime import sole_owner, write_bytes
+from mtlue._runtime import remove_folder, sole_owner, write_bytes
 from mtlue.datasets import ImageTable
+
+# What the command was told; what has to be known of the store; and an entry of that: the manifest of the folder to publish.
+_COMMAND, _PROTECTED, _MANIFEST = "command.json", "protected.json", "manifest"
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,13 @@ class Publication:
             BlockingIOError: another command is writing there.
             ValueError: another command, with other settings, has left the work.
         """
-        if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-            raise FileExistsError(f"--out: {out} exists and is not empty; choose another folder")
         work = out.with_name(out.name + ".partial")
+        if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())) and not cls(out, work).is_published:
+            raise FileExistsError(f"--out: {out} exists and is not empty; choose another folder")
         work.parent.mkdir(parents=True, exist_ok=True)
         with sole_owner(work, argument="--out"):
             work.mkdir(exist_ok=True)
-            note = work / "command.json"
+            note = work / _COMMAND
             # As JSON gives them back.
             settings = json.loads(json.dumps(settings))
             if note.is_file():
@@ -77,12 +81,19 @@ class Publication:
     @property
     def finished(self) -> dict[str, Any] | None:
         """What `finish_store` noted; None before."""
-        note = self.work / "protected.json"
+        note = self.work / _PROTECTED
         return _read(note) if note.is_file() else None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the folder to publish was made from this work, which a kill has left."""
+        manifest = self.out / EXPORT_MANIFEST
+        noted = (self.finished or {}).get(_MANIFEST)
+        return noted is not None and manifest.is_file() and manifest.read_text() == noted
 
     def finish_store(self, note: Mapping[str, Any]) -> None:
         """Note that the store is whole, and what has to be known of it."""
-        write_bytes(json.dumps(note).encode(), self.work / "protected.json")
+        write_bytes(json.dumps(note).encode(), self.work / _PROTECTED)
 
     def open_store(self, dataset: ImageTable) -> ProtectedDataset[Any] | None:
         """The store that an interrupted command has finished; None where there is none."""
@@ -95,14 +106,18 @@ class Publication:
         shutil.rmtree(self.store, ignore_errors=True)
 
     def publish(self, export: Callable[[Path], object]) -> None:
-        """Write the folder to publish, give it its name in one step, and remove the work."""
+        """Write the folder to publish, and give it its name in one step."""
         draft = self.work / "export"
         # What an interrupted command has written of it is taken up, or found whole.
         export(draft)
+        self.finish_store({**(self.finished or {}), _MANIFEST: (draft / EXPORT_MANIFEST).read_text()})
         if self.out.exists():
             os.rmdir(self.out)
         os.replace(draft, self.out)
-        shutil.rmtree(self.work)
+
+    def remove(self) -> None:
+        """Remove the work; last go the files by which a command that is repeated after a kill knows that all is done."""
+        remove_folder(self.work, last=(_PROTECTED, _COMMAND))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mtlue._runtime import file_named
+
 #: The manifest of an export.
 EXPORT_MANIFEST = "mtlue.json"
 _CHUNK = 2**20
@@ -102,7 +104,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: it holds no JSON object.
     """
     try:
-        content = json.loads(path.read_bytes())
+        with file_named(path):
+            content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
@@ -128,7 +131,7 @@ def file_entry(path: Path, *, sync: bool = False) -> dict[str, Any]:
         sync: Have it safely on the disk first.
     """
     digest = hashlib.sha256()
-    with path.open("rb+" if sync else "rb") as file:
+    with file_named(path), path.open("rb+" if sync else "rb") as file:
         if sync:
             os.fsync(file.fileno())
         while chunk := file.read(_CHUNK):

@@ -110,7 +110,13 @@ class Parts:
             manifest: The manifest of all files.
             into_place: Whether the final folder is there and stays; otherwise a new one gets its name in one step.
         """
-        write_bytes(manifest, self._work / EXPORT_MANIFEST)
+        # One to be moved, and one that stays to tell a call that is repeated that the export is its own. Neither is written in the
+        # final folder: a kill would leave a draft there.
+        copy = self._work / _JOINED / EXPORT_MANIFEST
+        copy.parent.mkdir(exist_ok=True)
+        for file in (copy, self._work / EXPORT_MANIFEST):
+            write_bytes(manifest, file)
+        self._moves.append((copy.relative_to(self._work).as_posix(), EXPORT_MANIFEST))
         write_bytes(json.dumps({"moves": self._moves, "into_place": into_place}).encode(), self._work / _PLAN)
 
     def publish(self) -> None:
@@ -128,7 +134,6 @@ class Parts:
             target = final if into_place else self._work / _READY
             for source, name in plan.items("moves"):
                 self._move(self._work / source, target / name)
-            write_bytes(manifest, target / EXPORT_MANIFEST)
             if not into_place:
                 self._folders.publish(target)
         self._folders.remove(last=(_PLAN, EXPORT_MANIFEST, SETTINGS))

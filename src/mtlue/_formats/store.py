@@ -67,11 +67,14 @@ class StoreWriter(ImageSink):
         super().__init__(length, state.get("batch_size") or batch_size)
         self.count = state.get("count", 0)
         self._sizes: dict[str, int] = state.get("bytes", {IMAGES: 0, SHAPES: 0})
-        for name, size in self._sizes.items():
-            file = (folder / name).open("ab")
-            # What a killed process wrote after its last note is written again.
-            file.truncate(size)
-            self._files[name] = file
+        try:
+            for name, size in self._sizes.items():
+                self._files[name] = (folder / name).open("ab")
+                # What a killed process wrote after its last note is written again.
+                self._files[name].truncate(size)
+        except BaseException:
+            self.close()
+            raise
         if self.count:
             logger.info("protect: going on after %d of %d images, in %s", self.count, length, folder)
         else:

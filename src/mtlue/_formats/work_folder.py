@@ -13,7 +13,7 @@ from typing import Any
 
 from mtlue._formats.manifest import read_json
 from mtlue._formats.stored_images import MANIFEST, SETTINGS, StoredImages, call_digits, call_of
-from mtlue._runtime import remove_folder, sole_owner, warn, write_bytes
+from mtlue._runtime import file_named, remove_folder, sole_owner, warn, write_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -77,7 +77,8 @@ class WorkFolder:
         work.parent.mkdir(parents=True, exist_ok=True)
         with sole_owner(work, argument=argument):
             try:
-                yield cls(final, work, argument)
+                with file_named(work):
+                    yield cls(final, work, argument)
             except OSError as error:
                 if error.errno not in _FULL:
                     raise

@@ -17,7 +17,7 @@ from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddi
 from mtlue._generator.decoder import Decoder
 from mtlue._generator.dense_embedder import DenseEmbedder, embed_labels
 from mtlue._generator.encoder import Encoder
-from mtlue._runtime import load_tensors, save_tensors, warn
+from mtlue._runtime import load_tensors, save_tensors, sole_owner, warn
 from mtlue._tasks import Tasks, read_targets, resolve_tasks, tasks_from_config, tasks_to_config
 
 _FORMAT = "mtlue generator 1"
@@ -205,9 +205,16 @@ class UEGenerator(nn.Module):
         """Write the generator to a file, whole or not at all.
 
         The generator is the key that undoes the protection: keep the file apart from what is published.
+
+        Raises:
+            BlockingIOError: another call is writing to the file.
+            FileNotFoundError: there is no folder for it.
+            OSError: it cannot be written.
         """
         content = {"format": _FORMAT, "config": self.config(), "trained": self.trained, "state": self.state_dict()}
-        save_tensors(content, path)
+        # What a call that was killed left of the key goes, too.
+        with sole_owner(path, argument="path"):
+            save_tensors(content, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> UEGenerator:

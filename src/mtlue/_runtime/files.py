@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,21 @@ from mtlue._runtime.tensor_file import is_tensor_file, read_tensor_file, write_t
 
 # What torch.save writes is an archive; files of earlier versions are.
 _ARCHIVE = b"PK"
+
+
+@contextmanager
+def file_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """While this context lasts, an error in the system's own words that names no file, as that of a full disk, names this one.
+
+    Raises:
+        OSError: that error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None and error.strerror == os.strerror(error.errno):
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
@@ -43,7 +59,7 @@ def _replace(
     target = Path(path)
     draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
     try:
-        with open(draft, "wb", opener=opener) as file:
+        with file_named(target), open(draft, "wb", opener=opener) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -92,7 +108,7 @@ def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: 
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
+        with file_named(path), open(path, "rb") as file:
             start = file.read(64)
             file.seek(0)
             if not start.startswith(_ARCHIVE) or is_tensor_file(start):

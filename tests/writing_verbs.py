@@ -1,0 +1,245 @@
+"""Every call that writes files, on a set so small that it takes milliseconds: a row each, for runs that are broken off."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import functools
+import io
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+
+import broken_search
+import exported_sets
+import killed_run
+import mtlue
+from mtlue import baselines, datasets
+from mtlue._cli import main
+from mtlue._cli.audit import write_report
+from mtlue._fit import recipe_for
+from mtlue._protect import checking, stages
+from mtlue._runtime import load_tensors, tensors_digest, tensors_in
+from photos import write_photos
+
+#: The name of what a call writes, in a folder that is empty but for what was prepared.
+RESULT = "result"
+
+
+def _nothing(folder: Path) -> None:
+    """There is nothing to prepare."""
+
+
+def files_below(folder: Path) -> dict[str, Any]:
+    """The content of all files below a folder, by name."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if not path.is_dir()}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A call that writes.
+
+    Attributes:
+        name: What it is called.
+        run: Calls it, to write to `RESULT` in a folder; gives what it returned, in a form that can be compared.
+        prepare: Puts into the folder what has to be there before.
+        read: What is in the folder after a call that ended, in a form that can be compared.
+        done: What a repeated call may say where the one that was killed had nothing more to do.
+        valid: Whether what lies at `RESULT` after a call that was broken off is of use; by default it is whole or not there.
+    """
+
+    name: str
+    run: Callable[[Path], Any]
+    prepare: Callable[[Path], None] = _nothing
+    read: Callable[[Path], dict[str, Any]] = files_below
+    done: str | None = None
+    valid: Callable[[Path], bool] | None = None
+
+    def is_well(self, folder: Path, before: dict[str, Any], whole: dict[str, Any]) -> bool:
+        """Whether what a broken call left at the final path is the old content, the new one, or something valid."""
+        if self.valid is not None:
+            return self.valid(folder)
+        return _results(files_below(folder)) in (_results(before), _results(whole))
+
+
+def _results(files: dict[str, Any]) -> dict[str, Any]:
+    return {name: content for name, content in files.items() if name.partition("/")[0] == RESULT}
+
+
+def _images_of(protected: mtlue.ProtectedDataset[Any]) -> str:
+    return tensors_digest(protected.stored_image(index) for index in range(len(protected)))
+
+
+def _fit(kind: str) -> Callable[[Path], Any]:
+    def run(folder: Path) -> Any:
+        generator, net, history = killed_run.fit(kind, folder / RESULT, epochs=2)
+        rows = [{**row, "seconds": 0} for row in history.to_rows()]
+        return tensors_digest(tensors_in([generator, net])), rows
+
+    return run
+
+
+def _checkpoint(folder: Path) -> dict[str, Any]:
+    """What a checkpoint holds, without times, and all other files."""
+    found = files_below(folder)
+    if RESULT in found:
+        content = load_tensors(folder / RESULT)
+        history = [{**epoch, "seconds": 0} for epoch in content["state"].pop("history", [])]
+        found[RESULT] = repr((tensors_digest(tensors_in(content)), content["settings"], history))
+    return found
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return not (folder / RESULT).exists() or bool(load_tensors(folder / RESULT))
+
+
+def _protect(kind: str, **changes: Any) -> Callable[[Path], Any]:
+    def run(folder: Path) -> Any:
+        return _images_of(killed_run.protect(kind, folder / RESULT, **{"epochs": 2, "check": False, **changes}))
+
+    return run
+
+
+def _attempts(folder: Path) -> Any:
+    # What the check finds takes seconds, and does not change.
+    torch.manual_seed(0)
+    random = torch.Generator().manual_seed(0)
+    dataset = [(torch.rand(1, 6, 6, generator=random), index % 2) for index in range(64)]
+    small = dataclasses.replace(recipe_for(mtlue.EM()), processor_width=4)
+    with mock.patch.object(checking, "_checked", _checked_once), mock.patch.object(stages, "recipe_for", lambda loss: small):
+        made = {"loss": mtlue.EM(), "attempts": 2, "epochs": 1, "path": folder / RESULT, "progress": False}
+        surrogate = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+        return _images_of(mtlue.protect(dataset, tasks={"a": 2}, surrogate=surrogate, **made))
+
+
+def _checked_once(generation: Any, *arguments: Any, check: Any = checking._checked) -> Any:
+    key = tensors_digest(generation.generator.state_dict().values())
+    if key not in _checks:
+        _checks[key] = check(generation, *arguments)
+    return _checks[key]
+
+
+_checks: dict[str, Any] = {}
+
+
+def _protect_with_key(folder: Path) -> Any:
+    dataset, _, generator = killed_run.parts()
+    generator.trained = True
+    return _images_of(mtlue.protect(dataset, generator=generator, path=folder / RESULT, check=False, batch_size=7, progress=False))
+
+
+_SHORT: dict[str, Any] = {"rounds": 2, "steps": 2, "surrogate_steps": 2, "batch_size": 10}
+
+
+def _search(kind: str) -> Callable[[Path], Any]:
+    return lambda folder: _images_of(broken_search.search(kind, folder / RESULT, **_SHORT))
+
+
+def _shortcut(folder: Path) -> Any:
+    dataset = [(torch.full((3, 16, 16), 100, dtype=torch.uint8), {"age": index % 3, "smile": index % 2}) for index in range(6)]
+    made = {"patterns": baselines.LSP(), "fusion": baselines.patch_fusion}
+    return _images_of(baselines.shortcut(dataset, tasks={"age": 3, "smile": 2}, path=folder / RESULT, **made))
+
+
+def _noise(folder: Path) -> Any:
+    sizes = [(3, 4), (5, 2), (1, 1)]
+    dataset = [(torch.full((1, *sizes[index % 3]), 100, dtype=torch.uint8), index % 2) for index in range(6)]
+    return _images_of(baselines.random_noise(dataset, tasks={"a": 2}, path=folder / RESULT))
+
+
+class _Two(datasets.PNG):
+    """Two parts for three images."""
+
+    part_size = 2
+
+
+_FORMATS: dict[str, Callable[[], Any]] = {
+    "PNG": _Two,
+    "NumPy": lambda: "npy",
+    "WebDataset": lambda: datasets.TarShards(2),
+    "Parquet": lambda: datasets.ParquetShards(2),
+}
+
+
+def _export(name: str, *, append: bool = False) -> Callable[[Path], Any]:
+    def run(folder: Path) -> None:
+        exported_sets.make_set(int(append), 3).export(folder / RESULT, format=_FORMATS[name](), append=append)
+
+    return run
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether the table tells of images that are there: it comes after what it tells of."""
+    rows = (folder / RESULT / "labels.csv").read_text().splitlines()[1:]
+    return len(rows) in {3, 6} and all((folder / RESULT / row.partition(",")[0]).is_file() for row in rows)
+
+
+def _key(folder: Path) -> None:
+    _, _, generator = killed_run.parts()
+    generator.save(folder / RESULT)
+
+
+def _other_key(folder: Path) -> None:
+    mtlue.UEGenerator({"a": 2}, (1, 4, 4), width=4).save(folder / RESULT)
+
+
+def _report(folder: Path) -> None:
+    write_report("a report\n" * 2000, folder / RESULT)
+
+
+@functools.cache
+def _photos() -> Path:
+    """A folder of photos elsewhere, for as long as the process lives."""
+    kept = tempfile.TemporaryDirectory()
+    atexit.register(kept.cleanup)
+    write_photos(Path(kept.name), "photos", count=3, side=8)
+    return Path(kept.name, "photos")
+
+
+def _command(folder: Path) -> int:
+    words: list[Any] = ["protect", _photos(), "--labels", _photos().with_suffix(".csv"), "--tasks", "pet", "--no-check"]
+    words += ["--loss", "em", "--epochs", 1, "--device", "cpu", "--out", folder / RESULT, "--key", folder / "key.pt"]
+    told = io.StringIO()
+    with mock.patch.object(mtlue, "protect", _protect_small), redirect_stdout(io.StringIO()), redirect_stderr(told):
+        status = main(list(map(str, words)))
+    if status not in {0, 1}:
+        raise OSError(told.getvalue())
+    return status
+
+
+def _protect_small(dataset: Any, **settings: Any) -> Any:
+    """What the command calls, with models that are trained at once."""
+    torch.manual_seed(0)
+    if "generator" not in settings:
+        settings["surrogate"] = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+        settings["generator"] = mtlue.UEGenerator(settings.get("tasks", dataset.tasks), (3, 8, 8), width=4)
+    return _protect_really(dataset, **settings)
+
+
+_protect_really = mtlue.protect
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("fit(checkpoint=), EM", _fit("em"), read=_checkpoint, valid=_is_checkpoint),
+    Verb("fit(checkpoint=), a loss with a state", _fit("students"), read=_checkpoint, valid=_is_checkpoint),
+    Verb("protect(path=)", _protect("em")),
+    Verb("protect(path=, attempts=2)", _attempts),
+    Verb("protect(path=) with a trained generator", _protect_with_key),
+    Verb("baselines.pgd(path=), EM", _search("em")),
+    Verb("baselines.pgd(path=), TAP", _search("frozen")),
+    Verb("baselines.shortcut(path=)", _shortcut),
+    Verb("baselines.random_noise(path=)", _noise),
+    *(Verb(f"export, {name}", _export(name)) for name in _FORMATS),
+    Verb("export, PNG, append=True", _export("PNG", append=True), prepare=_export("PNG"), valid=_is_export),
+    Verb("UEGenerator.save", _key),
+    Verb("UEGenerator.save over another", _key, prepare=_other_key),
+    Verb("a report", _report),
+    Verb("mtlue protect", _command, done="result exists and is not empty"),
+)
