@@ -1,4 +1,4 @@
-"""Writes the tables of the README and of docs/results.md from the figures in benchmarks/results.
+"""Writes the tables of the README, of docs/results.md and of docs/threats.md from the figures in benchmarks/results.
 
 With ``--check`` it changes nothing, and fails if a table does not say what the figures say.
 """
@@ -88,6 +88,28 @@ def many_attributes_table() -> str:
     return "\n".join(lines)
 
 
+def threat_table() -> str:
+    """What is left to learn after each attack, and how near its images come to the clean ones, for each set side by side."""
+    records = read("threat")["attacks"]
+    sets = list(dict.fromkeys(record["set"] for record in records))
+    found = {(record["set"], record["has"], record["does"]): record for record in records}
+    lines = [
+        f"| the attacker has | and | {' | '.join(f'{name}: R | PSNR' for name in sets)} |",
+        f"|---|---|{'---|---:|' * len(sets)}",
+    ]
+    for has, does in dict.fromkeys((record["has"], record["does"]) for record in records):
+        cells = [_threat_cells(found.get((name, has, does))) for name in sets]
+        lines.append(f"| {has} | {does} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _threat_cells(record: dict[str, Any] | None) -> str:
+    if record is None:
+        return "– | –"
+    tasks = ", ".join(f"{task} {value:.2f}" for task, value in record["R"].items())
+    return f"{record['mean']:.2f} ({tasks}) | " + ("–" if record["psnr"] is None else f"{record['psnr']:.1f}")
+
+
 def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
@@ -96,6 +118,7 @@ def tables() -> dict[str, str]:
         "bound": bound_table(),
         "dense-surrogate": dense_surrogate_table(),
         "many-attributes": many_attributes_table(),
+        "threat": threat_table(),
     }
 
 
@@ -105,7 +128,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     stale = []
-    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+    for page in (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "threats.md"):
         before = page.read_text()
         after = before
         for name, content in tables().items():

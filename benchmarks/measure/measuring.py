@@ -115,7 +115,7 @@ class Stick:
 
     def measure(self, name: str, recipe_name: str, recipe: Recipe, *, seed: int, victims: tuple[str, ...]) -> list[Row]:
         """R of each task and victim, beside clean images and random noise."""
-        made = self._made_from(name, recipe, seed)
+        made = self.made_from(name, recipe, seed)
         record = self.cells.get(made)
         if record is None and self.make:
             generator, pixels, figures = make(recipe, self.data(name), self._budget(), seed=seed)
@@ -222,7 +222,8 @@ class Stick:
     def _set(self, name: str) -> dict[str, Any]:
         return {"name": name, "size": self.scale.size, "count": self.scale.count, "test_count": self.scale.test_count}
 
-    def _made_from(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    def made_from(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+        """What protected images are known by."""
         return {
             "set": self._set(name),
             "recipe": recipe.described(),

@@ -56,8 +56,9 @@ def train(
     seed: int,
     treatment: str = "",
     device: str = "cpu",
+    start: nn.Module | None = None,
 ) -> nn.Module:
-    """A network trained on some tasks of labelled images."""
+    """A network trained on some tasks of labelled images: a new one, or ``start``, in place."""
     pixels = images.pixels.float() / 255
     change = TREATMENTS[treatment]
     if change is not None:
@@ -67,7 +68,8 @@ def train(
     steps = len(pixels) // training.batch_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = network(tasks, channels=pixels.shape[1], width=training.width).to(device)
+        model = start or network(tasks, channels=pixels.shape[1], width=training.width)
+        model.to(device).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=training.learning_rate, total_steps=training.epochs * steps

@@ -5,54 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 import mtlue
 from mtlue._tasks import resolve_tasks
 from mtlue.defenses import OrthogonalProjection
 from multi_fashion import MultiFashion
+from patterned import PATTERNED_TASKS, as_data, patterned, probe
 from processor import computes_in_bfloat16
 
-TASKS = resolve_tasks({"age": 4, "young": 2})
 CPU = "cpu"
-Data = list[tuple[Tensor, dict[str, int]]]
-
-
-def patterned(size: int = 600) -> tuple[Tensor, dict[str, Tensor]]:
-    """Photographs with a pattern of coarse cells for each class of two tasks; what they show tells nothing of the classes."""
-    random = torch.Generator().manual_seed(1)
-    images = F.avg_pool2d(MultiFashion(size, train=True).images.float() / 255, 2)
-    labels = {}
-    for name, task in TASKS.items():
-        signs = torch.randn(task.output_channels, 1, 8, 8, generator=random).sign()
-        labels[name] = torch.randint(task.output_channels, (size,), generator=random)
-        images = images + 4 / 255 * F.interpolate(signs, scale_factor=2)[labels[name]]
-    return images.clamp(0, 1), labels
-
-
-def as_data(images: Tensor, labels: dict[str, Tensor]) -> Data:
-    return [(image, {name: int(label[index]) for name, label in labels.items()}) for index, image in enumerate(images)]
-
-
-def probe(images: Tensor, labels: Tensor) -> float:
-    """Accuracy on the second half of a linear model trained on the first."""
-    flat = images.flatten(1) - images.flatten(1).mean(dim=0)
-    half, classes = len(flat) // 2, int(labels.max()) + 1
-    weights = torch.zeros(classes, flat.shape[1], requires_grad=True)
-    optimizer = torch.optim.Adam([weights], lr=3e-3)
-    for _ in range(150):
-        optimizer.zero_grad()
-        F.cross_entropy(flat[:half] @ weights.T, labels[:half]).backward()
-        optimizer.step()
-    return float(((flat[half:] @ weights.T).argmax(dim=1) == labels[half:]).float().mean())
 
 
 def test_a_linear_probe_finds_the_patterns_before_and_nothing_after() -> None:
     images, labels = patterned()
     defense = OrthogonalProjection(device=CPU)
-    defense.prepare(as_data(images, labels), TASKS, seed=0)
+    defense.prepare(as_data(images, labels), PATTERNED_TASKS, seed=0)
     projected = defense.images(images)
-    for name, task in TASKS.items():
+    for name, task in PATTERNED_TASKS.items():
         chance = 1 / task.output_channels
         assert probe(images, labels[name]) > chance + 0.3
         assert probe(projected, labels[name]) < chance + 0.1
@@ -63,7 +32,7 @@ def test_a_linear_probe_finds_the_patterns_before_and_nothing_after() -> None:
 def test_the_images_become_orthogonal_to_the_weights_and_change_along_them_only() -> None:
     images, labels = patterned(100)
     defense = OrthogonalProjection(epochs=3, device=CPU)
-    defense.prepare(as_data(images, labels), TASKS, seed=0)
+    defense.prepare(as_data(images, labels), PATTERNED_TASKS, seed=0)
     assert defense.weights is not None
     assert defense.basis is not None
     assert defense.weights.shape == (6, 256)
@@ -102,7 +71,7 @@ def test_by_hand() -> None:
 def test_the_result_is_not_clamped_and_is_the_same_under_autocast() -> None:
     images, labels = patterned(60)
     defense = OrthogonalProjection(epochs=2, device=CPU)
-    defense.prepare(as_data(images, labels), TASKS, seed=0)
+    defense.prepare(as_data(images, labels), PATTERNED_TASKS, seed=0)
     assert defense.basis is not None
     assert all(row.min() < 0 < row.max() for row in defense.basis[1:])
     # White where a row is positive, black elsewhere: what is subtracted is positive at some black pixels.
@@ -135,7 +104,7 @@ def test_images_of_several_sizes_are_resized_where_a_size_is_given() -> None:
     data = as_data(larger, {name: label[:15] for name, label in labels.items()})
     data += as_data(images[15:], {name: label[15:] for name, label in labels.items()})
     defense = OrthogonalProjection(epochs=2, image_size=(16, 16), device=CPU)
-    defense.prepare(data, TASKS, seed=0)
+    defense.prepare(data, PATTERNED_TASKS, seed=0)
     assert defense.weights is not None
     projected = defense.images(images)
     assert (projected.flatten(1) @ defense.weights.T).abs().max() < 1e-4
@@ -146,7 +115,7 @@ def test_label_maps_take_no_part_in_the_fit() -> None:
     images, labels = patterned(40)
     depth = torch.rand(40, 1, 16, 16)
     fits = []
-    for tasks in (TASKS, {"depth": mtlue.Depth(), **TASKS}):
+    for tasks in (PATTERNED_TASKS, {"depth": mtlue.Depth(), **PATTERNED_TASKS}):
         data = [(image, {"depth": depth[index], **target}) for index, (image, target) in enumerate(as_data(images, labels))]
         defense = OrthogonalProjection(epochs=2, device=CPU)
         defense.prepare(data, tasks, seed=0)
@@ -171,12 +140,12 @@ def test_wrong_use() -> None:
     with pytest.raises(RuntimeError, match="OrthogonalProjection has nothing to project out before prepare"):
         defense.images(images)
     with pytest.raises(ValueError, match=r"dataset: sample \d: image of shape \(1, 8, 8\), others have \(1, 16, 16\)"):
-        defense.prepare([*data, (images[0, :, :8, :8], data[0][1])], TASKS, seed=0)
+        defense.prepare([*data, (images[0, :, :8, :8], data[0][1])], PATTERNED_TASKS, seed=0)
     with pytest.raises(ValueError, match=r"dataset: sample 1: image values lie in .* normalised"):
-        defense.prepare([data[0], (images[0] - 0.9, data[0][1])], TASKS, seed=0)
+        defense.prepare([data[0], (images[0] - 0.9, data[0][1])], PATTERNED_TASKS, seed=0)
     with pytest.raises(ValueError, match="dataset: expected at least one sample"):
-        defense.prepare([], TASKS, seed=0)
-    defense.prepare(data, TASKS, seed=0)
+        defense.prepare([], PATTERNED_TASKS, seed=0)
+    defense.prepare(data, PATTERNED_TASKS, seed=0)
     with pytest.raises(ValueError, match="images: expected shape \\(B, 1, 16, 16\\), got \\(8, 1, 8, 8\\)"):
         defense.images(images[..., :8, :8])
     with pytest.raises(ValueError, match="epochs: expected at least 1, got 0"):

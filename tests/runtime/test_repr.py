@@ -197,6 +197,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (defenses.Preprocessing, lambda _: defenses.Preprocessing(Blank()), ["Preprocessing(Blank)"]),
     (defenses.StrongAugmentation, lambda _: defenses.StrongAugmentation(), ["StrongAugmentation(blur=1, cutout=0.5)"]),
     (defenses.UEraser, lambda _: defenses.UEraser(count=3), ["UEraser(count=3)"]),
+    (defenses.VAEPurification, lambda _: defenses.VAEPurification(), ["VAEPurification(distortion=0.05, epochs=8, width=16)"]),
     (evaluation.RLW, lambda _: evaluation.RLW(), ["RLW()"]),
     (evaluation.UW, lambda _: evaluation.UW(), ["UW()"]),
     (evaluation.AlignedMTL, lambda _: evaluation.AlignedMTL(), ["AlignedMTL()"]),

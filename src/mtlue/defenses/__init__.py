@@ -18,6 +18,7 @@ from mtlue.defenses._orthogonal_projection import OrthogonalProjection
 from mtlue.defenses._squeezing import bit_depth, grayscale, jpeg
 from mtlue.defenses._strong_augmentation import StrongAugmentation
 from mtlue.defenses._ueraser import UEraser
+from mtlue.defenses._vae_purification import VAEPurification
 
 __all__ = [
     "AdversarialTraining",
@@ -29,6 +30,7 @@ __all__ = [
     "Preprocessing",
     "StrongAugmentation",
     "UEraser",
+    "VAEPurification",
     "bit_depth",
     "differentiable_jpeg",
     "grayscale",
