@@ -76,7 +76,7 @@ def loss_of(kind: str) -> mtlue.BaseUELoss:
     if kind == "restarted":
         # Replaced after four steps, amid the second epoch of three, or earlier.
         settings: dict[str, Any] = {"count": 2, "restart_steps": 4, "restart_loss": 0.9, "learning_rate": 0.03}
-        return mtlue.RestartedEM(distortions=[defenses.differentiable_jpeg], focus=1.0, **settings)
+        return mtlue.RestartedEM(distortions=[defenses.differentiable_jpeg], focus=1.0, misleading=1.0, **settings)
     if kind.startswith("students"):
         return Students(trains_surrogate=kind == "students and surrogate")
     return mtlue.EM() if kind == "em" else Untargeted()

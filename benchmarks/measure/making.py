@@ -21,6 +21,7 @@ from measure.victims import Training, network, train
 from measure.views import moved
 from mtlue import baselines
 from mtlue._fit import recipe_for
+from mtlue._protect import default_loss, through_jpeg
 from mtlue._regularizers import embedding_regularizers
 from mtlue._runtime import Compute
 from mtlue.defenses import differentiable_jpeg
@@ -51,9 +52,13 @@ def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlu
     """A trained generator, if the recipe has one, protected images, uint8, and what making them took."""
     started = time.process_time()
     if recipe.plain in WHOLE:
-        protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), data, budget, seed)
+        protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), recipe, data, budget, seed)
         pixels = torch.stack([protected.stored_image(index) for index in range(len(protected))])
-        return protected.generator, pixels, _figures(started, pixels, data, budget)
+        record = _figures(started, pixels, data, budget)
+        if protected.check is not None:
+            told = protected.check.residual_learnability
+            record["check"] = {name: round(protected.check.strongest(name), 3) for name in told}
+        return protected.generator, pixels, record
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         work = _Work(recipe, data, budget, seed)
@@ -70,26 +75,28 @@ def _figures(started: float, pixels: Tensor, data: Data, budget: Budget) -> dict
     return {"cpu_seconds": seconds, "mean_levels": round(mean, 2), "torch": torch.__version__, "device": budget.device}
 
 
-#: The set as the library takes it and as this benchmark does, what may be used, and a seed.
-_Protect = Callable[["_Labelled", Data, Budget, int], mtlue.ProtectedDataset]
+#: The set as the library takes it, the recipe, the set as this benchmark takes it, what may be used, and a seed.
+_Protect = Callable[["_Labelled", Recipe, Data, Budget, int], mtlue.ProtectedDataset]
 
 
-def _default(dataset: _Labelled, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+def _default(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
+    if not recipe.misleading:
+        given["loss"] = mtlue.RestartedEM(count=2, distortions=[through_jpeg])
     if budget.processor and budget.device != "cpu":
-        recipe, processor = recipe_for(mtlue.RestartedEM()), Compute(torch.device("cpu"))
+        own, processor = recipe_for(default_loss()), Compute(torch.device("cpu"))
         torch.manual_seed(seed)
         channels, height, width = data.train.pixels.shape[1:]
-        given["generator"] = recipe.generator(
+        given["generator"] = own.generator(
             dataset.resolved, (channels, height, width), epsilon=8 / 255, device=processor.device
         )
-        given["epochs"] = recipe.plan(dataset, processor).epochs
+        given["epochs"] = own.plan(dataset, processor).epochs
     return mtlue.protect(dataset, tasks=dict(data.tasks), device=budget.device, seed=seed, progress=False, **given)
 
 
 def _shortcut(patterns: Any) -> _Protect:
-    def protect(dataset: _Labelled, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+    def protect(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
         return baselines.shortcut(dataset, tasks=dict(data.tasks), patterns=patterns, fusion=baselines.patch_fusion, seed=seed)
 
     return protect

@@ -136,6 +136,17 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
+def test_a_dry_run_times_the_surrogate_too(run: Run) -> None:
+    # More steps than are timed.
+    done = run("protect", "photos", "--labels", "photos.csv", "--device", "cpu", "--batch-size", 1, "--dry-run")
+    assert done.status == 0, done.err
+    surrogate, generator = (line for line in done.out.splitlines() if line.startswith("runs"))
+    assert surrogate.startswith("runs      surrogate: 12 samples, 1067 epochs")
+    assert generator.startswith("runs      fit: 12 samples, 2 tasks, RestartedEM(")
+    assert "5333 epochs" in generator
+    assert "no better than chance" not in done.err
+
+
 def test_a_dry_run_of_many_sizes(run: Run) -> None:
     Image.new("RGB", (30, 10)).save("photos/00.png")
     Image.new("RGB", (8, 10)).save("photos/01.png")

@@ -38,7 +38,9 @@ class Recipe:
         processor_width: The same where it is trained on a processor.
         half_size: Whether a generator that is made works at half the size of the images: a quarter of the time, and a smooth
             perturbation.
-        own_networks: Whether the loss trains networks of its own, to which a surrogate that is made is only the pattern.
+        own_networks: Whether the loss trains networks of its own. A surrogate that is made is then a small network, which is
+            their pattern.
+        surrogate_share: How long a surrogate that is made is trained, as a share of the generator's epochs; 0 for not at all.
     """
 
     learning_rate: float = FitPlan.learning_rate
@@ -50,6 +52,7 @@ class Recipe:
     processor_width: int = 64
     half_size: bool = False
     own_networks: bool = False
+    surrogate_share: float = 1.0
 
     def plan(self, dataset: Dataset[Any], compute: Compute, **given: Any) -> FitPlan:
         """The settings of a training, as far as they are given; this recipe's for those that are None.
@@ -76,6 +79,10 @@ class Recipe:
         }
         # Only these four may be left open.
         return FitPlan(**{**given, **{name: value if given.get(name) is None else given[name] for name, value in own.items()}})
+
+    def surrogate_epochs(self, epochs: int) -> int:
+        """How long a surrogate that is made is trained, for a generator that is trained for so many epochs."""
+        return max(1, round(self.surrogate_share * epochs)) if self.surrogate_share else 0
 
     def generator(
         self, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, epsilon: float, device: torch.device
@@ -110,4 +117,6 @@ def _(loss: RestartedEM) -> Recipe:
         processor_width=16,
         half_size=True,
         own_networks=True,
+        # One that has seen little is easier to mislead.
+        surrogate_share=0.2 if loss.misleading else 0.0,
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mtlue._checks import check_count, check_number, check_share
 from mtlue._losses.base import BaseUELoss, with_gradient
 from mtlue._losses.learner import Learner, Lifetime, Make
+from mtlue._losses.misleading import Misleading
 from mtlue._losses.redrawn import redrawn
 from mtlue._losses.surrogate import Surrogate
 from mtlue._tasks import read_targets
@@ -22,7 +23,7 @@ Distortion: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class RestartedEM(BaseUELoss):
-    """Error-minimising against surrogates that start anew: it needs no trained one.
+    """Error-minimising against surrogates that start anew.
 
     Like EM (Huang et al., 2021) and MTL-UE-EM, it makes the true labels easy for networks that learn from the perturbed images.
     Two things are mtlue's own:
@@ -32,8 +33,8 @@ class RestartedEM(BaseUELoss):
     * **Other images' content.** The networks also see each perturbation on another image of the batch, whose content says
       nothing of the labels. So every label has to be in the perturbation, even one that is plain to see in the image.
 
-    The surrogate that `mtlue.fit` gets stays as it is, and says what the networks look like. Networks stay with the loss from
-    one run to the next, so make a new loss for each run.
+    The surrogate that `mtlue.fit` gets stays as it is, and says what the networks look like. It need not be trained, unless
+    ``misleading`` adds TAP's loss. Networks stay with the loss from one run to the next, so make a new loss for each run.
 
     Args:
         make: Makes a network from a seed; torch's and Python's global random numbers are seeded with it meanwhile. If None,
@@ -51,6 +52,9 @@ class RestartedEM(BaseUELoss):
             gives the perturbation no gradient. If False, both count alike from the start.
         focus: Weigh each task by the softmax of this times its loss, relative to a new network's: the tasks that networks have
             learned least then count most. 0 weighs all tasks alike.
+        misleading: Weight of TAP's loss at the surrogate, which must then have been trained on clean data, if only for a few
+            epochs; 0 leaves it out. Each task counts in it as far as the surrogate has given way: a tenth where it still
+            stands, all where half of the loss is gone.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -80,6 +84,7 @@ class RestartedEM(BaseUELoss):
         distortions: Sequence[Distortion | None] = (),
         curriculum: bool = True,
         focus: float = 0.0,
+        misleading: float = 0.0,
     ) -> None:
         if make is not None and (isinstance(make, nn.Module) or not callable(make)):
             raise TypeError(f"make: expected a function that makes a torch.nn.Module from a seed, got {type(make).__name__}")
@@ -91,12 +96,21 @@ class RestartedEM(BaseUELoss):
         self.distortions = _checked(distortions, count)
         self.curriculum = curriculum
         self.focus = check_number("focus", focus)
+        self.misleading = check_number("misleading", misleading)
         self._learners: list[Learner] = []
         self._restored: list[dict[str, Any]] = []
         self._progress = 0.0
+        self._misled = Misleading() if misleading else None
+
+    @property
+    def needs_trained_surrogate(self) -> bool:
+        """Whether TAP's loss is part of it."""
+        return self.misleading > 0
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor | None = None) -> Tensor:
         """The mean over networks, views and tasks of the loss at the true labels; then each network takes a step.
+
+        TAP's loss at the surrogate is added, if it has a weight.
 
         Args:
             surrogate: Says what the networks look like, and what the tasks are.
@@ -125,7 +139,10 @@ class RestartedEM(BaseUELoss):
             # It is a constant where no task has a label and a task of the user's own says so.
             if loss.requires_grad:
                 learner.step(loss, losses[0], known)
-        return value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
+        value = value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
+        if self._misled is not None:
+            value = value + self.misleading * self._misled.loss(surrogate, images, read, known)
+        return value
 
     def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
         """The networks, with new ones in the place of those that have learned enough."""
@@ -155,14 +172,17 @@ class RestartedEM(BaseUELoss):
         return torch.tensor([1.0, own], device=device) / (1 + own)
 
     def state_dict(self) -> dict[str, Any]:
-        """The networks, how far each of them has come, and how far the last one came."""
+        """The networks, how far each of them has come, how far the last one came, and how far the surrogate gave way."""
         learners = self._restored or [learner.state_dict() for learner in self._learners]
-        return {"learners": learners, "progress": self._progress}
+        misled = {} if self._misled is None else {"misled": self._misled.state_dict()}
+        return {"learners": learners, "progress": self._progress, **misled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state: the next call makes the networks that are in it."""
         self._learners, self._restored = [], copy.deepcopy(state["learners"])
         self._progress = state["progress"]
+        if self._misled is not None:
+            self._misled.load_state_dict(state["misled"])
 
 
 def _checked(distortions: Sequence[Distortion | None], count: int) -> list[Distortion | None]:

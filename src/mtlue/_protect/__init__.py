@@ -5,6 +5,7 @@ from mtlue._protect.collecting import open_sink
 from mtlue._protect.protect import protect
 from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
 from mtlue._protect.rounding import add_in_levels, add_levels, check_levels, largest_level
+from mtlue._protect.stages import default_loss, make_surrogate, through_jpeg
 
 __all__ = [
     "ProtectedDataset",
@@ -13,7 +14,10 @@ __all__ = [
     "add_levels",
     "check_levels",
     "check_unprotected",
+    "default_loss",
     "largest_level",
+    "make_surrogate",
     "open_sink",
     "protect",
+    "through_jpeg",
 ]

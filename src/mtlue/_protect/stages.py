@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,11 @@ from mtlue._fit import FitPlan, History, check_gradient, check_models, pretrain,
 from mtlue._formats import Images, WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, RestartedEM, Surrogate
-from mtlue._models import build_model, small_network
+from mtlue._models import build_model, small_network, tasks_with_maps
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation, generation_batch_size
 from mtlue._runtime import Compute, Stream, load_tensors, random_numbers
+from mtlue._tasks import Task
 
 #: What training the generator keeps in the folder of a call.
 FIT_CHECKPOINT = "fit.pt"
@@ -31,8 +33,8 @@ def through_jpeg(images: Tensor) -> Tensor:
 
 
 def default_loss() -> BaseUELoss:
-    """What protects best on the whole: two networks that start anew, one of which sees images after JPEG."""
-    return RestartedEM(count=2, distortions=[through_jpeg])
+    """What protects best on the whole: two networks that start anew, one of which sees images after JPEG, and one misled."""
+    return RestartedEM(count=2, distortions=[through_jpeg], misleading=1.0)
 
 
 @dataclass(frozen=True)
@@ -70,23 +72,14 @@ def train_models(
     with random_numbers(compute.seed_of(Stream.MODELS), torch.device("cpu")):
         if generator is None:
             generator = recipe.generator(samples.tasks, inspection.image_shape, epsilon=models.epsilon, device=compute.device)
-    elected = surrogate
-    if elected is None:
-        # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.
-        own_seed = compute.seed_of(Stream.MODELS)
-        if recipe.own_networks:
-            elected = small_network(samples.tasks, inspection.image_shape, seed=own_seed)
-        else:
-            # A ResNet with heads for maps takes eleven times as long.
-            backbone = "unet" if samples.has_maps else "resnet18"
-            elected = build_model(backbone, samples.tasks, image_shape=inspection.image_shape, seed=own_seed)
+    elected = make_surrogate(loss, samples.tasks, inspection.image_shape, compute) if surrogate is None else surrogate
     wrapped = check_models(generator, elected, loss)
-    pretrained = surrogate is None and not loss.trains_surrogate and not recipe.own_networks
-    if pretrained:
+    pretraining = recipe.surrogate_epochs(plan.epochs) if surrogate is None and not loss.trains_surrogate else 0
+    if pretraining:
         # A loss that fails is to fail before the hours that the surrogate takes.
         check_gradient(wrapped, loss, samples, plan.augment, compute)
         checkpoint = None if folders is None else folders.work / "surrogate.pt"
-        pretrain(wrapped, samples, plan, compute, checkpoint=checkpoint)
+        pretrain(wrapped, samples, replace(plan, epochs=pretraining), compute, checkpoint=checkpoint)
     history = train_generator(
         generator,
         wrapped,
@@ -95,9 +88,21 @@ def train_models(
         plan,
         compute,
         checkpoint=None if folders is None else folders.work / FIT_CHECKPOINT,
-        epochs_here=plan.epochs if pretrained else 0,
+        epochs_here=pretraining,
     )
     return generator, history
+
+
+def make_surrogate(
+    loss: BaseUELoss, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], compute: Compute
+) -> nn.Module:
+    """An untrained surrogate for those who bring none."""
+    # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.
+    seed = compute.seed_of(Stream.MODELS)
+    if recipe_for(loss).own_networks:
+        return small_network(tasks, image_shape, seed=seed)
+    # A ResNet with heads for maps takes eleven times as long.
+    return build_model("unet" if tasks_with_maps(tasks) else "resnet18", tasks, image_shape=image_shape, seed=seed)
 
 
 def trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) -> bool:
