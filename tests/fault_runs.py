@@ -87,7 +87,8 @@ def _failing(verb: Verb, whole: Whole, faults: Faults, folder: Path) -> list[str
         except Exception as caught:
             error = caught
     # What could not be removed may stay, and is warned of.
-    stuck = any(operation.name in {"unlink", "rmdir"} for operation in faults.failed) or "cannot be removed" in " ".join(str(each.message) for each in told)
+    words = " ".join(str(each.message) for each in told)
+    stuck = "cannot be removed" in words or any(operation.name in {"unlink", "rmdir"} for operation in faults.failed)
     if error is None:
         if value != whole.value:
             wrong.append("returned something else")

@@ -113,7 +113,7 @@ def _attempts(folder: Path) -> Any:
     random = torch.Generator().manual_seed(0)
     dataset = [(torch.rand(1, 6, 6, generator=random), index % 2) for index in range(64)]
     small = dataclasses.replace(recipe_for(mtlue.EM()), processor_width=4)
-    with mock.patch.object(checking, "_checked", _checked_once), mock.patch.object(stages, "recipe_for", lambda loss: small):
+    with mock.patch.object(checking, "_checked", _checked_once), mock.patch.object(stages, "recipe_for", return_value=small):
         made = {"loss": mtlue.EM(), "attempts": 2, "epochs": 1, "path": folder / RESULT, "progress": False}
         surrogate = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
         return _images_of(mtlue.protect(dataset, tasks={"a": 2}, surrogate=surrogate, **made))
@@ -132,7 +132,8 @@ _checks: dict[str, Any] = {}
 def _protect_with_key(folder: Path) -> Any:
     dataset, _, generator = killed_run.parts()
     generator.trained = True
-    return _images_of(mtlue.protect(dataset, generator=generator, path=folder / RESULT, check=False, batch_size=7, progress=False))
+    settings: Any = {"path": folder / RESULT, "check": False, "batch_size": 7, "progress": False}
+    return _images_of(mtlue.protect(dataset, generator=generator, **settings))
 
 
 _SHORT: dict[str, Any] = {"rounds": 2, "steps": 2, "surrogate_steps": 2, "batch_size": 10}

@@ -110,7 +110,7 @@ class Parts:
             manifest: The manifest of all files.
             into_place: Whether the final folder is there and stays; otherwise a new one gets its name in one step.
         """
-        # One to be moved, and one that stays to tell a call that is repeated that the export is its own. Neither is written in the
+        # One to be moved, and one that stays, so that a repeated call knows the export as its own. Neither is written in the
         # final folder: a kill would leave a draft there.
         copy = self._work / _JOINED / EXPORT_MANIFEST
         copy.parent.mkdir(exist_ok=True)
