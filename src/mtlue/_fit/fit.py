@@ -149,7 +149,7 @@ def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss:
         raise TypeError(f"generator: expected a mtlue.UEGenerator, got {type(generator).__name__}")
     check_loss(loss)
     if isinstance(surrogate, Surrogate) and surrogate.tasks != generator.tasks:
-        raise ValueError(f"surrogate: its tasks {surrogate.tasks} are not the generator's {generator.tasks}")
+        raise ValueError(f"surrogate: its tasks {surrogate.tasks} differ from the generator's {generator.tasks}")
     wrapped = surrogate if isinstance(surrogate, Surrogate) else Surrogate(surrogate, generator.tasks)
     check_parameters(wrapped, loss)
     return wrapped
@@ -162,7 +162,7 @@ def check_channels(generator: UEGenerator, inspection: Inspection) -> None:
         ValueError: it is made for another number of channels.
     """
     if inspection.channels != generator.image_shape[0]:
-        raise ValueError(f"generator: made for {generator.image_shape[0]} channels, the images have {inspection.channels}")
+        raise ValueError(f"generator: made for {generator.image_shape[0]} channels, but the images have {inspection.channels}")
 
 
 def train_generator(

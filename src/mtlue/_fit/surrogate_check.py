@@ -64,12 +64,12 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     if not parameters:
         raise ValueError("surrogate: expected a model with parameters, got a module that has none")
     if any(parameter.is_meta for parameter in parameters):
-        raise ValueError("surrogate: it is on the meta device, its weights were never made")
+        raise ValueError("surrogate: it is on the meta device, so it has no weights; load them first")
     if loss.trains_surrogate and not any(parameter.requires_grad for parameter in parameters):
         raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
     if not loss.trains_surrogate and trains_itself(loss, surrogate.module):
         name = type(loss).__name__
-        raise ValueError(f"surrogate: {name} has it in its own state, and it would be frozen there; give copy.deepcopy of it")
+        raise ValueError(f"surrogate: {name} holds it in its own state, where it would be frozen; give a copy.deepcopy of it")
 
 
 def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0) -> None:
@@ -113,7 +113,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
         if epochs_here:
             why = f"after {epochs_here} epochs of training by mtlue; give more epochs, or a surrogate that you have trained"
         else:
-            signal = f"{type(loss).__name__} takes its signal from a surrogate that was trained on clean data"
+            signal = f"{type(loss).__name__} needs a surrogate that was trained on clean data"
             why = f"it looks untrained; {signal}"
         warn(f"surrogate: no better than chance on the clean data, {why}")
 

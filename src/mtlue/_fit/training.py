@@ -195,7 +195,7 @@ class GeneratorTraining:
             name = type(self.loss).__name__
             warn(
                 f"surrogate: it answers {100 * known:.0f} % of the clean images right, so training ended after one epoch, "
-                f"before the perturbations said a thing; give {name} an untrained one, or a stop_accuracy above 1"
+                f"before the generator learned anything; give {name} an untrained surrogate, or a stop_accuracy above 1"
             )
 
     def _perturbed(self, batch: Batch) -> Batch:

@@ -84,7 +84,7 @@ class ImageFiles(ExportFormat):
         name, image = type(self).__name__, samples.images[0].clone()
         if self.channels is not None and samples.channels not in self.channels:
             held = " or ".join(map(str, self.channels))
-            raise ValueError(f"format: {name} holds {held} channels, the images have {samples.channels}; use format='npy'")
+            raise ValueError(f"format: {name} holds {held} channels, but the images have {samples.channels}; use format='npy'")
         if not torch.equal(self.read_bytes(self.encode(image)), image):
             raise ValueError(
                 f"format: {name} does not give back the pixels of the first image; a lossy format changes pixels beyond "
@@ -113,7 +113,7 @@ class ImageFiles(ExportFormat):
             ValueError: the parts have other columns or names of classes, or it is a file of another kind.
         """
         if name == CLASSES:
-            raise ValueError(f"classes: the set has other names of classes than {files[0]}, so its numbers mean other classes")
+            raise ValueError(f"classes: the set has other class names than {files[0]}, so its numbers mean other classes")
         if name != LABELS:
             return super().join(name, files)
         tables = [file.read_bytes().partition(b"\r\n") for file in files]

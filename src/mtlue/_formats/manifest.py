@@ -99,14 +99,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file says.
 
     Raises:
-        ValueError: it holds no JSON object.
+        ValueError: it does not hold a JSON object.
     """
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is damaged, it holds no JSON object")
+        raise ValueError(f"{path.name} is damaged: it does not hold a JSON object")
     return content
 
 

@@ -49,7 +49,7 @@ class TarShards(ExportFormat):
 
     def __init__(self, size: int = 1000, *, files: ImageFiles | None = None) -> None:
         if files is not None and not isinstance(files, ImageFiles):
-            raise TypeError(f"files: expected an object of a mtlue.datasets.ImageFiles or None, got {files!r}")
+            raise TypeError(f"files: expected a mtlue.datasets.ImageFiles or None, got {files!r}")
         self.part_size = check_count("size", size, minimum=1)
         self.files = PNG() if files is None else files
 

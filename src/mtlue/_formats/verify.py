@@ -72,7 +72,7 @@ def verify(folder: str | os.PathLike[str]) -> Description:
         ...     mtlue.verify(folder)
         Traceback (most recent call last):
         ...
-        ValueError: folder: ...out is not as it was written: images/000001.png has 0 bytes, expected ...
+        ValueError: folder: ...out differs from its manifest: images/000001.png has 0 bytes, expected ...
     """
     path = Path(folder)
     if (path / MANIFEST).is_file() and not (path / EXPORT_MANIFEST).is_file():
@@ -88,7 +88,7 @@ def verify(folder: str | os.PathLike[str]) -> Description:
     faults += [f"{name} is not in the manifest" for name in files_in(path) if name != manifest and name not in files]
     if faults:
         shown = [*faults[:_SHOWN], *([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])]
-        raise ValueError(f"folder: {path} is not as it was written: {'; '.join(shown)}")
+        raise ValueError(f"folder: {path} differs from its manifest: {'; '.join(shown)}")
     if kind == "store":
         # The sizes of the images too.
         StoredImages(path)

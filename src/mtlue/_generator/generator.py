@@ -86,7 +86,7 @@ class UEGenerator(nn.Module):
         for name, task in self.tasks.items():
             if name not in self.embeddings:
                 if not name or "." in name or hasattr(self.embedders, name):
-                    raise ValueError(f"tasks: {name!r} cannot be the name of a dense task, it is not free in a ModuleDict")
+                    raise ValueError(f"tasks: {name!r} cannot name a dense task: torch.nn.ModuleDict does not accept it")
                 self.embedders[name] = DenseEmbedder(task.label_channels, width=width)
         # The order of the concatenation: features, classification tasks, dense tasks.
         self._position = {name: position for position, name in enumerate([*self.embeddings, *self.embedders], start=1)}
@@ -256,4 +256,4 @@ def _check_entries(what: str, found: dict[str, Any], expected: dict[str, Any]) -
     wrong = [name for name in {**expected, **found} if name not in expected or name not in found]
     wrong += [name for name, shape in shapes.items() if shape is not None and getattr(found.get(name), "shape", None) != shape]
     if wrong:
-        raise ValueError(f"its {what} is not that of a generator of these settings, {wrong[0]!r} for one")
+        raise ValueError(f"its {what} does not fit its settings: see {wrong[0]!r}")

@@ -38,7 +38,7 @@ class BaseUELoss(Protocol):
     Attributes:
         trains_surrogate: Whether `mtlue.fit` trains the surrogate alternately on the perturbed images, as in EM. If not,
             the surrogate is frozen: so it is with a loss that derives from this class and does not say.
-        needs_trained_surrogate: Whether it takes its signal from a surrogate that was trained on clean data, as TAP and SEP
+        needs_trained_surrogate: Whether it needs a surrogate that was trained on clean data, as TAP and SEP
             do; one that is no better than chance is then warned of.
 
     Example:

@@ -42,7 +42,7 @@ def check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
     found = {name: getattr(tensor, "shape", None) for name, tensor in state.items()}
     wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
     if wrong:
-        raise ValueError(f"checkpoints: not state dicts of the surrogate, they differ in {', '.join(wrong[:3])}")
+        raise ValueError(f"checkpoints: expected state dicts of the surrogate, but they differ in {', '.join(wrong[:3])}")
 
 
 def judged_surrogate(loss: BaseUELoss, surrogate: Surrogate) -> Surrogate:

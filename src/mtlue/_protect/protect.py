@@ -79,7 +79,7 @@ def protect(
         attempts: Generators to train, each with a seed, and with a surrogate of its own where none is given; the check keeps
             the one that leaves least in the mean over the tasks.
         path: Folder to stream the protected images to; None keeps them in memory, as bytes. A call that was interrupted goes
-            on where it stopped when it is repeated. What it needs for that, the generator among it, lies in
+            repeat it: it goes on where it stopped. What it needs for that, the generator among it, lies in
             ``<path>.partial`` until the folder is finished, and is then gone.
         epochs: Passes over the data, at most, for a surrogate and for a generator that have to be trained; None is what
             `mtlue.fit` says of the loss. Fewer take less time and protect less.
@@ -146,7 +146,7 @@ def protect(
     with WorkFolder.claim(path) as folders:
         untrained = generator is None or not generator.trained or trained_by_this_call(generator, folders)
         if not untrained and (surrogate is not None or loss is not None):
-            warn("generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit")
+            warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
         # A trained generator may well protect a few more samples, all of one class.
@@ -168,7 +168,10 @@ def protect(
             finished = folders.check_settings(run_settings(samples, settings))
             if finished is not None:
                 if untrained:
-                    warn(f"path: {folders.final} was finished by this call before; the generator that made it is gone")
+                    warn(
+                        f"path: {folders.final} was finished by an earlier call like this one and is returned; "
+                        "the generator that made it is gone"
+                    )
                 return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **known)
         selected = selected_samples(fraction, inspection.length, compute)
         making = Making(samples, inspection, selected, protected, compute)
@@ -231,7 +234,7 @@ def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: fl
     if not isinstance(generator, UEGenerator):
         raise TypeError(f"generator: expected a mtlue.UEGenerator, got {type(generator).__name__}")
     if generator.tasks != tasks:
-        raise ValueError(f"generator: its tasks {generator.tasks} are not those of this call, {tasks}")
+        raise ValueError(f"generator: its tasks {generator.tasks} differ from the tasks of this call, {tasks}")
     if epsilon not in (_DEFAULT_EPSILON, generator.epsilon):
         raise ValueError(f"epsilon: {epsilon:.6g} is not the generator's {generator.epsilon:.6g}; leave it out")
     return generator.epsilon

@@ -50,7 +50,7 @@ class ClassLabels(Task):
             values = torch.as_tensor(label)
         except (TypeError, ValueError, RuntimeError):
             if label is None:
-                raise TypeError(f"expected an integer label, got None; {self.ignore_index} is a missing label") from None
+                raise TypeError(f"expected an integer label, got None; use {self.ignore_index} for a missing label") from None
             cure = NUMBER_THEM if isinstance(label, str) else ""
             raise TypeError(f"expected an integer label, got {label!r} ({type(label).__name__}){cure}") from None
         if values.is_complex():

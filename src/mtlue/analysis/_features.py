@@ -46,8 +46,8 @@ def collect_features(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the layer is no part of the model, does not run exactly once, or gives another shape; the data set is empty;
-            a label or an image cannot be read.
+        ValueError: the layer is not part of the model, does not run exactly once, or gives another shape; the data set is
+            empty; a label or an image cannot be read.
 
     Example:
         >>> import torch

@@ -49,7 +49,7 @@ def gradcam(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the task is unknown or no classification; the layer is no part of the model, does not run exactly once,
+        ValueError: the task is unknown or no classification; the layer is not part of the model, does not run exactly once,
             gives another shape or has no influence on the task; a class is out of range; images are not in [0, 1].
         ImportError: Captum is not installed.
 

@@ -37,7 +37,7 @@ def plot_gradcam(images: Tensor, maps: Tensor | Mapping[str, Tensor], path: Path
     pictures = check_pictures("images", images)
     by_model = dict(maps) if isinstance(maps, Mapping) else {"GradCAM": maps}
     if not by_model:
-        raise ValueError("maps: expected those of at least one model, got an empty dict")
+        raise ValueError("maps: expected the maps of at least one model, got an empty dict")
     for name, each in by_model.items():
         _check_maps(name, each, pictures)
     # Under the maps in grey, so that all colour is theirs.

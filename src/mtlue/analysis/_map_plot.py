@@ -48,11 +48,11 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
     pictures = check_pictures("images", images)
     shown = {name: task for name, task in resolve_tasks(tasks).items() if task.is_map}
     for name in [name for name, task in shown.items() if not is_registered(draw_map, task)]:
-        warn(f"tasks: {name!r} is left out, {_unregistered(shown.pop(name))}")
+        warn(f"tasks: {name!r} is left out: {_unregistered(shown.pop(name))}")
     if not shown:
-        raise ValueError(f"tasks: expected one whose labels are maps that can be drawn, got {list(tasks)}")
+        raise ValueError(f"tasks: expected a task whose labels are maps that can be drawn, got {list(tasks)}")
     if not isinstance(maps, Mapping) or not maps:
-        raise ValueError("maps: expected those of at least one source by its name")
+        raise ValueError("maps: expected a dict with the maps of at least one source")
     rows: list[tuple[str, Sequence[Tensor]]] = [("image", list(pictures))]
     for name, task in shown.items():
         read = {source: _read(source, by_task, name, pictures) for source, by_task in maps.items()}

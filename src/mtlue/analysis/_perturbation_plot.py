@@ -66,8 +66,8 @@ def plot_perturbations(
         protected_images = [dataset[index][0] for index in chosen]
         for index, image, after in zip(chosen, images, protected_images, strict=True):
             if after.shape != image.shape:
-                shapes = f"{tuple(after.shape)}, clean it is {tuple(image.shape)}"
-                raise ValueError(f"protected: {name!r}: sample {index} is an image of shape {shapes}; another data set?")
+                shapes = f"{tuple(after.shape)}, but the clean image has {tuple(image.shape)}"
+                raise ValueError(f"protected: {name!r}: sample {index} has shape {shapes}; is it another data set?")
         perturbations = [stretched(after - image) for image, after in zip(images, protected_images, strict=True)]
         rows += [(f"{name}\nperturbation".lstrip(), perturbations), (f"{name}\nprotected".lstrip(), protected_images)]
     return finished(picture_grid(rows)[0], path)

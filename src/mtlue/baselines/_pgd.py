@@ -105,7 +105,7 @@ def pgd(
     resolved = resolve_tasks(tasks)
     check_loss(loss)
     if isinstance(surrogate, Surrogate) and surrogate.tasks != resolved:
-        raise ValueError(f"surrogate: its tasks {surrogate.tasks} are not those of this call, {resolved}")
+        raise ValueError(f"surrogate: its tasks {surrogate.tasks} differ from the tasks of this call, {resolved}")
     wrapped = surrogate if isinstance(surrogate, Surrogate) else Surrogate(surrogate, resolved)
     check_parameters(wrapped, loss)
     plan = SearchPlan(

@@ -20,7 +20,7 @@ def check_root(root: str | os.PathLike[str], *, source: str) -> Path:
         raise TypeError(f"root: expected the path of a folder, got {type(root).__name__}")
     folder = Path(root)
     if not folder.is_dir():
-        raise FileNotFoundError(f"root: {folder} is no folder; {source}")
+        raise FileNotFoundError(f"root: {folder} is not a folder; {source}")
     return folder
 
 

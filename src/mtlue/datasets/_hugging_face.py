@@ -82,7 +82,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         features = plain.features
         if image not in features or not (transformed or isinstance(features[image], library.Image)):
             found = [name for name, feature in features.items() if isinstance(feature, library.Image)]
-            raise ValueError(f"image: {image!r} is no column of images; the data set has {found or 'none'}")
+            raise ValueError(f"image: {image!r} is not a column of images; the data set has {found or 'none'}")
         wanted = requested_tasks(tasks)
         if wanted is None:
             wanted = dict.fromkeys(_label_columns(library, features, image))
@@ -91,7 +91,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._labels: dict[str, Tensor] = {}
         for name, task in wanted.items():
             if name not in features or name == image:
-                raise ValueError(f"tasks: there is no column of labels {name!r}; the data set has {list(features)}")
+                raise ValueError(f"tasks: found no column of labels {name!r}; the data set has {list(features)}")
             if task is not None and task.is_map:
                 self.tasks[name] = task
                 continue
@@ -156,7 +156,7 @@ def _label_columns(library: Any, features: Any, image: str) -> list[str]:
     found = classes or [name for name, dtype in dtypes.items() if dtype.startswith(("int", "uint"))]
     if not found:
         others = [name for name in features if name != image]
-        raise ValueError(f"tasks: no column holds classes by its type; name those that do, of {others}")
+        raise ValueError(f"tasks: no column has a type that holds classes; name the columns to use, from {others}")
     return found
 
 
@@ -164,7 +164,7 @@ def _read_column(library: Any, dataset: Any, name: str, task: Task | None) -> Cl
     feature = dataset.features[name]
     is_class = isinstance(feature, library.ClassLabel)
     if not is_class and not (isinstance(feature, library.Value) and feature.dtype.startswith(_LABELS)):
-        raise ValueError(f"tasks: column {name!r} is {feature}, which holds no class; expected one column a task")
+        raise ValueError(f"tasks: column {name!r} is {feature}, which does not hold a class; expected one column for each task")
     if task is None and is_class:
         task = Classification(max(feature.num_classes, 2))
     cells = [_cell(value) for value in dataset.select_columns([name])[:][name]]

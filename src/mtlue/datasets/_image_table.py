@@ -120,7 +120,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
                 where = partial(labels.where, column=name)
                 known = names.get(name, told.get(name))
                 if name in told and known is not None and known != told[name] and set(known) == set(told[name]):
-                    raise ValueError(f"classes: {name!r}: the numbers in the table are those of {told[name]}, not of {known}")
+                    raise ValueError(f"classes: {name!r}: the numbers in the table stand for {told[name]}, not for {known}")
                 numbered = name in told and known == told[name]
                 column = read_classes(labels.columns[name], task=task, names=known, where=where, numbered=numbered)
             except ValueError as error:
@@ -175,7 +175,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 def _check_format(format: ImageFiles | None) -> list[ImageFiles]:
     # The formats of images that Pillow does not open.
     if format is not None and not isinstance(format, ImageFiles):
-        raise TypeError(f"format: expected an object of a mtlue.datasets.ImageFiles or None, got {format!r}")
+        raise TypeError(f"format: expected a mtlue.datasets.ImageFiles or None, got {format!r}")
     return [NPY()] if format is None else [format, NPY()]
 
 

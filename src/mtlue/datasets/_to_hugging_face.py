@@ -58,7 +58,7 @@ def to_hugging_face(
         raise TypeError(f"protected: expected a mtlue.ProtectedDataset, got {type(protected).__name__}")
     channels, png = protected.stored_image(0).shape[0], PNG()
     if channels not in png.channels:
-        raise ValueError(f"protected: PNG holds 1 or 3 channels, the images have {channels}")
+        raise ValueError(f"protected: PNG holds 1 or 3 channels, but the images have {channels}")
     source = protected.dataset
     if isinstance(source, HuggingFace):
         image = source.image

@@ -83,9 +83,7 @@ class UTKFace(LabelledImages):
         self.skipped = tuple(name for name, labels in faces.items() if labels is None)
         labelled = {name: labels for name, labels in faces.items() if labels is not None}
         if not labelled:
-            raise FileNotFoundError(
-                f"{folder}: no image that is named [age]_[gender]_[race]_[date].jpg.chip.jpg; {self._source}"
-            )
+            raise FileNotFoundError(f"{folder}: found no image named [age]_[gender]_[race]_[date].jpg.chip.jpg; {self._source}")
         if self.skipped:
             logger.warning(
                 "UTKFace: %d of %d files skipped, whose names have no age, gender and race: %s",

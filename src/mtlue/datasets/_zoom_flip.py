@@ -67,7 +67,7 @@ class RandomZoomFlip(JointTransform):
         check_images("images", images, values=False)
         foreign = [name for name in targets if name not in self.tasks]
         if foreign or not targets:
-            raise ValueError(f"targets: expected those of {list(self.tasks)} or of some of them, got {list(targets)}")
+            raise ValueError(f"targets: expected targets of some of {list(self.tasks)}, got {list(targets)}")
         # A victim that learns some of the tasks has the labels of those alone.
         labels = read_targets(targets, {name: self.tasks[name] for name in targets})
         for name, target in labels.items():

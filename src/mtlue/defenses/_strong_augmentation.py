@@ -54,7 +54,7 @@ class StrongAugmentation(Defense):
         if maps:
             raise ValueError(
                 f"defense: StrongAugmentation moves pixels, and the labels of {maps} are maps that would stay where they are; "
-                "Mixup and UEraser leave pixels in their places"
+                "use Mixup or UEraser, which leave pixels in place"
             )
 
     def images(self, images: Tensor) -> Tensor:

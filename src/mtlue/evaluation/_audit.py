@@ -89,7 +89,7 @@ def audit(
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, a
-            defence or the transform cannot be used on them, or ``controls`` were made with other settings or sets.
+            defence or the transform cannot be used on them, or ``controls`` were made with different settings or sets.
 
     Example:
         >>> import torch

@@ -69,7 +69,7 @@ class Audited:
             check_map_style(name, each)
         if isinstance(clean, ProtectedDataset):
             raise ValueError(
-                "clean: expected samples without protection, got a protected set; the order is protected, clean, test"
+                "clean: expected samples without protection, got a protected set; the arguments are protected, clean, test"
             )
         if len(protected) != len(clean):  # type: ignore[arg-type]  # both have a length, this was checked
             raise ValueError(f"clean: expected the {len(protected)} samples of the protected set, got {len(clean)}")  # type: ignore[arg-type]
@@ -171,7 +171,7 @@ def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
     if found is None:
         raise ValueError(
             "tasks: the protected set has no attribute of that name, give the tasks by name; what mtlue.protect or a baseline "
-            "returned has it, and the order is protected, clean, test"
+            "returned has it, and the arguments are protected, clean, test"
         )
     return resolve_tasks(found)
 

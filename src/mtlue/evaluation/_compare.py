@@ -85,7 +85,7 @@ def _checked(reports: object) -> dict[str, list[Report]]:
             raise ValueError(f"reports: {name!r} has the tasks {dict(report.tasks)}, and {of!r} has {dict(first.tasks)}")
         changed = differing_settings(first.settings, report.settings)
         if changed:
-            raise ValueError(f"reports: {of!r} and {name!r} were made with other settings or sets: {'; '.join(changed)}")
+            raise ValueError(f"reports: {of!r} and {name!r} were made with different settings or sets: {'; '.join(changed)}")
     return found
 
 

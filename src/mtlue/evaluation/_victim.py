@@ -174,7 +174,7 @@ def seen_shape(inspection: Inspection, image_size: tuple[int, int] | None) -> tu
     """
     if not inspection.uniform and image_size is None:
         sizes = len(inspection.sizes)
-        raise ValueError(f"image_size: expected one, such as image_size=(64, 64): the images have {sizes} sizes")
+        raise ValueError(f"image_size: expected a size such as image_size=(64, 64), because the images have {sizes} sizes")
     return (inspection.channels, *(image_size or inspection.typical_size))
 
 
@@ -199,7 +199,7 @@ def make_model(model: Model | None, tasks: Mapping[str, Task], *, image_shape: t
                 raise
             name = model.__name__
             raise TypeError(
-                f"model: calling {name} with the tasks failed: {error}; a module that is made already is given as {name}(...)"
+                f"model: calling {name} with the tasks failed: {error}; if it is a class, pass an instance: {name}(...)"
             ) from error
     if not isinstance(made, nn.Module):
         raise TypeError(f"model: the function returned {type(made).__name__}, expected a torch.nn.Module")
