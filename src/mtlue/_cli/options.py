@@ -72,7 +72,7 @@ def levels(text: str) -> float:
     """A budget in levels of 255, on the scale of [0, 1].
 
     Raises:
-        ArgumentTypeError: it is no number, or out of range.
+        ArgumentTypeError: it is not a number, or out of range.
     """
     try:
         value = float(text)

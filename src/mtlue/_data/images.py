@@ -63,7 +63,7 @@ def check_images(
         values: Whether to look at the range, for which a GPU has to be waited for.
 
     Raises:
-        TypeError: they are no tensor of floats.
+        TypeError: they are not a tensor of floats.
         ValueError: they have another shape, or values out of range.
     """
     kind = images.dtype if isinstance(images, Tensor) else type(images).__name__

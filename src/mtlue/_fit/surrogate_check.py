@@ -35,8 +35,8 @@ def check_loss(loss: object) -> BaseUELoss:
     """Return the loss if it matches the protocol.
 
     Raises:
-        TypeError: it is not callable, is a class, or has no ``trains_surrogate``; its checkpoints are no networks; or its state
-            cannot be kept in a file, or not be given back to it.
+        TypeError: it is not callable, is a class, or has no ``trains_surrogate``; its checkpoints are not networks; or its
+            state cannot be saved, or not restored.
     """
     if isinstance(loss, type):
         raise TypeError(f"loss: expected an object such as mtlue.TAP(), got the class {loss.__name__}")
@@ -124,7 +124,7 @@ def check_gradient(
     """Take the loss of two clean images as a step would, and its gradient at them, where the first step is far away.
 
     Raises:
-        TypeError: the loss is no scalar tensor, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar tensor, or ``augment`` returns no images.
         ValueError: the loss fails, no gradient reaches the images, or ``augment`` returns images of another form.
     """
     batch = samples.read(range(min(2, len(samples))), compute.device)
@@ -134,7 +134,7 @@ def check_gradient(
         kept_state(loss),
         random_numbers(compute.seed, compute.device),
     ):
-        # A copy, as what is perturbed is no leaf either: on a leaf nothing may work in place.
+        # A copy, as what is perturbed is not a leaf either: on a leaf nothing may work in place.
         perturbed = Batch(leaf.clone(), batch.targets)
         value = perturbed_loss(loss, surrogate, perturbed, batch.images, augment)
         # A loss may be a constant where labels of a batch are missing.

@@ -233,7 +233,7 @@ class GeneratorTraining:
         self.batch_size.value = count_in(state, "batch_size", minimum=1)
         epochs = [Epoch(**epoch) for epoch in state["history"]]
         for epoch in epochs:
-            epoch_summary(epoch)  # what is no number cannot be shown
+            epoch_summary(epoch)  # what is not a number cannot be shown
         self.history = History(epochs, stopped_early=bool(state["stopped_early"]))
         if self.learner is not None:
             self.learner.load_state_dict(state)

@@ -150,7 +150,7 @@ def file_fault(path: Path, name: str, expected: tuple[int, str]) -> str | None:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """All files of a folder, and whatever else is no folder, as a manifest calls them, in order."""
+    """All files of a folder, and whatever else is not a folder, as a manifest calls them, in order."""
     yield from sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
     )

@@ -18,7 +18,7 @@ def check_names(tasks: Mapping[str, Task], *, taken: Iterable[str] = ()) -> None
 
     Args:
         tasks: Tasks by name. One with classes gives a column, one with label maps a folder.
-        taken: Names of columns that are no task's.
+        taken: Names of columns that are not a task's.
 
     Raises:
         ValueError: names all that are wrong.

@@ -19,12 +19,12 @@ class ClassEmbeddingBank(nn.Module):
 
     Args:
         tasks: Tasks by name; an integer n means ``Classification(n)``. Tasks whose labels are maps have no table and are
-            passed over.
+            skipped.
         channels: Channels of an embedding.
         size: Height and width of an embedding, (h, w); half the image's, rounded up, inside a generator.
 
     Raises:
-        TypeError: ``tasks`` is no mapping of names to tasks.
+        TypeError: ``tasks`` is not a mapping of names to tasks.
         ValueError: ``channels`` or ``size`` is not positive, a number of classes is out of range, or the tables do not fit the
             memory of this machine.
 

@@ -26,7 +26,7 @@ _FORMAT = "mtlue generator 1"
 class UEGenerator(nn.Module):
     """Makes the perturbation of an image from the image and its labels (section 4.3, figure 3).
 
-    An encoder brings the image to features z; the embedding of each label joins them; a decoder turns all into a
+    An encoder turns the image into features z. The embedding of each label joins them, and a decoder turns all of it into a
     perturbation within the budget.
 
     Args:
@@ -39,8 +39,8 @@ class UEGenerator(nn.Module):
         bound: ``"tanh"`` for epsilon * tanh, or ``"clip"`` for the paper's clip.
 
     Raises:
-        TypeError: ``tasks`` is no mapping of names to tasks.
-        ValueError: an argument is out of range, or a dense task has a name that no module can have.
+        TypeError: ``tasks`` is not a mapping of names to tasks.
+        ValueError: an argument is out of range, or a dense task has a name that a module cannot have.
 
     Example:
         >>> import torch, mtlue
@@ -129,7 +129,7 @@ class UEGenerator(nn.Module):
         return delta.clamp(-limit, limit)
 
     def perturb(self, images: Tensor, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
-        """Perturbed images: images + perturbation, clamped to [0, 1] as any picture that is stored will be.
+        """Perturbed images: images + perturbation, clamped to [0, 1] as stored pictures are.
 
         Arguments and errors are those of `forward`.
         """
@@ -211,7 +211,7 @@ class UEGenerator(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> UEGenerator:
-        """Read a generator that `save` wrote, in eval mode. No code from the file is run: nothing is unpickled.
+        """Read a generator that `save` wrote, in eval mode. It unpickles nothing, so no code from the file runs.
 
         Args:
             path: The file.

@@ -22,7 +22,7 @@ def check_checkpoints(checkpoints: object) -> None:
     """Check the networks that a loss looks at in the surrogate's place.
 
     Raises:
-        TypeError: they are no list, or one of them is neither a module nor a state dict.
+        TypeError: they are not a list, or one of them is neither a module nor a state dict.
     """
     if not isinstance(checkpoints, Sequence | nn.ModuleList):
         raise TypeError(f"checkpoints: expected a list of modules or state dicts, got {type(checkpoints).__name__}")
@@ -141,7 +141,7 @@ def restore_state(loss: BaseUELoss, state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def kept_state(loss: BaseUELoss) -> Iterator[None]:
-    """Put a loss' own state back afterwards: a look at what it says of a batch is no step."""
+    """Put a loss' own state back afterwards: a look at what it says of a batch is not a step."""
     before = copy.deepcopy(state_of(loss))
     try:
         yield

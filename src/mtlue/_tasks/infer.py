@@ -21,7 +21,7 @@ _FEW, _MANY = 20, 1000
 
 
 def are_identifiers(distinct: int, labels: int, largest: int) -> bool:
-    """Whether so many labels with so many different values are no classes: names, dates or numbers of files.
+    """Whether so many labels with so many different values are not classes: names, dates or numbers of files.
 
     Args:
         distinct: Number of different values.
@@ -49,7 +49,7 @@ class LabelSurvey:
         """Look at a label of one sample.
 
         Raises:
-            TypeError: it is no number or array of numbers.
+            TypeError: it is not a number or array of numbers.
         """
         try:
             values = torch.as_tensor(label)

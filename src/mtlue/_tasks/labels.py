@@ -43,8 +43,8 @@ class ClassLabels(Task):
         """Check that every label is a class index or the ignore index, and return them as int64.
 
         Raises:
-            TypeError: a label is no number.
-            ValueError: a label is no class index.
+            TypeError: a label is not a number.
+            ValueError: a label is not a class index.
         """
         try:
             values = torch.as_tensor(label)

@@ -47,7 +47,7 @@ class RegressionMap(Task):
 
         Raises:
             ValueError: the map has the wrong shape, or holds NaN or infinity.
-            TypeError: the label is no array of numbers.
+            TypeError: the label is not an array of numbers.
         """
         try:
             values = torch.as_tensor(label).float()

@@ -12,7 +12,7 @@ def check_layer(model: nn.Module, layer: nn.Module) -> None:
     """Refuse a layer that is not part of the model.
 
     Raises:
-        TypeError: one of the two is no module.
+        TypeError: one of the two is not a module.
         ValueError: the layer is not in the model.
     """
     for name, module in (("model", model), ("layer", layer)):

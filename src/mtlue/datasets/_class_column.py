@@ -13,7 +13,7 @@ from mtlue._tasks import Classification, Task, Tasks, are_identifiers, resolve_t
 from mtlue.datasets._files import shortened
 
 # As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
-# One of more digits is no class, and no tensor holds it.
+# One of more digits is not a class, and no tensor holds it.
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _OTHERWISE = "If the column does not hold labels, name the columns that do with tasks=[...]"
 
@@ -55,7 +55,7 @@ def check_class_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, 
     """Names of classes by column; none if None.
 
     Raises:
-        TypeError: they are no lists of strings by column.
+        TypeError: it is not a dict of lists of strings by column.
         ValueError: a name occurs twice.
     """
     if classes is None:
@@ -107,7 +107,7 @@ def read_classes(
         numbered: Whether the cells are numbers of these names, even if some could be names too.
 
     Raises:
-        ValueError: a cell is no label.
+        ValueError: a cell is not a label.
     """
     distinct = set(cells) - {""}
     if not distinct and task is None:

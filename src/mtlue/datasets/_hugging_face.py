@@ -25,18 +25,18 @@ _LABELS = ("bool", "string", "large_string", "int", "uint")
 class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """A ``datasets.Dataset`` with a column of images, for ``mtlue.protect(datasets.HuggingFace(rows))``.
 
-    Needs the library ``datasets``: ``mtlue[huggingface]``. `mtlue.datasets.to_hugging_face` is the way back.
+    Needs the library ``datasets``: ``mtlue[huggingface]``. `mtlue.datasets.to_hugging_face` converts back.
 
-    Labels are read once, when the adapter is made. A missing one is None, or -1 as the library has it. A transform
-    that was set with ``with_transform`` is kept and makes the images; any other format is put aside.
+    Labels are read once, when the adapter is made. A missing label is None, or -1 as in the library. A transform set with
+    ``with_transform`` is kept and makes the images; other formats are ignored.
 
     Args:
         dataset: One split, which can be indexed.
         image: Column of the images, a ``datasets.Image``.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all columns of
-            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that is named has
-            its classes in sorted order. Label maps, named in a dict, may be images or nested lists.
-        channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
+            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that you name has its
+            classes in sorted order. Label maps that you name in a dict may be images or nested lists.
+        channels: 1 converts each image to grey, 3 to RGB; None leaves grey images grey and converts all others to RGB.
 
     Attributes:
         tasks: The tasks by name.
@@ -47,7 +47,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     Raises:
         ImportError: the library is not installed.
         TypeError: an argument has the wrong type.
-        ValueError: a column is not there or holds no labels.
+        ValueError: a column is missing or does not hold labels.
 
     Example:
         >>> import datasets  # Hugging Face's

@@ -24,9 +24,9 @@ class LabelColumn:
 
     Attributes:
         name: Its name in the first line of the table.
-        counts: How many images each class has, in the order of the classes; empty where cells are no classes.
+        counts: How many images each class has, in the order of the classes; empty if the cells are not classes.
         missing: How many images have no label.
-        reason: Why the column is left out; empty for one that can be a task.
+        reason: Why the column is left out; empty if it can be a task.
 
     Example:
         >>> from mtlue import datasets
@@ -65,7 +65,7 @@ def label_columns(
 
     Raises:
         FileNotFoundError: there is no such folder or table.
-        ValueError: the file is no table, or has no such column.
+        ValueError: the file is not a table, or has no such column.
 
     Example:
         >>> import pathlib, tempfile

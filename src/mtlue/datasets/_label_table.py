@@ -46,8 +46,8 @@ def read_table(path: Path, root: Path) -> LabelTable:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no table, has no row or no names of columns, two columns of one name, or rows of another length than
-            the first line's.
+        ValueError: it is not a table, lacks rows or names of columns, has two columns of one name, or rows of different
+            lengths.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; expected a CSV file whose first line names the columns")
@@ -104,7 +104,7 @@ def find_image_column(table: LabelTable, image_column: str | None) -> str:
 def check_columns(
     table: LabelTable, wanted: Mapping[str, Task | None], classes: Mapping[str, object], image_column: str
 ) -> None:
-    """Refuse a table without labels, and names of tasks that are no columns.
+    """Refuse a table without labels, and names of tasks that are not columns.
 
     Raises:
         ValueError: so it is.

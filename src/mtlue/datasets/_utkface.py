@@ -29,15 +29,15 @@ class UTKFace(LabelledImages):
     0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 and more), ``race`` (White, Black, Asian, Indian, Other) and
     ``gender`` (0 male, 1 female).
 
-    Of the 23,708 files three have no race in their names. Such files are left out, listed in ``skipped`` and reported by a
-    line of the logger ``mtlue``; 23,705 remain.
+    Of the 23,708 files three have no race in their names. Such files are left out, listed in ``skipped``, and logged by
+    ``mtlue``; 23,705 remain.
 
     Args:
-        root: Folder with the images, or the one that holds it as ``UTKFace``.
-        split: ``"train"`` (80 % of the images, rounded down) or ``"test"`` (the others). The division of the paper is not
-            published; this one is drawn at random.
+        root: Folder with the images, or its parent, which holds it as ``UTKFace``.
+        split: ``"train"`` (80 % of the images, rounded down) or ``"test"`` (the others). The paper's split is not published;
+            this one is drawn at random.
         image_size: A side, or height and width, to resize the images to; the paper's is 140. None leaves them at 200 by 200.
-        split_seed: Seed of the division. It depends on this and on the names of the files alone.
+        split_seed: Seed of the split, which depends only on it and on the names of the files.
 
     Attributes:
         tasks: The three tasks by name.

@@ -124,7 +124,8 @@ class Comparison:
         lines = [f"{what[:1].upper()}{what[1:]} on clean test images, mean ± standard deviation over runs ({runs})."]
         lines += [f"For {' and '.join(errors)}, less is better."] if errors else []
         lines.append(
-            "R: the share of what clean images teach that is still learned (0 = nothing, 1 = all), mean over tasks; bold = lowest."
+            "R: the share of what clean images teach that is still learned (0 = nothing, 1 = all), mean over tasks; "
+            "bold = lowest."
         )
         if len(set(self.epsilons.values())) > 1:
             budgets = ", ".join(f"{name} {255 * epsilon:.3g}/255" for name, epsilon in self.epsilons.items())
@@ -166,7 +167,7 @@ class Comparison:
         """A chart: the headline metric of each task by method, with the controls and chance; needs the extra ``plot``.
 
         Args:
-            path: File to write; its ending says in which format. None writes nothing.
+            path: File to write, in the format of its ending; None writes nothing.
 
         Returns:
             The figure, which a notebook shows.

@@ -146,7 +146,7 @@ class Report:
         """The report that `to_json` wrote.
 
         Raises:
-            ValueError: the text is no such report.
+            ValueError: the text is not JSON of `to_json`.
         """
         try:
             content = json.loads(text)
@@ -172,7 +172,7 @@ class Report:
         """A chart: the headline metric of each task by training set, with chance; needs the extra ``plot``.
 
         Args:
-            path: File to write; its ending says in which format. None writes nothing.
+            path: File to write, in the format of its ending; None writes nothing.
 
         Returns:
             The figure, which a notebook shows.

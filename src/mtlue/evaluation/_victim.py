@@ -96,7 +96,7 @@ def train_victim(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are told at once), the model does not answer the
+        ValueError: an argument is out of range, the data set has faults (all are listed at once), the model does not answer the
             tasks, or the defence cannot be used on them.
         RuntimeError: the loss is no longer finite.
 
