@@ -33,6 +33,17 @@ def quickstart_table() -> str:
     return "\n".join(lines)
 
 
+def quickstart_short_table() -> str:
+    """What one multi-task victim learns from the quickstart's clean and protected images."""
+    report = Report.from_json((RESULTS / "quickstart-tap.json").read_text())
+    lines = ["| label | trained on clean images | trained on protected images |", "|---|---:|---:|"]
+    for row in report.rows():
+        if row.victim == "multi-task":
+            clean, protected = (f"{100 * row.values[data]:.1f}" for data in ("clean", "protected"))
+            lines.append(f"| {row.task} (chance {100 * report.chance[row.task]:.0f}) | {clean} | {protected} |")
+    return "\n".join(lines)
+
+
 def injection_table() -> str:
     """Cost of a training step."""
     figures = read("injection")
@@ -114,6 +125,7 @@ def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
         "quickstart-tap": quickstart_table(),
+        "quickstart-short": quickstart_short_table(),
         "injection": injection_table(),
         "bound": bound_table(),
         "dense-surrogate": dense_surrogate_table(),

@@ -145,6 +145,11 @@ _CHEAP = (
 _PURIFY = Attack(NOTHING, "purification by two autoencoders", _purified)
 
 #: All attacks, and what they are compared with; what takes longest comes last.
+def learned_from_pairs(count: int, scene: Scene) -> Tensor:
+    """The protected images, with what so many pairs teach of perturbations taken off."""
+    return learn_perturbations(scene.data, scene.protected, count, seed=scene.seed)
+
+
 ATTACKS: tuple[Attack, ...] = (
     CLEAN,
     NOISE,
@@ -154,7 +159,7 @@ ATTACKS: tuple[Attack, ...] = (
         Attack(
             f"{count} pairs",
             "learns to take perturbations off",
-            lambda scene, count=count: learn_perturbations(scene.data, scene.protected, count, seed=scene.seed),
+            partial(learned_from_pairs, count),
             count,
         )
         for count in _COUNTS

@@ -1,7 +1,7 @@
 """Unlearnable examples for multi-task image data sets.
 
-``mtlue.protect(dataset)`` returns the data set with an invisible change to each image, after which nothing that is trained on
-it works on clean images. The method is MTL-UE (ICML 2025).
+``mtlue.protect(dataset)`` returns the data set with a small change to each image. A network trained on it does badly on clean
+images. The method is MTL-UE (ICML 2025).
 """
 
 from importlib import import_module as _import_module
@@ -53,7 +53,7 @@ def __getattr__(name: str) -> _Any:
     """Load a subpackage when it is asked for: ``mtlue.evaluation`` works after ``import mtlue``.
 
     Raises:
-        AttributeError: it is no name of mtlue.
+        AttributeError: it is not a name of mtlue.
     """
     if name in _SUBPACKAGES:
         return _import_module(f"mtlue.{name}")

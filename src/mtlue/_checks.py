@@ -12,7 +12,7 @@ def check_epsilon(name: str, value: float) -> float:
     """Return a budget if it lies in (0, 1].
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -28,7 +28,7 @@ def check_task_names(name: str, names: Collection[str] | None, tasks: Collection
 
     Raises:
         TypeError: it is a string or no collection.
-        ValueError: it is empty, or has a name that is no task's.
+        ValueError: it is empty, or has a name that is not a task's.
     """
     if names is None:
         return list(tasks)
@@ -46,7 +46,7 @@ def check_share(name: str, value: float) -> float:
     """Return a share if it lies in [0, 1].
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -60,7 +60,7 @@ def check_image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     """Return channels, height and width.
 
     Raises:
-        TypeError: it is no sequence.
+        TypeError: it is not a sequence.
         ValueError: it is not made of three positive integers.
     """
     if not isinstance(shape, Sequence):
@@ -93,7 +93,7 @@ def check_count(name: str, value: int, *, minimum: int) -> int:
     """Return an integer argument if it is large enough.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is too small.
     """
     if isinstance(value, bool) or not isinstance(value, int):
@@ -123,7 +123,7 @@ def check_number(name: str, value: float, *, above: float | None = None) -> floa
     """Return a finite number, not negative, or above a bound.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):

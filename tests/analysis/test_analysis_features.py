@@ -114,7 +114,7 @@ def test_wrong_arguments(network: Network, dataset: list[Any]) -> None:
         collect(network.head, model=lambda images: images)
     with pytest.raises(TypeError, match=r"layer: expected a torch.nn.Module, got str"):
         collect("head")
-    with pytest.raises(ValueError, match="layer: this Linear is no part of the model, a Network"):
+    with pytest.raises(ValueError, match="layer: this Linear is not part of the model, a Network"):
         collect(nn.Linear(4, 5))
     with pytest.raises(ValueError, match=r"layer: expected a layer that runs once .* ran 0 times"):
         collect(network.unused)

@@ -164,7 +164,7 @@ def test_a_layer_whose_answer_is_changed_in_place(images: Tensor) -> None:
     [
         ({"task": "size"}, ValueError, r"task: unknown 'size'; the tasks are \['color', 'bright'\]"),
         ({"task": "depth", "tasks": {"depth": mtlue.Depth()}}, ValueError, r"task: .* whole images, 'depth' is Depth\(\)"),
-        ({"layer": nn.Conv2d(3, 3, 1)}, ValueError, "layer: this Conv2d is no part of the model, a ColorNetwork"),
+        ({"layer": nn.Conv2d(3, 3, 1)}, ValueError, "layer: this Conv2d is not part of the model, a ColorNetwork"),
         ({"layer": None}, TypeError, r"layer: expected a torch.nn.Module, got NoneType"),
         ({"classes": torch.tensor([0, 1, 2, 3])}, ValueError, "classes: expected integers from 0 to 2, got 3"),
         ({"classes": torch.tensor([0, 1, 2, -1])}, ValueError, "classes: expected integers from 0 to 2, got -1"),
@@ -222,5 +222,5 @@ def test_what_cannot_be_drawn(images: Tensor) -> None:
         plot_gradcam(images, {"clean": torch.full((4, 6, 8), 2.0)})
     with pytest.raises(TypeError, match="maps: 'GradCAM': expected a tensor of floats, got list"):
         plot_gradcam(images, [0.0])  # type: ignore[arg-type]  # wrong on purpose
-    with pytest.raises(ValueError, match="maps: expected those of at least one model, got an empty dict"):
+    with pytest.raises(ValueError, match="maps: expected the maps of at least one model, got an empty dict"):
         plot_gradcam(images, {})

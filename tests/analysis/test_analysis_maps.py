@@ -56,8 +56,8 @@ def test_a_picture_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tasks": {"age": 3}}, "tasks: expected one whose labels are maps"),
-        ({"maps": {}}, "maps: expected those of at least one source"),
+        ({"tasks": {"age": 3}}, "tasks: expected a task whose labels are maps"),
+        ({"maps": {}}, "maps: expected a dict with the maps of at least one source"),
         ({"maps": {"truth": {}}}, r"maps\['truth'\]: .*'parts' is missing"),
         ({"maps": {"truth": {**maps(), "depth": torch.zeros(1, 1, 2, 2)}}}, r"maps\['truth'\]\['depth'\]: shape"),
     ],

@@ -77,7 +77,7 @@ def test_arguments_of_fit(canvases: Any, net: nn.Module, make_generator: Any, ar
         ({"protected_tasks": ["shoe", "hat"]}, ValueError, r"protected_tasks: unknown \['hat'\].*'shoe', 'front'"),
         ({"protected_tasks": "shoe"}, TypeError, "protected_tasks: expected a list of task names, got 'shoe'"),
         ({"protected_tasks": []}, ValueError, "protected_tasks: expected at least one"),
-        ({"tasks": {"shoe": 2}}, ValueError, "generator: its tasks .* are not those of this call"),
+        ({"tasks": {"shoe": 2}}, ValueError, "generator: its tasks .* differ from the tasks of this call"),
         ({"tasks": ["shoe"]}, TypeError, "tasks: expected a dict .* got list"),
         ({"epsilon": 4 / 255}, ValueError, "epsilon: 0.0156.* is not the generator's 0.0313"),
     ],
@@ -89,5 +89,5 @@ def test_arguments_of_protect(canvases: Any, net: Any, make_generator: Any, argu
 
 
 def test_a_checkpoint_in_a_folder_that_is_not_there(canvases: Any, net: nn.Module, make_generator: Any, tmp_path: Any) -> None:
-    with pytest.raises(FileNotFoundError, match=r"checkpoint: there is no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: the folder .*nowhere does not exist"):
         mtlue.fit(make_generator(), canvases, net, loss=mtlue.TAP(), checkpoint=tmp_path / "nowhere" / "run.pt", progress=False)

@@ -36,7 +36,7 @@ def with_image(canvases: Any, image: Any, index: int = 5) -> Any:
         (0.5, ("label 0.5 is not an integer",)),
         (float("nan"), ("label nan is not an integer",)),
         ("boot", (r"expected an integer label, got 'boot' \(str\); number the classes, or .* mtlue.datasets.ImageTable",)),
-        (None, ("expected an integer label, got None; -1 is a missing label",)),
+        (None, ("expected an integer label, got None; use -1 for a missing label",)),
         (torch.tensor([0, 1]), (r"expected one integer, got shape \(2,\); one-hot\? give its argmax",)),
         (torch.tensor([0.0, 0.0, 1.0]), (r"expected one integer, got shape \(3,\) \(",)),
     ],
@@ -185,8 +185,8 @@ def test_no_length_or_index(refused: Refused, dataset: Any) -> None:
 
 
 def test_what_to_give_instead(refused: Refused, canvases: Any) -> None:
-    refused(DataLoader(canvases), TypeError, "got DataLoader, which has no length or no index; give its .dataset")
-    refused(Endless(), TypeError, "got Endless, which has no length or no index; read it into a list")
+    refused(DataLoader(canvases), TypeError, "got DataLoader, which lacks a length or an index; give its .dataset")
+    refused(Endless(), TypeError, "got Endless, which lacks a length or an index; read it into a list")
     for path in ("shapes", Path("shapes")):
         words = r"dataset: expected a data set, got a path; mtlue.datasets.ImageTable\('shapes'\) reads a folder with a table"
         refused(path, TypeError, words)

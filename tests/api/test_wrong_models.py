@@ -51,7 +51,12 @@ def test_em_needs_a_parameter_to_train(refused: Refused, canvases: Any, net: nn.
 
 
 def test_sep_with_state_dicts_of_another_model(refused: Refused, canvases: Any) -> None:
-    refused(canvases, ValueError, "checkpoints: not state dicts of the surrogate", loss=mtlue.SEP([{"w": torch.ones(1)}]))
+    refused(
+        canvases,
+        ValueError,
+        "checkpoints: expected state dicts of the surrogate, but they differ",
+        loss=mtlue.SEP([{"w": torch.ones(1)}]),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -66,7 +71,12 @@ def test_a_surrogate_that_converts_the_images_itself_is_fine(canvases: Any, net:
 
 
 def test_surrogate_without_weights(refused: Refused, canvases: Any, net: nn.Module) -> None:
-    refused(canvases, ValueError, "surrogate: it is on the meta device, its weights were never made", surrogate=net.to("meta"))
+    refused(
+        canvases,
+        ValueError,
+        "surrogate: it is on the meta device, so it has no weights; load them first",
+        surrogate=net.to("meta"),
+    )
 
 
 def test_surrogate_that_is_a_class_or_a_name(refused: Refused, canvases: Any) -> None:

@@ -15,7 +15,7 @@ from snapshots import equal, snapshot
 
 
 def test_less_than_a_level_is_warned_of(canvases: Any, net: nn.Module) -> None:
-    with pytest.warns(UserWarning, match=r"epsilon: 0.001961 is less than one level of 1/255") as caught:
+    with pytest.warns(UserWarning, match=r"epsilon: 0.001961 is less than one level, 1/255") as caught:
         safe = pgd(canvases, tasks=TASKS, surrogate=net, loss=mtlue.TAP(), epsilon=0.5 / 255, **FAST, **QUIET)
     assert caught[0].filename == __file__
     assert not changes(safe, canvases).any()
@@ -76,7 +76,7 @@ def test_wrong_arguments(canvases: Any, net: nn.Module, arguments: Any, error: A
 
 
 def test_a_surrogate_of_other_tasks_is_refused(canvases: Any, net: nn.Module, tmp_path: Any) -> None:
-    with pytest.raises(ValueError, match=r"surrogate: its tasks .*'a'.* are not those of this call, .*'shoe'"):
+    with pytest.raises(ValueError, match=r"surrogate: its tasks .*'a'.* differ from the tasks of this call, .*'shoe'"):
         pgd(canvases, tasks=TASKS, surrogate=mtlue.Surrogate(net, {"a": 2, "b": 2}), loss=mtlue.TAP(), **QUIET)
     with pytest.raises(ValueError, match="surrogate output"):
         pgd(canvases, tasks={"shoe": 3, "front": 2}, surrogate=net, loss=mtlue.TAP(), path=tmp_path / "safe", **QUIET)

@@ -80,7 +80,7 @@ def test_perturbations_that_were_cut_are_not_taken_up(tmp_path: Path, size: int)
     with pytest.raises(KeyboardInterrupt):
         search("em", tmp_path / "safe", progress=interrupt_at(20))
     os.truncate(tmp_path / "safe.partial" / PERTURBATIONS, size)
-    words = rf"path: .*safe\.partial is damaged and cannot be taken up \({PERTURBATIONS} has {size} bytes, expected 800\)"
+    words = rf"path: .*safe\.partial is damaged and cannot be resumed \({PERTURBATIONS} has {size} bytes, expected 800\)"
     with pytest.raises(ValueError, match=words):
         search("em", tmp_path / "safe")
 

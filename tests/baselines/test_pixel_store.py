@@ -83,7 +83,9 @@ def test_a_disk_without_room_for_the_perturbations_is_told_of(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        words = r"path: no room is left for .*safe\.partial; make some and repeat the call, which goes on where it stopped"
+        words = (
+            r"path: no room is left for .*safe\.partial; free some space and repeat the call, which goes on where it stopped"
+        )
         with pytest.raises(OSError, match=words) as caught:
             search("em", tmp_path / "safe")
     assert caught.value.errno == errno.ENOSPC

@@ -164,7 +164,7 @@ def test_a_folder_is_verified(safe: Run) -> None:
     done = safe("verify", "safe")
     assert (done.status, done.err.startswith("mtlue: not intact: ")) == (1, True)
     done = safe("verify", "nowhere")
-    assert (done.status, done.err) == (2, "mtlue: error: nowhere is no folder; expected a protected one\n")
+    assert (done.status, done.err) == (2, "mtlue: error: nowhere is not a folder; name a protected folder\n")
 
 
 def test_no_command_is_wrong_usage(run: Run) -> None:

@@ -21,7 +21,7 @@ from mtlue.datasets import ImageTable
 from snapshots import equal
 
 EM = ("--labels", "photos.csv", "--loss", "em", "--epochs", 1, "--device", "cpu")
-#: With a key nothing has to be trained.
+#: With a key no training is needed.
 QUICK = ("--labels", "photos.csv", "--key", "small.pt", "--device", "cpu")
 Run = Callable[..., Any]
 
@@ -53,7 +53,7 @@ def test_a_folder_and_a_table_in_and_a_folder_to_publish_out(run: Run) -> None:
     assert made == {"key.pt", "safe"}
     assert stat.S_IMODE(Path("key.pt").stat().st_mode) == 0o600
     assert "task      pet: 3 classes (cat 33 %, dog 33 %, newt 33 %)" in done.out
-    assert "left out  owner: one value a row" in done.out
+    assert "left out  owner: a different value in every row" in done.out
     assert "left out  camera: one class, 'X100'" in done.out
     assert "safe: 12 protected photos" in done.out
     assert "key.pt: the key, which can undo the protection" in done.out
@@ -127,12 +127,12 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run) -> None:
     done = run("protect", "photos", *EM, "--dry-run")
     assert done.status == 0, done.err
     lines = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith("left out"))
-    assert lines["photos"] == "12, colours, 16 × 16 pixels"
+    assert lines["photos"] == "12, in colour, 16 × 16 pixels"
     assert lines["device"] == "cpu"
     assert lines["budget"] == "8 of 255 levels a pixel"
     assert lines["runs"].startswith("fit: 12 samples, 2 tasks, EM()")
     assert lines["time"].startswith("about ")
-    assert "left out  owner: one value a row" in done.out
+    assert "left out  owner: a different value in every row" in done.out
     assert sorted(Path().rglob("*")) == before
 
 
@@ -151,7 +151,7 @@ def test_a_dry_run_of_many_sizes(run: Run) -> None:
     Image.new("RGB", (30, 10)).save("photos/00.png")
     Image.new("RGB", (8, 10)).save("photos/01.png")
     done = run("protect", "photos", *QUICK, "--dry-run")
-    assert "photos    12, colours, 3 sizes from 8 × 10 to 30 × 10 pixels, perturbed at 16 × 16" in done.out
+    assert "photos    12, in colour, 3 sizes from 8 × 10 to 30 × 10 pixels, perturbed at 16 × 16" in done.out
 
 
 class Stopped:
@@ -211,7 +211,7 @@ def test_another_command_cannot_take_up_the_work(run: Run, monkeypatch: pytest.M
     assert done.status == 2
     assert "safe.partial was left by a command with another --image-size, --epsilon; repeat that, or delete it" in done.err
     Path("safe.partial/command.json").write_text("[")
-    assert "is damaged and cannot be taken up" in run("protect", "photos", *QUICK, "--out", "safe").err
+    assert "is damaged and cannot be resumed" in run("protect", "photos", *QUICK, "--out", "safe").err
 
 
 def test_states_of_sep_s_surrogate_are_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_states_of_sep_s_surrogate_are_kept(run: Run, monkeypatch: pytest.Monkey
 
 
 WRONG = [
-    (["protect", "nowhere", "--out", "safe"], "nowhere is no folder; expected a folder with photos"),
+    (["protect", "nowhere", "--out", "safe"], "nowhere is not a folder; name the folder with the photos"),
     (
         ["protect", "photos", "--out", "safe"],
         "no table of labels at .*photos.labels.csv or .*labels.csv; --labels",
@@ -242,13 +242,19 @@ WRONG = [
     (["protect", "photos", *QUICK, "--out", "photos"], "--out: photos exists and is not empty"),
     (["protect", "photos", *QUICK, "--out", "safe", "--tasks", "height"], "has no column of labels 'height'"),
     (["protect", "photos", *QUICK, "--out", "safe", "--key", "safe/key.pt"], "--key: safe.key.pt would be published with safe"),
-    (["protect", "photos", *QUICK, "--out", "safe", "--key", "no/key.pt"], "--key: there is no folder no"),
-    (["protect", "photos", *QUICK, "--out", "safe", "--loss", "em"], "--key: small.pt is there, so it is used"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--key", "no/key.pt"], "--key: make the folder first: no"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--loss", "em"], "--key: small.pt exists and is used"),
     (["protect", "photos", *QUICK, "--out", "safe", "--device", "abacus"], "abacus"),
-    (["protect", "photos", *QUICK, "--out", "safe", "--epsilon", "0"], "--epsilon: expected levels of 255, such as 8, got '0'"),
-    (["protect", "photos", *QUICK, "--out", "safe", "--epsilon", "x"], "--epsilon: expected levels of 255, such as 8, got 'x'"),
+    (
+        ["protect", "photos", *QUICK, "--out", "safe", "--epsilon", "0"],
+        "--epsilon: expected a number of levels out of 255, such as 8, got '0'",
+    ),
+    (
+        ["protect", "photos", *QUICK, "--out", "safe", "--epsilon", "x"],
+        "--epsilon: expected a number of levels out of 255, such as 8, got 'x'",
+    ),
     (["protect", "photos", *QUICK, "--out", "safe", "--epochs", "-1"], "--epochs: expected a whole number from 1 on, got '-1'"),
-    (["protect", "photos", *QUICK, "--out", "safe", "--image-size", "1x2x3"], "--image-size: expected a side such as 128"),
+    (["protect", "photos", *QUICK, "--out", "safe", "--image-size", "1x2x3"], "--image-size: expected a size such as 128"),
     (["protect", "photos", *QUICK, "--out", "safe", "--loss", "lsp"], "--loss: invalid choice: 'lsp'"),
 ]
 
@@ -270,7 +276,7 @@ def test_a_table_without_tasks_says_why(run: Run) -> None:
     Path("photos/labels.csv").write_text("file,name\n00.png,a\n01.png,b\n02.png,c\n03.png,d\n04.png,e\n")
     done = run("protect", "photos", "--out", "safe")
     assert done.status == 2
-    assert "no column can be a task (name: one value a row); --tasks names some" in done.err
+    assert "no column can be a task (name: a different value in every row); name columns with --tasks" in done.err
 
 
 def test_an_export_that_was_interrupted_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ FAULTS = [
     ("parts", 1, r"expected a label map of shape \(H, W\), got \(\)"),
     ("parts", None, "expected an integer label, got None"),
     ("depth", SOUND["depth"][..., ::2, ::2], r"label map of \(8, 8\) pixels, the image has \(16, 16\)"),
-    ("depth", at_a_pixel(SOUND["depth"], float("nan")), "the map holds NaN or infinity; a reading that is not there is 0"),
+    ("depth", at_a_pixel(SOUND["depth"], float("nan")), "the map holds NaN or infinity; use 0 for a missing reading"),
     ("depth", at_a_pixel(SOUND["depth"], float("inf")), "the map holds NaN or infinity"),
     ("depth", SOUND["normals"], r"expected a map of shape \(1, H, W\), got \(3, 16, 16\)"),
     ("depth", "near", "expected a float map, got str"),
@@ -65,7 +65,7 @@ def test_all_faults_are_told_at_once_by_every_verb(make_generator: Any) -> None:
     scenes[5][1]["scene"] = 2
     words = (
         r"dataset: 4 problems:"
-        r"\n  - task 'depth': the map holds NaN or infinity; a reading that is not there is 0 \(sample 1\)"
+        r"\n  - task 'depth': the map holds NaN or infinity; use 0 for a missing reading \(sample 1\)"
         r"\n  - task 'parts': label 9 is out of range: .* \(sample 3\)"
         r"\n  - task 'normals': label map of \(16, 15\) pixels, the image has \(16, 16\) \(sample 4\)"
         r"\n  - task 'scene': label 2 is out of range: .* \(sample 5\)"

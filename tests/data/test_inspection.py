@@ -58,7 +58,7 @@ def test_image_values_at_the_ends_of_the_range_are_fine() -> None:
 def test_raw_labels_of_minus_one_and_one_warn(canvases: Any, net: nn.Module, make_generator: Any) -> None:
     dataset = [(image, {**target, "front": 2 * target["front"] - 1}) for image, target in canvases]
     settings: dict[str, Any] = {"loss": mtlue.EM(), "epochs": 1, "batch_size": 16, "progress": False}
-    words = "task 'front': the labels are only -1 and 1, and -1 stands for a missing label.* give 0 instead"
+    words = "task 'front': the labels are only -1 and 1, and -1 means a missing label.* give 0 instead"
     with pytest.warns(UserWarning, match=words):
         mtlue.fit(make_generator(), dataset, net, **settings)
     with pytest.warns(UserWarning, match=words):

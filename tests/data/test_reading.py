@@ -124,7 +124,7 @@ def with_sample(image: Any, target: Any) -> list[Any]:
         (
             with_sample(IMAGES[0][:, :8], SAMPLES[9][1]),
             ValueError,
-            r"sample .* shape .*, that of sample .* is .*; resize them, or give image_size",
+            r"sample .* shape .*, but sample .* has .*; resize them, or give image_size",
         ),
     ],
 )

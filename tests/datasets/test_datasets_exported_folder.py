@@ -72,7 +72,7 @@ def test_a_file_of_names_gives_way_to_the_arguments(root: Path) -> None:
 
 def test_names_in_another_order_than_that_of_the_numbers(root: Path) -> None:
     (root / "classes.json").write_text('{"lit": ["no", "yes"]}')
-    with pytest.raises(ValueError, match=r"classes: 'lit': the numbers in the table are those of \['no', 'yes'\]"):
+    with pytest.raises(ValueError, match=r"classes: 'lit': the numbers in the table stand for \['no', 'yes'\]"):
         ImageTable(root, classes={"lit": ["yes", "no"]})
 
 
@@ -86,7 +86,7 @@ def test_names_of_digits_are_names(tmp_path: Path) -> None:
         return [int(targets["level"]) for _, targets in ImageTable(tmp_path, classes={"level": names})]
 
     assert read("1", "2", "", names=["1", "2"]) == [0, 1, -1]
-    with pytest.raises(ValueError, match="'0' is none of the classes"):
+    with pytest.raises(ValueError, match="'0' is not one of the classes"):
         read("1", "2", "0", names=["1", "2", "3"])
 
 

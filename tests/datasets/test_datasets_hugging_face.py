@@ -181,11 +181,11 @@ def test_worker_processes_give_the_same_samples(rows: Any) -> None:
         (
             lambda rows: HuggingFace(rows, image="photo"),
             ValueError,
-            r"'photo' is no column of images; .*\['image', 'thumbnail'\]",
+            r"'photo' is not a column of images; .*\['image', 'thumbnail'\]",
         ),
-        (lambda rows: HuggingFace(rows, image="age"), ValueError, "image: 'age' is no column of images"),
-        (lambda rows: HuggingFace(rows, tasks=["rase"]), ValueError, "tasks: there is no column of labels 'rase'; .*'race'"),
-        (lambda rows: HuggingFace(rows, tasks=["image"]), ValueError, "tasks: there is no column of labels 'image'"),
+        (lambda rows: HuggingFace(rows, image="age"), ValueError, "image: 'age' is not a column of images"),
+        (lambda rows: HuggingFace(rows, tasks=["rase"]), ValueError, "tasks: found no column of labels 'rase'; .*'race'"),
+        (lambda rows: HuggingFace(rows, tasks=["image"]), ValueError, "tasks: found no column of labels 'image'"),
         (
             lambda rows: HuggingFace(rows, tasks=["thumbnail"]),
             ValueError,
@@ -271,7 +271,7 @@ def test_names_of_classes_go_along(make_generator: Any, tmp_path: Path) -> None:
 
 def test_what_png_or_the_names_cannot_hold_is_refused(make_generator: Any) -> None:
     wide = [(torch.rand(5, 8, 8), 0), (torch.rand(5, 8, 8), 1)]
-    with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, the images have 5"):
+    with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, but the images have 5"):
         to_hugging_face(protect(wide, make_generator, (5, 8, 8), tasks={"label": 2}))
     plain = [(torch.rand(3, 8, 8), 0), (torch.rand(3, 8, 8), 1)]
     with pytest.raises(ValueError, match="image: 'image' is the name of a task"):

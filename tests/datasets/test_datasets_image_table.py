@@ -112,7 +112,7 @@ def test_cells_may_be_the_numbers_of_the_classes(root: Path) -> None:
     dataset = ImageTable(root, classes={"race": ["Asian", "Indian", "White"]})
     assert labels_of(dataset) == {"race": [2, -1, 0]}
     assert dataset.classes == {"race": ["Asian", "Indian", "White"]}
-    with pytest.raises(ValueError, match="line 2, column 'race': '2' is none of the classes 'Asian', 'Indian'"):
+    with pytest.raises(ValueError, match="line 2, column 'race': '2' is not one of the classes 'Asian', 'Indian'"):
         ImageTable(root, classes={"race": ["Asian", "Indian"]})
 
 

@@ -186,7 +186,7 @@ def test_wrong_arguments_are_named(root: Path, arguments: dict[str, Any], error:
 
 def test_a_folder_without_faces_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").touch()
-    with pytest.raises(FileNotFoundError, match=r"no image that is named \[age\]_\[gender\]_\[race\].*susanqq"):
+    with pytest.raises(FileNotFoundError, match=r"found no image named \[age\]_\[gender\]_\[race\].*susanqq"):
         UTKFace(tmp_path, split="train")
 
 

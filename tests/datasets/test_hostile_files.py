@@ -75,10 +75,10 @@ def test_paths_that_leave_the_folder(root: Path, cell: str) -> None:
     inner = root / "inner"
     inner.mkdir()
     write_table(inner, "file,age", f"{cell},1")
-    with pytest.raises(ValueError, match=rf"labels\.csv: .*line 2, column 'file': '{cell}' is outside of the folder"):
+    with pytest.raises(ValueError, match=rf"labels\.csv: .*line 2, column 'file': '{cell}' is outside the folder"):
         ImageTable(inner)
     write_table(inner, "file,age", f"{root / 'a.png'},1")
-    with pytest.raises(ValueError, match="is outside of the folder"):
+    with pytest.raises(ValueError, match="is outside the folder"):
         ImageTable(inner)
 
 

@@ -199,9 +199,9 @@ def test_no_single_task_victims_when_none_are_named(sets: tuple[Any, TensorDatas
         ({"test": [(torch.rand(3, 8, 8), torch.zeros(2))]}, "test: expected images of 1 channels as in the clean set, got 3"),
         (
             {"protected": two_task_set(64, 0)},
-            "tasks: the protected set has no attribute of that name, give .* the order is protected, clean, test",
+            "tasks: the protected set has no attribute of that name, give .* the arguments are protected, clean, test",
         ),
-        ({"test": sizes(8, 9)}, r"image_size: expected one, such as image_size=\(64, 64\): the images have 2 sizes"),
+        ({"test": sizes(8, 9)}, r"image_size: expected a size such as image_size=\(64, 64\), because the images have 2 sizes"),
     ],
 )
 def test_wrong_arguments_are_named(
@@ -215,7 +215,9 @@ def test_wrong_arguments_are_named(
 
 def test_sets_in_the_wrong_order_are_told(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
     protected, clean, test = sets
-    with pytest.raises(ValueError, match=r"clean: expected samples without protection, .* the order is protected, clean, test"):
+    with pytest.raises(
+        ValueError, match=r"clean: expected samples without protection, .* the arguments are protected, clean, test"
+    ):
         audit(SelectedTasks(clean, TASKS, list(TASKS)), protected, test, **OPTIONS)
     with pytest.raises(ValueError, match="clean: expected samples without protection"):
         audit(clean, protected, test, **OPTIONS)

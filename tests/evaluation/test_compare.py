@@ -74,7 +74,7 @@ def test_one_table_says_it_all() -> None:
         "| multi-task, jpeg | TAP | 60.0 | 90.0 | 0.62 |",
         "",
         "Balanced accuracy (%) on clean test images, mean ± standard deviation over runs (mine 2, TAP 1).",
-        "R: what is learned of what clean images teach, mean over the tasks; 0 = nothing, 1 = all. The least is in bold.",
+        "R: the share of what clean images teach that is still learned (0 = nothing, 1 = all), mean over tasks; bold = lowest.",
     ]
 
 
@@ -168,7 +168,7 @@ def test_what_differs_is_said_below_the_table() -> None:
         (
             {"a": report({"side": 0.5}), "b": [report({"side": 0.5}, settings={**SETTINGS, "epochs": 9})]},
             ValueError,
-            "reports: 'a' and 'b' were made with other settings or sets: epochs was 6, is 9",
+            "reports: 'a' and 'b' were made with different settings or sets: epochs was 6, is 9",
         ),
     ],
 )

@@ -149,7 +149,7 @@ def test_another_kind_of_task_gets_the_mean_of_its_loss_over_samples_whatever_th
 
 def test_a_surrogate_of_other_tasks_is_refused() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(ValueError, match=r"model: its tasks .* are not those of this call"):
+    with pytest.raises(ValueError, match=r"model: its tasks .* differ from the tasks of this call"):
         evaluate(mtlue.Surrogate(net, {"a": 2}), TensorDataset(torch.rand(2, 1, 2, 2), torch.ones(2)), tasks={"b": 2})
 
 

@@ -152,7 +152,7 @@ def test_what_was_hardly_learned_from_clean_images_is_told_in_the_metric_s_direc
         depth={"clean": 1.85, "protected": 2.0},
         normals={"clean": 41.0, "protected": 10.0},
     )
-    assert "so that R says nothing: parts, depth, normals; train longer." in str(found)
+    assert "so R says nothing: parts, depth, normals; train longer." in str(found)
     assert math.isnan(found.residual_learnability["normals"])
     assert "R says nothing" not in str(mixed())
 

@@ -30,27 +30,27 @@ def report(*, task: str = "side", settings: dict[str, object] | None = None, **a
     [
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.62},
-            "weakly protected, because a multi-task victim learns 30 % of what clean images teach it of side",
+            "weakly protected, because a multi-task victim learns 30 % of what clean images teach it about side",
         ),
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.45},
-            "protected, because a multi-task victim learns nothing of what clean images teach it of side",
+            "protected, because a multi-task victim learns nothing of what clean images teach it about side",
         ),
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.7},
-            "weakly protected, because a multi-task victim learns 50 % of what clean images teach it of side",
+            "weakly protected, because a multi-task victim learns 50 % of what clean images teach it about side",
         ),
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.6, "jpeg": 0.8},
-            "weakly protected, because a multi-task victim with jpeg learns 75 % of what clean images teach it of side",
+            "weakly protected, because a multi-task victim with jpeg learns 75 % of what clean images teach it about side",
         ),
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.6, "jpeg": 0.7},
-            "protected, because a multi-task victim learns 25 % of what clean images teach it of side",
+            "protected, because a multi-task victim learns 25 % of what clean images teach it about side",
         ),
         (
             {"clean": 0.9, "noise": 0.9, "protected": 0.78},
-            "not protected, because a multi-task victim learns 70 % of what clean images teach it of side",
+            "not protected, because a multi-task victim learns 70 % of what clean images teach it about side",
         ),
         (
             {"clean": 0.9, "noise": 0.6, "protected": 0.6},

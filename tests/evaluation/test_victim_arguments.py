@@ -35,7 +35,9 @@ def test_an_error_of_a_function_that_makes_models_stays_its_own() -> None:
 
 def test_images_of_different_sizes_want_a_size() -> None:
     dataset = [(torch.rand(1, 8 + index % 3, 8), torch.tensor([0, index % 3])) for index in range(6)]
-    with pytest.raises(ValueError, match=r"^image_size: expected one, such as image_size=\(64, 64\): the images have 3 sizes$"):
+    with pytest.raises(
+        ValueError, match=r"^image_size: expected a size such as image_size=\(64, 64\), because the images have 3 sizes$"
+    ):
         train_victim(dataset, model=net(), **OPTIONS)  # type: ignore[arg-type]  # a list is a data set too
 
 
@@ -53,7 +55,7 @@ def test_images_of_different_sizes_want_a_size() -> None:
         (
             {"model": Picky},
             TypeError,
-            r"^model: calling Picky with the tasks failed: .*; a module that is made already is given as Picky\(\.\.\.\)$",
+            r"^model: calling Picky with the tasks failed: .*; if it is a class, pass an instance: Picky\(\.\.\.\)$",
         ),
         ({"model": nn.Flatten()}, ValueError, "model: expected a model with parameters"),
         ({"tasks": {"side": 1, "shade": 3}}, ValueError, r"task 'side': label 1 is out of range.*sample"),

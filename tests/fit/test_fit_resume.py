@@ -170,8 +170,8 @@ def test_a_run_without_a_checkpoint_reads_no_sample_to_know_its_data_again(
 def test_a_file_that_is_no_checkpoint_is_refused(script: Any, tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     file.write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match=r"checkpoint: .*run\.pt is damaged, or is not the checkpoint of a run of mtlue: it"):
+    with pytest.raises(ValueError, match=r"checkpoint: .*run\.pt is damaged, or is not a checkpoint of mtlue: it"):
         script.fit("tap", file)
     script.parts()[2].save(file)
-    with pytest.raises(ValueError, match=r"checkpoint: .*run\.pt is not the checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"checkpoint: .*run\.pt is not a checkpoint of mtlue"):
         script.fit("tap", file)

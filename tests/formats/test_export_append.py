@@ -39,15 +39,15 @@ def test_only_what_is_alike_is_appended(tmp_path: Path) -> None:
     shoes = {"shoe": mtlue.Classification(3), "parts": mtlue.Segmentation(3)}
     wrong: list[tuple[Any, Any, str]] = [
         (make_set(1, tasks=shoes), "png", "tasks: .*out was written with"),
-        (make_set(1), "npy", "format: .*out was written with 'PNG', these samples have 'NPY'"),
-        (make_set(1, classes={"shoe": ["shoe", "other"]}), "png", "classes: the set has other names of classes"),
+        (make_set(1), "npy", "format: .*out was written with 'PNG', but these samples have 'NPY'"),
+        (make_set(1, classes={"shoe": ["shoe", "other"]}), "png", "classes: the set has other class names"),
     ]
     for safe, format, words in wrong:
         with pytest.raises(ValueError, match=words):
             safe.export(tmp_path / "out", format=format, append=True)
         assert files_of(tmp_path / "out") == before
         shutil.rmtree(tmp_path / "out.partial", ignore_errors=True)
-    with pytest.raises(FileNotFoundError, match=r"is no finished export of mtlue, it has no mtlue\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not a finished export of mtlue: mtlue\.json is missing"):
         make_set().export(tmp_path / "nowhere", append=True)
 
 

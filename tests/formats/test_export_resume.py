@@ -124,7 +124,7 @@ def test_an_interrupted_call_is_not_taken_up_by_another(tmp_path: Path, monkeypa
         make_set(1).export(tmp_path / "out", format=Four())
     note = next((tmp_path / "out.partial" / "parts").glob("*.json"))
     note.write_text("{}")
-    with pytest.raises(ValueError, match=r"out\.partial is damaged and cannot be taken up \(.* has no entry 'files'\)"):
+    with pytest.raises(ValueError, match=r"out\.partial is damaged and cannot be resumed \(.* has no entry 'files'\)"):
         make_set().export(tmp_path / "out", format=Four())
 
 
@@ -148,5 +148,8 @@ def test_a_call_that_is_repeated_finds_its_export(tmp_path: Path) -> None:
         path: time for path, time in before.items() if path != tmp_path
     }
     for other in (make_set(1), make_set(length=10)):
-        with pytest.raises(FileExistsError, match="is not empty; append=True goes on with an export of the same tasks"):
+        with pytest.raises(
+            FileExistsError,
+            match="is not empty; choose a new folder, or pass append=True to add to an export of the same tasks",
+        ):
             other.export(tmp_path / "out")

@@ -60,7 +60,7 @@ def test_whatever_differs_is_named(tmp_path: Path, name: str, change: str) -> No
     else:
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
-    with pytest.raises(ValueError, match="is not as it was written") as caught:
+    with pytest.raises(ValueError, match="differs from its manifest") as caught:
         mtlue.verify(tmp_path / "out")
     # All of it at once.
     assert words in str(caught.value)
@@ -94,7 +94,7 @@ def test_a_store_is_verified_too(tmp_path: Path) -> None:
         ({"tasks": [5]}, "mtlue.json: tasks is"),
         ({"format": "other"}, "its format is 'other', expected 'mtlue export 1'"),
         ({"sha256": "0"}, "does not have the expected checksum"),
-        (None, "holds no JSON object"),
+        (None, "does not hold a JSON object"),
     ],
     ids=str,
 )
@@ -111,5 +111,5 @@ def test_an_edited_manifest_is_told_of_with_its_entry(tmp_path: Path, change: An
 
 def test_a_folder_without_a_manifest_is_none(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(FileNotFoundError, match=r"is no finished export of mtlue, it has no mtlue\.json"):
+        with pytest.raises(FileNotFoundError, match=r"is not a finished export of mtlue: mtlue\.json is missing"):
             mtlue.verify(folder)

@@ -62,7 +62,7 @@ class Shards(datasets.ExportFormat):
 
     def check(self, samples: datasets.ExportSamples) -> None:
         if samples.channels > 4:
-            raise ValueError(f"format: Shards holds up to 4 channels, the images have {samples.channels}")
+            raise ValueError(f"format: Shards holds up to 4 channels, but the images have {samples.channels}")
 
     def write(self, folder: Path, samples: datasets.ExportSamples) -> None:
         (folder / "about.json").write_text(json.dumps({"length": len(samples), "classes": samples.classes}))
@@ -183,8 +183,8 @@ def test_a_format_gets_names_and_numbers_of_what_it_writes(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("format", "channels", "words"),
     [
-        (PPM(), 5, "format: PPM holds 1 or 3 channels, the images have 5; use format='npy'"),
-        (Shards(3), 5, "format: Shards holds up to 4 channels, the images have 5"),
+        (PPM(), 5, "format: PPM holds 1 or 3 channels, but the images have 5; use format='npy'"),
+        (Shards(3), 5, "format: Shards holds up to 4 channels, but the images have 5"),
         (Pillow("jpeg", quality=95), 3, "format: Pillow does not give back the pixels of the first image; a lossy format"),
         # Pillow has no grey WebP, and turns the image into one of three channels.
         (Pillow("webp", lossless=True), 1, "format: Pillow does not give back the pixels of the first image"),
@@ -209,7 +209,7 @@ def test_wrong_formats(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"folder: .* is not empty"):
         safe.export(tmp_path / "out")
     for wrong in ("ppm", PPM, Shards(3)):
-        with pytest.raises(TypeError, match=r"format: expected an object of a mtlue\.datasets\.ImageFiles or None"):
+        with pytest.raises(TypeError, match=r"format: expected a mtlue\.datasets\.ImageFiles or None"):
             datasets.ImageTable(tmp_path / "out", format=wrong)  # type: ignore[arg-type]
 
 

@@ -137,7 +137,7 @@ def test_a_parquet_file_has_the_files_of_the_images(tmp_path: Path) -> None:
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match="size: expected at least 1, got 0"):
         datasets.TarShards(0)
-    with pytest.raises(TypeError, match=r"files: expected an object of a mtlue\.datasets\.ImageFiles or None, got 'png'"):
+    with pytest.raises(TypeError, match=r"files: expected a mtlue\.datasets\.ImageFiles or None, got 'png'"):
         datasets.TarShards(files="png")  # type: ignore[arg-type]
     for wrong in (-1, 10):
         with pytest.raises(ValueError, match="compress_level: expected"):
@@ -148,7 +148,7 @@ def test_wrong_settings() -> None:
 
 @pytest.mark.parametrize("format", [datasets.TarShards(3), datasets.ParquetShards(3)], ids=repr)
 def test_images_that_png_cannot_hold_are_refused(tmp_path: Path, format: Any) -> None:
-    with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, the images have 5"):
+    with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, but the images have 5"):
         protected(5).export(tmp_path / "out", format=format)
 
 

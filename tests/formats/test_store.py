@@ -65,7 +65,7 @@ def test_a_writer_goes_on_after_its_last_note(tmp_path: Path) -> None:
 def test_too_few_images_are_no_set(tmp_path: Path, memory: bool) -> None:
     images = images_of([(4, 6)] * 4)
     sink = MemoryImages(5, shape=(3, 4, 6), batch_size=2) if memory else writer_of(tmp_path / "store", 5, (3, 4, 6))
-    with pytest.raises(RuntimeError, match="4 images were made of 5"):
+    with pytest.raises(RuntimeError, match="only 4 of 5 images were made"):
         sink.fill([images[:2], images[2:]])
     assert not (tmp_path / "store").exists()
 
@@ -128,7 +128,7 @@ def test_shapes_that_were_changed(make_generator: Any, tmp_path: Path) -> None:
 def test_no_store(store: Path, canvases: Any, tmp_path: Path) -> None:
     (store / "manifest.json").unlink()
     for folder in (store, tmp_path / "nowhere", store / "images.bin"):
-        with pytest.raises(FileNotFoundError, match=r"path: .* is no finished store of protected images"):
+        with pytest.raises(FileNotFoundError, match=r"path: .* is not a finished store of protected images"):
             mtlue.ProtectedDataset.load(folder, canvases)
 
 
@@ -170,7 +170,7 @@ def test_a_manifest_without_an_entry(store: Path, canvases: Any, name: str) -> N
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "null"])
 def test_a_manifest_that_is_none(store: Path, canvases: Any, text: str) -> None:
     (store / "manifest.json").write_text(text)
-    refused(store, canvases, "path: the store .* cannot be used: manifest.json is damaged, it holds no JSON object$")
+    refused(store, canvases, "path: the store .* cannot be used: manifest.json is damaged: it does not hold a JSON object$")
 
 
 def rewrite(store: Path, **entries: Any) -> None:
@@ -202,8 +202,8 @@ def test_one_clean_message_says_what_is_wrong_with_a_store(store: Path, canvases
 @pytest.mark.parametrize(
     ("name", "change", "fault"),
     [
-        ("settings.json", b"{", "settings.json is damaged, it holds no JSON object"),
-        ("progress.json", b"5", "progress.json is damaged, it holds no JSON object"),
+        ("settings.json", b"{", "settings.json is damaged: it does not hold a JSON object"),
+        ("progress.json", b"5", "progress.json is damaged: it does not hold a JSON object"),
         ("progress.json", b"{}", "progress.json has no entry 'bytes'"),
         # It would have been filled with zeros.
         ("images.bin", b"0" * 100, "images.bin has 100 bytes, expected 4096"),
@@ -223,7 +223,7 @@ def test_what_is_wrong_with_the_folder_of_an_interrupted_call(
     (partial / name).write_bytes(change)
     with pytest.raises(ValueError, match="damaged") as caught:
         mtlue.protect(canvases, progress=False, **settings)
-    assert str(caught.value) == f"path: {partial} is damaged and cannot be taken up ({fault}); delete it"
+    assert str(caught.value) == f"path: {partial} is damaged and cannot be resumed ({fault}); delete it"
 
 
 def test_a_data_set_that_cannot_be_read_is_told_with_the_sample(store: Path, canvases: Any) -> None:

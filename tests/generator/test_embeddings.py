@@ -134,8 +134,8 @@ def test_a_dense_embedder_has_the_nine_convolutions_of_the_encoder() -> None:
 def test_tables_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mtlue._generator.class_embeddings.total_memory", lambda device: 2**20)
     mtlue.ClassEmbeddingBank({"age": 9, "id": 50}, channels=4, size=(8, 8))
-    told = "tasks: the embeddings of 159 classes, 150 of them those of task 'id', take .*; this machine has 0.000977 GiB"
+    told = "tasks: the embeddings of 159 classes, 150 of them of task 'id', take .*, but this machine has 0.000977 GiB"
     with pytest.warns(UserWarning, match=told):
         mtlue.ClassEmbeddingBank({"age": 9, "id": 150}, channels=8, size=(8, 8))
-    with pytest.raises(ValueError, match=r"100000 of them those of task 'id', take .* GiB, .* leave it out"):
+    with pytest.raises(ValueError, match=r"100000 of them of task 'id', take .* GiB, .* leave it out"):
         mtlue.UEGenerator({"age": 9, "id": 100_000}, (3, 16, 16))

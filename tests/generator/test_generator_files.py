@@ -78,7 +78,7 @@ def test_what_is_said_of_a_damaged_file_is_ours(tmp_path: Path, content: bytes) 
     with pytest.raises(ValueError, match="damaged") as caught:
         mtlue.UEGenerator.load(path)
     # Without torch's advice to read the file in a way that runs code from it, which a chained error would show too.
-    reason = "it cannot be read" if content.startswith(b"PK") else "it does not start as a file of tensors does"
+    reason = "it cannot be read" if content.startswith(b"PK") else "it does not start like a file of tensors"
     assert str(caught.value) == f"path: {path} is damaged, or is not a generator saved by mtlue: {reason}"
     assert "weights_only" not in "".join(traceback.format_exception(caught.value))
 
@@ -120,7 +120,9 @@ def test_a_damaged_or_foreign_file_is_a_value_error(tmp_path: Path) -> None:
         save_tensors(foreign, path)
         with pytest.raises(ValueError, match=r"generator\.pt"):
             mtlue.UEGenerator.load(path)
-    with pytest.raises(FileNotFoundError, match=r"^path: there is no file .*absent\.pt$"):
+    with pytest.raises(FileNotFoundError, match=r"^path: the file .*absent\.pt does not exist$"):
         mtlue.UEGenerator.load(tmp_path / "absent.pt")
-    with pytest.raises(FileNotFoundError, match=r"^path: .*key\.pt cannot be written: there is no folder .*absent, or another"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^path: .*key\.pt cannot be written: the folder .*absent does not exist, or another"
+    ):
         make().save(tmp_path / "absent" / "key.pt")

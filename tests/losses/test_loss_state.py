@@ -156,7 +156,7 @@ def test_an_untrained_ensemble_is_warned_of_as_sep_is(canvases: Any, net: nn.Mod
         )
 
     settings: dict[str, Any] = {"tasks": {"shoe": 2, "front": 2}, "steps": 1, "batch_size": 48, "progress": False}
-    words = "surrogate: no better than chance on the clean data, it looks untrained; {} takes its signal from a surrogate"
+    words = "surrogate: no better than chance on the clean data, it looks untrained; {} needs a surrogate"
     for kind in (mtlue.SEP, Ensemble):
         with pytest.warns(UserWarning, match=words.format(kind.__name__)):
             baselines.pgd(canvases, surrogate=net, loss=kind(networks(untrained)), **settings)
@@ -177,7 +177,7 @@ def test_a_surrogate_that_is_frozen_cannot_learn_in_the_loss(script: ModuleType)
     dataset, _, generator = script.parts()
     loss = Students()
     with pytest.raises(
-        ValueError, match=r"^surrogate: Students has it in its own state, and it would be frozen there; give copy"
+        ValueError, match=r"^surrogate: Students holds it in its own state, where it would be frozen; give a copy"
     ):
         mtlue.fit(generator, dataset, loss.checkpoints[0], loss=loss, progress=False)
 

@@ -26,7 +26,7 @@ class Gain(nn.Module):
 def test_a_module_that_draws_no_parameters_is_named() -> None:
     images, clean, targets = batch()
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.Sequential(Gain()))
-    words = r"^surrogate: Gain has no reset_parameters that draws '2\.0\.gain' anew; give it one, or give the loss make="
+    words = r"^surrogate: Gain has no reset_parameters that draws '2\.0\.gain' anew; add one, or pass the loss make="
     with pytest.raises(ValueError, match=words):
         mtlue.RestartedEM()(mtlue.Surrogate(net, {"colour": 2}), images, targets, clean)
 

@@ -127,7 +127,7 @@ class Pair(nn.Module):
     ("backbone", "arguments", "error", "words"),
     [
         ("resnet19", {}, ValueError, "backbone: expected a module or one of .*'resnet18'.* got 'resnet19'"),
-        (18, {}, TypeError, "backbone: expected the name of one or a torch.nn.Module, got int"),
+        (18, {}, TypeError, "backbone: expected the name of a backbone or a torch.nn.Module, got int"),
         (Tokens(), {}, ValueError, r"backbone: expected features \(B, F\) or .* got torch.float32 of shape \(2, 3, 378\)"),
         (nn.Flatten(0), {}, ValueError, r"backbone: expected features .* of shape \(2268,\) for 2 images"),
         (Pair(), {}, TypeError, "backbone: .* one tensor of features, got tuple"),

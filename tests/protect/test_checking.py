@@ -127,7 +127,7 @@ def test_shuffled_labels_are_called_weak(plain: Garments) -> None:
     assert set(check.verdict.values()) == {"cannot tell"}
     assert len(said) == 1
     assert said[0].startswith("check: cannot tell whether 'top', 'shoe' is protected")
-    assert said[0].endswith("are the labels those of the images?")
+    assert said[0].endswith("do the labels belong to the images?")
 
 
 def test_samples_that_are_left_clean_are_named_first(plain: Garments) -> None:
@@ -140,7 +140,7 @@ def test_of_few_images_nothing_is_told_and_nothing_warned(plain: Garments, caplo
     with caplog.at_level("INFO", logger="mtlue.protect"):
         check = mtlue.protect(plain[:48], generator=Stripes(), **QUIET).check
     assert set(check.verdict.values()) == {"cannot tell"}
-    assert "check: there are 48 images, and it takes 64 to tell" in caplog.text
+    assert "check: there are 48 images, and the check needs 64" in caplog.text
 
 
 def test_it_is_left_out_where_it_is_not_wanted(pale: Garments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -248,11 +248,11 @@ def test_the_best_attempt_is_kept(pale: Garments, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("narrow")
 def test_several_attempts_that_make_no_sense(pale: Garments) -> None:
     for changes, words in (
-        ({"attempts": 2, "check": False}, "attempts: expected 1 with check=False, got 2; it is the check that chooses"),
+        ({"attempts": 2, "check": False}, "attempts: expected 1 with check=False, got 2; the check chooses"),
         ({"attempts": 2, "generator": Stripes()}, "attempts: expected 1 with a generator, got 2; leave it out"),
         ({"attempts": 0}, "attempts: expected at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=words):
             attempt(pale[:64], **changes)
-    with pytest.raises(ValueError, match=r"attempts: expected 1 for a data set of 48, got 2; to tell which is best takes 64"):
+    with pytest.raises(ValueError, match=r"attempts: expected 1 for 48 samples, got 2; to choose among attempts takes 64"):
         attempt(pale[:48], attempts=2)

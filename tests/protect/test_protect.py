@@ -172,7 +172,7 @@ def test_a_trained_generator_is_used_as_it_is(canvases: Any, net: nn.Module, mak
     assert safe.generator is generator
     assert safe.history is None
     for arguments in ({"surrogate": net}, {"loss": mtlue.EM()}, {"surrogate": net, "loss": mtlue.TAP()}):
-        with pytest.warns(UserWarning, match="generator: it is trained and used as it is"):
+        with pytest.warns(UserWarning, match="generator: it is trained already"):
             mtlue.protect(canvases, generator=generator, **arguments, **QUIET)
     assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
 

@@ -75,7 +75,7 @@ def test_a_protection_does_not_go_on_with_a_generator_that_was_trained_elsewhere
     settings = {"surrogate": net, "generator": generator, "loss": script.loss_of("tap"), "progress": False}
     settings |= {"epochs": 1, "batch_size": 4, "fraction": 0.8, "precision": torch.float32, "path": tmp_path / "store"}
     with (
-        pytest.warns(UserWarning, match="generator: it is trained and used as it is"),
+        pytest.warns(UserWarning, match="generator: it is trained already"),
         pytest.raises(ValueError, match=r"path: .*store\.partial was left by a call with another generator"),
     ):
         mtlue.protect(dataset, **settings)
@@ -142,7 +142,7 @@ def test_a_second_call_on_one_path_says_so(script: Any, tmp_path: Path) -> None:
         if "base_loss" in figures and figures["step"] == 1:
             (tmp_path / "store.partial").rename(tmp_path / "store")
 
-    words = r"^path: .*fit\.pt cannot be written: there is no folder .*store\.partial, or another call is writing to it$"
+    words = r"^path: .*fit\.pt cannot be written: the folder .*store\.partial does not exist, or another call is writing to it$"
     with pytest.raises(FileNotFoundError, match=words):
         script.protect("tap", tmp_path / "store", progress=finish_elsewhere)
 

@@ -224,7 +224,7 @@ def test_export_refuses(make_safe: Any, canvases: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"format: expected one of .*, got 'webp'"):
         safe.export(tmp_path / "out", format="webp")
     wide = make_safe([(torch.rand(5, 8, 8), (0, 1))], shape=(5, 8, 8))
-    with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, the images have 5; use format='npy'"):
+    with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, but the images have 5; use format='npy'"):
         wide.export(tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine.txt").write_text("precious")

@@ -64,7 +64,7 @@ def test_a_target_that_was_made_meanwhile_costs_no_work(tmp_path: Path, whole: A
                 target.mkdir()
                 (target / "mine.txt").write_text("mine")
 
-    with pytest.raises(OSError, match=r"path: .*store is in the way \(.*\); take it away and repeat the call, nothing is lost"):
+    with pytest.raises(OSError, match=r"path: .*store is in the way \(.*\); move it and repeat the call; nothing is lost"):
         killed_run.protect("em", target, progress=make)
     # Not its own, so it is still in the way.
     with pytest.raises(FileExistsError, match="exists; open a finished store"):
@@ -101,7 +101,10 @@ def test_a_call_that_was_killed_between_its_end_and_its_return_finds_its_store(t
 def found_again(target: Path, whole: Any) -> None:
     """Repeat a call of which nothing is left but its store: it returns that, and no generator, at once."""
     steps: list[Any] = []
-    with pytest.warns(UserWarning, match=r"path: .*store was finished by this call before; the generator that made it is gone"):
+    with pytest.warns(
+        UserWarning,
+        match=r"path: .*store was finished by an earlier call like this one .*; the generator that made it is gone",
+    ):
         safe = killed_run.protect("em", target, progress=steps.append)
     assert not steps
     assert (safe.generator, safe.history) == (None, None)

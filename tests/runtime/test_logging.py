@@ -104,7 +104,7 @@ def test_protect_tells_what_it_streams_and_where_it_goes_on(
     partial = tmp_path / "safe.partial"
     looked, checked, *lines = told("mtlue.protect")
     assert re.fullmatch(r"protect: looked at 24 images: \d+ % of the pixels change, by [\d.]+ of 8 levels in the mean", looked)
-    assert checked == "check: there are 48 images, and it takes 64 to tell"
+    assert checked == "check: there are 48 images, and the check needs 64"
     assert lines == [
         "protect: perturbing 24 of 48 images, on cpu in torch.float32",
         f"protect: streaming 48 images to {partial}",

@@ -132,7 +132,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch: p
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("mtlue._runtime.ownership._lock", refuse)
-    words = r"path: .*safe\.lock cannot be locked \(Operation not supported\); see to it that no other call writes there"
+    words = r"path: .*safe\.lock cannot be locked \(Operation not supported\); make sure that no other call writes there"
     with pytest.warns(UserWarning, match=words), sole_owner(tmp_path / "safe", argument="path"):
         pass
 

@@ -247,7 +247,9 @@ def test_long_runs_log_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatc
 def test_a_run_of_hours_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 50))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
-    with pytest.warns(UserWarning, match="^fit: about 7 h to go; fewer epochs, smaller images or a GPU take less$") as caught:
+    with pytest.warns(
+        UserWarning, match="^fit: about 7 h to go; for less, take fewer epochs, smaller images or a GPU$"
+    ) as caught:
         run(False, steps=500)
     assert len(caught) == 1
 

@@ -42,7 +42,7 @@ def test_each_points_at_the_users_call(canvases: Any, make_net: Any, make_genera
         ("looks untrained", lambda: mtlue.fit(make_generator(), canvases, poor, loss=mtlue.TAP(), epochs=1, **QUIET)),
         ("looks untrained", lambda: mtlue.protect(canvases, surrogate=poor, loss=mtlue.TAP(), epochs=1, **QUIET)),
         ("looks untrained", lambda: baselines.pgd(canvases, tasks=TASKS, surrogate=poor, loss=mtlue.TAP(), steps=1, **QUIET)),
-        ("is trained and used", lambda: mtlue.protect(few, generator=make_generator(trained=True), loss=mtlue.EM(), **QUIET)),
+        ("is trained already", lambda: mtlue.protect(few, generator=make_generator(trained=True), loss=mtlue.EM(), **QUIET)),
         ("less than one level", lambda: mtlue.protect(few, generator=make_generator(trained=True, epsilon=1e-3), **QUIET)),
         ("no pixel changes", lambda: baselines.random_noise(few, epsilon=1e-3)),
         ("only -1 and 1", lambda: mtlue.fit(make_generator(), signed, make_net(), loss=mtlue.EM(), epochs=1, **QUIET)),

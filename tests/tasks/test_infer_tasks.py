@@ -90,7 +90,7 @@ def test_tasks_that_the_data_set_names_come_first() -> None:
             r"dataset: 2 problems:\n"
             r"  - task 'a': expected a number or an array, got 'cat', 'dog'; number the classes, or read them with "
             r"mtlue.datasets.ImageTable \(samples 0, 1, 2\)\n"
-            r"  - task 'b': expected a number or an array, got None; -1 is a missing label \(sample 1\)$",
+            r"  - task 'b': expected a number or an array, got None; use -1 for a missing label \(sample 1\)$",
         ),
         (labelled({"a": 0.5}), ValueError, r"tasks: cannot tell what task 'a' is from fractional labels of shape \(\)"),
         (labelled({"a": torch.rand(2, 4, 4)}), ValueError, r"cannot tell what task 'a' is .*shape \(2, 4, 4\); give tasks="),
@@ -102,7 +102,7 @@ def test_tasks_that_the_data_set_names_come_first() -> None:
         (
             labelled(*({"id": 99_999 - index % 3} for index in range(30))),
             ValueError,
-            r"tasks: 'id' has 3 different values up to 99999 in 30 labels, which are no classes but identifiers; name the "
+            r"tasks: 'id' has 3 different values up to 99999 in 30 labels, which look like identifiers, not classes; name the "
             r"tasks with tasks={...}, with 'id': 100000 if",
         ),
         (labelled(*({"id": index} for index in range(20))), ValueError, "'id' has 20 different values up to 19 in 20 labels"),

@@ -25,21 +25,21 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Check:
-    """What a small network learns from protected images, beside clean ones: `mtlue.protect` makes it, ``protected.check``.
+    """What a small network learns from protected images, compared with clean ones; `mtlue.protect` sets ``protected.check``.
 
-    The networks of a check are small and learn for a short while, so that it costs little. Near a border, a task that a full
-    audit finds protected may be called weakly protected here; `mtlue.evaluation.audit` has the last word.
+    The networks are small and learn for a short while, so the check costs little. Near a border it may call a task weakly
+    protected that a full audit finds protected; trust `mtlue.evaluation.audit`.
 
     Attributes:
-        residual_learnability: R by task: the share of what clean images teach above chance that protected images still teach
-            a network of all tasks. 0 is nothing, 1 is all of it. Tasks that cannot be told are left out.
-        single_task: The same for a network of this task alone, of the tasks that looked weakest.
+        residual_learnability: R by task, for a network of all tasks: how much protected images still teach above chance, as a
+            share of what clean images teach. 0 is nothing, 1 is all of it. Tasks without a verdict are left out.
+        single_task: R of a network that learns this task alone, for the tasks that looked weakest.
         noise: R of images with random noise of the same budget, the control.
         clean: What clean images teach, from chance, 0, to perfect, 1: balanced accuracy for classes, else `mtlue.Task.skill`.
         luck: By how much R may be off by luck alone, two standard deviations; 0 where labels are maps, for which it is not
             known.
-        untold: Tasks of which nothing can be told, and why.
-        protected_tasks: Names of the tasks that were to be made unlearnable.
+        untold: Tasks that the check cannot judge, and why.
+        protected_tasks: Names of the tasks to be made unlearnable.
         images: Numbers of images that the networks learned from, and of others that they were tested on.
 
     Example:
@@ -62,10 +62,10 @@ class Check:
 
     @property
     def verdict(self) -> dict[str, str]:
-        """What is to be said of each task.
+        """The verdict on each task.
 
-        "protected" (R below 0.3), "weakly protected" (below 0.6), "not protected" or "cannot tell"; of a task that was not to
-        be protected "left learnable" or, where it lost far more than noise costs, "spoilt".
+        "protected" (R below 0.3), "weakly protected" (below 0.6), "not protected" or "cannot tell"; for an unprotected task
+        "left learnable" or, if it lost far more than noise costs, "spoilt".
         """
         return {name: self._verdict(name) for name in [*self.residual_learnability, *self.untold]}
 
@@ -75,7 +75,7 @@ class Check:
 
     @property
     def still_learned(self) -> list[str]:
-        """Protected tasks of which much is still learned, the most first."""
+        """Protected tasks that are still learned, the most learned first."""
         verdict = self.verdict
         return sorted(
             (name for name in verdict if verdict[name] in (WEAKLY_PROTECTED, NOT_PROTECTED)),
@@ -89,14 +89,14 @@ class Check:
 
     @property
     def protection(self) -> tuple[float, float]:
-        """How strong it is, to compare one with another: minus the mean and minus the largest R of the protected tasks."""
+        """The strength, to compare protections: minus the mean and minus the largest R of the protected tasks."""
         shares = [
             min(max(self.strongest(name), 0.0), 1.0) for name in self.residual_learnability if name in self.protected_tasks
         ]
         return (-sum(shares) / len(shares), -max(shares)) if shares else (-1.0, -1.0)
 
     def to_json(self) -> str:
-        """Everything that was found, with the verdicts, as JSON."""
+        """All results and verdicts as JSON."""
         return json.dumps({**asdict(self), "verdict": self.verdict}, indent=2)
 
     @classmethod
@@ -104,7 +104,7 @@ class Check:
         """The check that `to_json` wrote.
 
         Raises:
-            ValueError: the text is no such check.
+            ValueError: the text is not JSON of `to_json`.
         """
         try:
             content = json.loads(text)

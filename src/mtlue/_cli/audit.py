@@ -36,8 +36,8 @@ _WRITERS: dict[str, Callable[[evaluation.Report], str]] = {
 _HELP = "measure what can be learned from a protected folder"
 _DESCRIPTION = (
     "Train victims on the clean photos, on random noise of the same size and on the protected folder, and measure them on "
-    "test photos that nothing was trained on. The exit status is 1 where the folder is not protected. With --report, a command "
-    "that was interrupted goes on where it stopped when it is repeated."
+    "test photos that nothing was trained on. The exit status is 1 if the folder is not protected. With --report, repeat an "
+    "interrupted command to go on where it stopped."
 )
 
 
@@ -47,17 +47,32 @@ def add_to(commands: Any) -> None:
     add_photos(parser)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="the protected folder")
     parser.add_argument("--test", type=Path, required=True, metavar="PHOTOS", help="folder with clean test photos")
-    parser.add_argument("--test-labels", type=Path, metavar="CSV", help="their table (default: labels.csv, likewise)")
+    parser.add_argument(
+        "--test-labels",
+        type=Path,
+        metavar="CSV",
+        help="table of the test photos (default: labels.csv in their folder, or beside it)",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here: .html, .json or .md")
-    parser.add_argument("--epsilon", type=levels, metavar="LEVELS", help="its budget (default: what its manifest says)")
-    parser.add_argument("--epochs", type=positive, default=60, metavar="N", help="passes of each victim (default: 60)")
+    parser.add_argument(
+        "--epsilon", type=levels, metavar="LEVELS", help="budget of the protected folder (default: from its manifest)"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, default=60, metavar="N", help="passes of each victim over the photos (default: 60)"
+    )
     parser.add_argument("--model", default="resnet18", metavar="NAME", help="backbone of the victims (default: resnet18)")
     parser.add_argument(
-        "--defense", action="append", default=[], choices=list(_DEFENSES), help="let victims defend themselves; can be repeated"
+        "--defense",
+        action="append",
+        default=[],
+        choices=list(_DEFENSES),
+        help="let victims defend themselves like this; repeat it for more",
     )
-    parser.add_argument("--multi-task-only", action="store_true", help="no victims for single tasks")
+    parser.add_argument("--multi-task-only", action="store_true", help="train no single-task victims")
     add_compute(parser)
-    parser.add_argument("--seeds", type=natural, nargs="+", default=[0], metavar="N", help="a training each (default: 0)")
+    parser.add_argument(
+        "--seeds", type=natural, nargs="+", default=[0], metavar="N", help="train all victims once for each seed (default: 0)"
+    )
     parser.set_defaults(run=run, interrupted="interrupted; with --report, repeat the command to go on where it stopped")
 
 

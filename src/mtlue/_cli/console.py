@@ -12,7 +12,7 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line that is no result: a warning, an error, what is going on."""
+    """Write a line that is not a result: a warning, an error, what is going on."""
     sys.stderr.write(f"mtlue: {text}\n")
     sys.stderr.flush()
 

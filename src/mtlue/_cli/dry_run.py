@@ -30,22 +30,22 @@ def rehearse(photos: Photos, options: argparse.Namespace) -> None:
     """Read every photo, say what would be done, and take a few steps of the training to know how long it takes."""
     dataset = photos.dataset
     inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
-    say(f"photos    {inspection.length}, {'colours' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
+    say(f"photos    {inspection.length}, {'in colour' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
     photos.describe()
     has_key = options.key is not None and options.key.exists()
     say(f"budget    {255 * (options.epsilon or 8 / 255):g} of 255 levels a pixel")
     say(f"device    {choose_device(options.device, None)}")
     if has_key:
-        say(f"runs      the key in {options.key}; nothing has to be trained")
+        say(f"runs      the key in {options.key}; no training is needed")
     elif options.loss == "sep":
-        say("runs      a surrogate, whose states SEP looks at, then the generator")
-        say("time      about twice that of --loss tap")
+        say("runs      a surrogate first, because SEP looks at its states, then the generator")
+        say("time      about twice as long as with --loss tap")
     else:
         stages, how_long = _timed(options, photos, inspection)
         for stage in stages:
             say(f"runs      {stage}")
         say(f"time      {how_long}")
-    say(f"writes    {options.out or 'the folder that --out names'}; this was a dry run, nothing is written")
+    say(f"writes    {options.out or 'the folder that --out names'}; this was a dry run: nothing was written")
 
 
 def _sizes(inspection: Inspection) -> str:
@@ -120,7 +120,7 @@ def _timed(options: argparse.Namespace, photos: Photos, inspection: Inspection) 
             # It has learned nothing, and the library says so.
             warnings.filterwarnings("ignore", message="surrogate: no better than chance")
             seconds += _seconds(photos, {**settings, "surrogate": surrogate})[0]
-    return trainings, f"{duration(seconds)}, by {_STEPS} steps that were timed"
+    return trainings, f"{duration(seconds)}, estimated from {_STEPS} steps"
 
 
 def _seconds(photos: Photos, settings: Mapping[str, Any]) -> tuple[float, bool]:

@@ -14,7 +14,7 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="CSV",
-        help="table with a line for each photo (default: labels.csv in the folder, or beside)",
+        help="table with a line for each photo (default: labels.csv in the folder, or beside it)",
     )
     parser.add_argument("--image-column", metavar="NAME", help="column with the files of the photos (default: the first)")
     parser.add_argument(
@@ -23,13 +23,13 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="resize all photos to this side, or to HEIGHTxWIDTH (default: as they are)",
     )
-    parser.add_argument("--channels", type=int, choices=(1, 3), help="turn all photos grey (1) or into colours (3)")
+    parser.add_argument("--channels", type=int, choices=(1, 3), help="convert all photos to grey (1) or to colour (3)")
 
 
 def add_compute(parser: argparse.ArgumentParser) -> None:
     """Options for where a command computes."""
-    parser.add_argument("--device", help="where to compute: cpu, cuda or mps (default: the fastest there is)")
-    parser.add_argument("--batch-size", type=positive, metavar="N", help="photos a step (default: what fits)")
+    parser.add_argument("--device", help="where to compute: cpu, cuda or mps (default: the fastest available)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="photos in each step (default: as many as fit)")
     parser.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that read photos (default: 0)")
 
 
@@ -64,7 +64,7 @@ def size(text: str) -> int | tuple[int, int]:
     """
     sides = [_whole(side, 1) for side in text.lower().split("x")]
     if len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"expected a side such as 128, or 128x96, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a size such as 128 or 128x96, got {text!r}")
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
@@ -72,14 +72,14 @@ def levels(text: str) -> float:
     """A budget in levels of 255, on the scale of [0, 1].
 
     Raises:
-        ArgumentTypeError: it is no number, or out of range.
+        ArgumentTypeError: it is not a number, or out of range.
     """
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value <= 255:
-        raise argparse.ArgumentTypeError(f"expected levels of 255, such as 8, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of levels out of 255, such as 8, got {text!r}")
     return value / 255
 
 

@@ -39,8 +39,8 @@ class Photos:
         columns = label_columns(options.photos, table=table, image_column=options.image_column)
         names = [column.name for column in columns if column.is_task] if tasks is None else list(tasks)
         if not names:
-            reasons = "; ".join(f"{column.name}: {column.reason}" for column in columns) or "it has no column beside the photos"
-            raise ValueError(f"{table}: no column can be a task ({reasons}); --tasks names some")
+            reasons = "; ".join(f"{column.name}: {column.reason}" for column in columns) or "its only column names the photos"
+            raise ValueError(f"{table}: no column can be a task ({reasons}); name columns with --tasks")
         dataset = open_table(options.photos, table, options, tasks=names)
         return cls(dataset, columns)
 
@@ -61,15 +61,15 @@ def find_table(folder: Path, labels: Path | None, option: str) -> Path:
         FileNotFoundError: there is no such folder or table.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; expected a folder with photos")
+        raise FileNotFoundError(f"{folder} is not a folder; name the folder with the photos")
     here = folder.absolute()
     tried = [here / "labels.csv", here.parent / "labels.csv"] if labels is None else [labels.absolute(), here / labels]
     for path in tried:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"no table of labels at {' or '.join(map(str, dict.fromkeys(tried)))}; "
-        f"{option} names the CSV file with one line a photo and one column a task"
+        f"found no table of labels at {' or '.join(map(str, dict.fromkeys(tried)))}; "
+        f"name a CSV file with one line for each photo and one column for each task: {option} FILE"
     )
 
 

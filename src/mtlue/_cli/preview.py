@@ -67,4 +67,6 @@ def _check_same(index: int, clean: ImageTable, protected: ProtectedDataset[Tenso
         raise ValueError(f"--images: expected numbers from 0 to {len(clean) - 1}, got {index}")
     before, after = clean[index][0], protected[index][0]
     if before.shape != after.shape or float((before - after).abs().max()) > _LARGEST:
-        raise ValueError(f"PHOTOS: photo {index} is not the one that was protected; expected the same table and --image-size")
+        raise ValueError(
+            f"PHOTOS: photo {index} is not the one that was protected; use the table and --image-size of the protection"
+        )

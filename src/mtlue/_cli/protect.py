@@ -19,11 +19,11 @@ from mtlue._cli.publication import Publication
 
 # What decides the result, by which a repeated command is known as the same.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-_ADVICE = "what may help: no --loss, more --epochs, a larger --epsilon; mtlue audit measures it in full"
+_ADVICE = "try no --loss, more --epochs or a larger --epsilon; mtlue audit measures the protection in full"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
-    "Protect a folder of photos with a table of labels, and write a folder to publish. A command that was interrupted goes "
-    "on where it stopped when it is repeated."
+    "Protect a folder of photos with a table of labels, and write a folder to publish. If a command was interrupted, "
+    "repeat it: it goes on where it stopped."
 )
 
 
@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
         "--key",
         type=Path,
         metavar="FILE",
-        help="keep the key here, or use the one that is here; it can undo the protection",
+        help="save the key to this file, or use it if the file exists; it can undo the protection",
     )
     parser.add_argument("--tasks", nargs="+", metavar="COLUMN", help="columns to protect (default: those that can be tasks)")
     parser.add_argument("--loss", choices=NAMES, help="how to protect (default: what protects best)")
@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
     add_compute(parser)
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="equal seeds give equal photos (default: 0)")
     parser.add_argument("--no-check", action="store_true", help="do not check what a small network still learns")
-    parser.add_argument("--dry-run", action="store_true", help="say what was read and what would run, and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what was read and what would run, and write nothing")
     parser.set_defaults(run=run, interrupted="interrupted; repeat the command to go on where it stopped")
 
 
@@ -103,7 +103,7 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     settings = training_settings(options)
     if options.key is not None and options.key.exists():
         if options.loss is not None:
-            raise ValueError(f"--key: {options.key} is there, so it is used as it is; leave --loss out, or name another file")
+            raise ValueError(f"--key: {options.key} exists and is used as it is; leave out --loss, or name another file")
         settings["generator"] = mtlue.UEGenerator.load(options.key)
     elif options.loss == "sep":
         settings |= sep_settings(options, photos.dataset, publication.work)
@@ -133,4 +133,4 @@ def _check_key(options: argparse.Namespace) -> None:
     if out == key or out in key.parents:
         raise ValueError(f"--key: {options.key} would be published with {options.out}; keep the key elsewhere")
     if not key.parent.is_dir():
-        raise ValueError(f"--key: there is no folder {options.key.parent}")
+        raise ValueError(f"--key: make the folder first: {options.key.parent}")

@@ -126,5 +126,5 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"--out: {path.parent} is damaged and cannot be taken up ({path.name}); delete it")
+        raise ValueError(f"--out: {path.parent} is damaged and cannot be resumed ({path.name}); delete it")
     return content

@@ -10,7 +10,7 @@ import mtlue
 from mtlue._cli.console import complain, say
 
 _HELP = "compare a protected folder with its manifest"
-_DESCRIPTION = "Compare a protected folder with its manifest. The exit status is 1 where something is missing, or was changed."
+_DESCRIPTION = "Compare a protected folder with its manifest. The exit status is 1 if something is missing or was changed."
 
 
 def add_to(commands: Any) -> None:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         FileNotFoundError: there is no such folder.
     """
     if not options.folder.is_dir():
-        raise FileNotFoundError(f"{options.folder} is no folder; expected a protected one")
+        raise FileNotFoundError(f"{options.folder} is not a folder; name a protected folder")
     try:
         found = mtlue.verify(options.folder)
     except ValueError as error:

@@ -139,7 +139,7 @@ class Samples(Dataset[tuple[Tensor, Any]]):
                         read_single(label, self.tasks[name])
                 if image.shape[0] != first[0] or (self.size is None and image.shape != first):
                     cure = "convert them all to one mode" if image.shape[0] != first[0] else "resize them, or give image_size"
-                    shapes = f"image of shape {tuple(image.shape)}, that of sample {indices[0]} is {first}"
+                    shapes = f"image of shape {tuple(image.shape)}, but sample {indices[0]} has {first}"
                     raise ValueError(f"{shapes}; {cure}")
 
 

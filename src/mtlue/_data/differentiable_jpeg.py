@@ -29,21 +29,21 @@ _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 def differentiable_jpeg(images: Tensor, quality: int = 10) -> Tensor:
-    """Images as a JPEG file would hold them, with a gradient that tells what survives it.
+    """Compress images like JPEG, with a gradient that shows what survives it.
 
-    What `mtlue.defenses.jpeg` does, but for a level here and there, and fast enough for every step of a training. Forward,
-    coefficients are rounded as the encoder does; backward, that counts as round(x) + (x - round(x))³ (Shin and Song, 2017):
-    little reaches a coefficient that cannot be moved to the next step.
+    It does what `mtlue.defenses.jpeg` does, except for a level here and there, and is fast enough for every step of a training.
+    Forward, coefficients are rounded as the encoder does; backward, rounding counts as round(x) + (x - round(x))³ (Shin and
+    Song, 2017): little gradient reaches a coefficient that cannot move to the next step.
 
     Args:
-        images: Images in [0, 1], (B, C, H, W), with one channel or three. Values are not looked at.
+        images: Images in [0, 1], (B, C, H, W), with one channel or three. Values are not checked.
         quality: Quality as JPEG counts it, 1 to 100. As in most encoders, colours have half the size.
 
     Returns:
-        Images of the same shape and type, on the same device. What is computed is float32, under autocast too.
+        Images of the same shape and type, on the same device. It computes in float32, also under autocast.
 
     Raises:
-        TypeError: ``images`` are no floats, or ``quality`` is no integer.
+        TypeError: ``images`` are not floats, or ``quality`` is not an integer.
         ValueError: ``images`` have another shape, or ``quality`` is out of range.
 
     Example:
@@ -79,7 +79,7 @@ def check_quality(quality: int) -> int:
     """Return a quality as JPEG counts it.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is out of range.
     """
     if check_count("quality", quality, minimum=1) > 100:

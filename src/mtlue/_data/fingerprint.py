@@ -29,7 +29,7 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
 
     Raises:
         TypeError: a label has a type that cannot be read.
-        ValueError: a sample is no pair, or a label is not its task's.
+        ValueError: a sample is not a pair, or a label is not its task's.
     """
     digest = hashlib.sha256()
     for index in looked_at(len(cast("Sized", dataset))):
@@ -66,6 +66,6 @@ def image_bytes(dataset: Dataset[Any], index: int) -> Tensor:
 
     Raises:
         TypeError: it is nothing that is an image.
-        ValueError: the sample is no pair, or the image has the wrong shape.
+        ValueError: the sample is not a pair, or the image has the wrong shape.
     """
     return to_bytes(read_sample(dataset, index)[0])

@@ -36,7 +36,7 @@ def _read_pil(image: object) -> Tensor:
     if not hasattr(image, "getbands") or not hasattr(image, "convert"):
         raise TypeError(
             f"expected a float tensor in [0, 1], a uint8 tensor or a PIL image, got {type(image).__name__}"
-            + ("; torch.from_numpy makes a tensor of an array" if type(image).__name__ == "ndarray" else "")
+            + ("; torch.from_numpy turns an array into a tensor" if type(image).__name__ == "ndarray" else "")
         )
     mode = getattr(image, "mode", "")
     if mode == "1":
@@ -63,7 +63,7 @@ def check_images(
         values: Whether to look at the range, for which a GPU has to be waited for.
 
     Raises:
-        TypeError: they are no tensor of floats.
+        TypeError: they are not a tensor of floats.
         ValueError: they have another shape, or values out of range.
     """
     kind = images.dtype if isinstance(images, Tensor) else type(images).__name__

@@ -30,8 +30,8 @@ def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Tas
     """The data set's own ``tasks`` if it has them, else what its labels say; see `LabelSurvey`.
 
     Raises:
-        TypeError: a label is no number or array of numbers.
-        ValueError: a sample is no pair, or a task cannot be told from its labels.
+        TypeError: a label is not a number or array of numbers.
+        ValueError: a sample is not a pair, or a task cannot be told from its labels.
     """
     own = getattr(dataset, "tasks", None)
     if isinstance(own, Mapping):

@@ -173,7 +173,7 @@ def check_map_style(name: str, dataset: object) -> Dataset[Any]:
             cure = "; read it into a list"
         raise TypeError(
             f"{name}: expected a map-style data set with __len__ and __getitem__, "
-            f"got {type(dataset).__name__}, which has no length or no index{cure}"
+            f"got {type(dataset).__name__}, which lacks a length or an index{cure}"
         )
     if len(cast("Sized", dataset)) == 0:
         raise ValueError(f"{name}: expected at least one sample, got an empty data set")
@@ -226,7 +226,7 @@ def inspect_dataset(
         if task.num_embeddings == 2 and values == {-1, 1}:
             lone.remove(name)
             warn(
-                f"task {name!r}: the labels are only -1 and 1, and -1 stands for a missing label; "
-                "if it is the negative class, give 0 instead"
+                f"task {name!r}: the labels are only -1 and 1, and -1 means a missing label; "
+                "if -1 is your negative class, give 0 instead"
             )
     return Inspection(length, next(iter(shapes)), sizes, tuple(lone))

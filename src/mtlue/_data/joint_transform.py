@@ -15,11 +15,11 @@ from mtlue._tasks import Task, read_targets
 
 
 class JointTransform(ABC):
-    """Augmentation of batches that changes images and targets together, as whatever moves pixels must for label maps.
+    """Augmentation of batches that changes images and targets together, for label maps that move with the pixels.
 
-    Derive from it to hand such an augmentation to `mtlue.fit`, `mtlue.baselines.pgd` or `mtlue.evaluation.train_victim`, where
-    a plain function sees the images alone. Gradients must pass through the images. Random numbers are to be drawn from torch's
-    global source, which the training seeds.
+    Derive from it to give such an augmentation to `mtlue.fit`, `mtlue.baselines.pgd` or `mtlue.evaluation.train_victim`, where
+    a plain function sees only the images. Let gradients pass through the images. Draw random numbers from torch's global
+    source, which the training seeds.
 
     Example:
         >>> import torch, mtlue
@@ -48,7 +48,7 @@ class JointTransform(ABC):
             targets: Labels by task, as their tasks read them.
 
         Returns:
-            Images and targets of the same shapes. What is given must stay as it is.
+            Images and targets of the same shapes. Do not change the arguments.
         """
 
     def __repr__(self) -> str:

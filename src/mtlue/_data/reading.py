@@ -40,7 +40,7 @@ def read_item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
     """Image and targets of a sample as the data set gives them.
 
     Raises:
-        ValueError: the data set raises an error, which is the cause of this one, or the sample is no pair.
+        ValueError: the data set raises an error, which is the cause of this one, or the sample is not a pair.
         MemoryError: there is no memory for the sample.
     """
     try:

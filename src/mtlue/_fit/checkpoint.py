@@ -43,7 +43,7 @@ class Checkpoint:
         #: The file, or None.
         self.path = None if path is None else Path(path)
         if self.path is not None and not self.path.parent.is_dir():
-            raise FileNotFoundError(f"checkpoint: there is no folder {self.path.parent}")
+            raise FileNotFoundError(f"checkpoint: the folder {self.path.parent} does not exist; make it first")
         self._settings = dict(settings)
 
     def load(self) -> dict[str, Any] | None:
@@ -55,9 +55,9 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return None
-        content = load_tensors(self.path, argument="checkpoint", what="the checkpoint of a run of mtlue")
+        content = load_tensors(self.path, argument="checkpoint", what="a checkpoint of mtlue")
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError(f"checkpoint: {self.path} is not the checkpoint of a run of mtlue")
+            raise ValueError(f"checkpoint: {self.path} is not a checkpoint of mtlue")
         absent = [name for name in ("settings", "state") if not isinstance(content.get(name), dict)]
         if absent:
             raise ValueError(f"checkpoint: {self.path} is damaged: it has no entry {absent[0]!r}")
@@ -80,7 +80,7 @@ class Checkpoint:
             yield
         except (LookupError, TypeError, AttributeError, RuntimeError, ValueError, ArithmeticError) as error:
             reason = f"it has no entry {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"checkpoint: {self.path} is damaged, it cannot be taken up: {reason}") from error
+            raise ValueError(f"checkpoint: {self.path} is damaged and cannot be resumed: {reason}") from error
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the file in one step."""
@@ -111,4 +111,4 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
     for parameter, own in optimizer.state.items():
         for name, value in own.items():
             if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
-                raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
+                raise ValueError(f"{name} has the shape {tuple(value.shape)}, but its parameter has {tuple(parameter.shape)}")

@@ -47,44 +47,44 @@ def fit(
 ) -> History:
     """Train a generator against a surrogate (Algorithm 1).
 
-    It minimises base loss + lambda_intra * intra-ER + lambda_inter * inter-ER with Adam. Where ``epochs``, ``learning_rate``,
+    It minimises base loss + lambda_intra * intra-ER + lambda_inter * inter-ER with Adam. If ``epochs``, ``learning_rate``,
     ``schedule`` or ``batch_size`` is None, the loss decides:
 
-    * EM, TAP and SEP have the paper's 60 epochs, with a rate of 1e-3 that falls to a tenth after 60 % and to a hundredth after
+    * EM, TAP and SEP take the paper's 60 epochs, with a rate of 1e-3 that falls to a tenth after 60 % and to a hundredth after
       80 % of them (A.2).
-    * `mtlue.RestartedEM` has what was measured with it: batches of 64 and one cycle up to 3e-3, over as many epochs as show the
-      generator 64,000 images on a processor, and four times as many on a GPU.
+    * `mtlue.RestartedEM` takes the settings that it was measured with: batches of 64 and one cycle up to 3e-3. The generator
+      sees 64,000 images on a processor, and four times as many on a GPU.
 
-    A loss that trains the surrogate (EM) lets it take ``surrogate_steps`` steps after each epoch, and ends the run once its
+    If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
     accuracy on perturbed images reaches ``stop_accuracy``.
 
     Args:
         generator: Trained in place, and left in eval mode on the device where it was.
         dataset: Map-style set of pairs (image, targets).
-        surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was;
-            EM trains it in place. Mode, device and ``requires_grad`` are put back in any case.
-        loss: ``mtlue.RestartedEM()``, ``EM()``, ``TAP()``, ``SEP(checkpoints)`` or one of your own.
+        surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was; EM
+            trains it in place. Mode, device and ``requires_grad`` are always restored.
+        loss: ``mtlue.RestartedEM()``, ``EM()``, ``TAP()``, ``SEP(checkpoints)`` or your own.
         epochs: Passes over the data, at most. Fewer take less time and protect less.
-        batch_size: Samples a step; if the loss leaves it open, at most 512, and as many as fit the device and leave an epoch
-            32 steps. When memory runs out it is halved with a warning.
+        batch_size: Samples a step. If None and the loss does not say, as many as fit the device, at most 512, and few enough
+            for 32 steps an epoch. It is halved, with a warning, when memory runs out.
         learning_rate: Adam's, for the generator and for EM's surrogate.
-        schedule: Share of the training done, in [0, 1), to the share of the learning rate that the next step has:
-            `mtlue.evaluation.paper_schedule`, `one_cycle`, for NYUv2 `dense_paper_schedule`, or one of your own.
+        schedule: Function from the share of the training done, in [0, 1), to the share of the learning rate for the next step:
+            `mtlue.evaluation.paper_schedule`, `one_cycle`, for NYUv2 `dense_paper_schedule`, or your own.
         lambda_intra: Weight of equation 4.
         lambda_inter: Weight of equation 5.
         surrogate_steps: Steps of EM's surrogate after each epoch.
-        stop_accuracy: Accuracy of EM's surrogate at which the run ends; above 1 it never does.
-        augment: Applied to perturbed batches before the surrogate sees them; it must keep batch, channels and dtype, and let
-            gradients through. A function sees images alone, and must not move pixels where a task's labels are maps; a
-            `mtlue.datasets.JointTransform` moves labels with the images. Random numbers from torch and ``random`` are seeded
-            for it.
-        checkpoint: File that holds the state after each epoch. If it exists the run goes on from there, and ends as an
-            unbroken run would have. One of another data set (some of its samples are looked at), of other weights of a frozen
-            surrogate or of other arguments is refused: keep a surrogate that was trained for this in a file.
+        stop_accuracy: Accuracy of EM's surrogate at which the run ends; above 1 means never.
+        augment: Applied to perturbed batches before the surrogate sees them. It must keep batch, channels and dtype, and let
+            gradients through. A function sees only images, and must not move pixels if a task's labels are maps; a
+            `mtlue.datasets.JointTransform` moves labels with the images. Random numbers of torch and ``random`` are seeded for
+            it.
+        checkpoint: File for the state after each epoch. If it exists, the run resumes from it and ends as an unbroken run
+            would. A file of another data set (some samples are compared), of other arguments, or of other weights of a frozen
+            surrogate is refused, so keep the surrogate in a file.
         device: Where to compute; if None the surrogate's device, when it has parameters, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast); if None bfloat16 on a GPU that has it.
         num_workers: Processes that read the data set.
-        seed: Decides order and augmentation; equal seeds give equal generators on one device.
+        seed: Seed of order and augmentation; equal seeds give equal generators on one device.
         progress: None for a bar in a terminal when tqdm is there, else log lines; True, False, or a callable that gets a
             dictionary of each step's figures.
 
@@ -93,8 +93,8 @@ def fit(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are told at once), or the surrogate does not
-            answer the tasks.
+        ValueError: an argument is out of range, the data set has faults (all are listed at once), or the surrogate's answers do
+            not fit the tasks.
         NotImplementedError: called inside a process group of several ranks.
         RuntimeError: the loss is no longer finite.
         BlockingIOError: another call is writing to ``checkpoint``.
@@ -149,7 +149,7 @@ def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss:
         raise TypeError(f"generator: expected a mtlue.UEGenerator, got {type(generator).__name__}")
     check_loss(loss)
     if isinstance(surrogate, Surrogate) and surrogate.tasks != generator.tasks:
-        raise ValueError(f"surrogate: its tasks {surrogate.tasks} are not the generator's {generator.tasks}")
+        raise ValueError(f"surrogate: its tasks {surrogate.tasks} differ from the generator's {generator.tasks}")
     wrapped = surrogate if isinstance(surrogate, Surrogate) else Surrogate(surrogate, generator.tasks)
     check_parameters(wrapped, loss)
     return wrapped
@@ -162,7 +162,7 @@ def check_channels(generator: UEGenerator, inspection: Inspection) -> None:
         ValueError: it is made for another number of channels.
     """
     if inspection.channels != generator.image_shape[0]:
-        raise ValueError(f"generator: made for {generator.image_shape[0]} channels, the images have {inspection.channels}")
+        raise ValueError(f"generator: made for {generator.image_shape[0]} channels, but the images have {inspection.channels}")
 
 
 def train_generator(
@@ -179,7 +179,7 @@ def train_generator(
     """`fit` on arguments that are already checked; ``epochs_here`` is for how long this call has trained the surrogate.
 
     Raises:
-        TypeError: the loss is no scalar, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar, or ``augment`` returns no images.
         ValueError: the surrogate does not answer the tasks, or no gradient reaches the images.
     """
     with moved(generator, compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):

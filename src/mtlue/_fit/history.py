@@ -13,7 +13,7 @@ class Epoch:
 
     Attributes:
         learning_rate: Adam's learning rate at the beginning of the epoch.
-        loss: What was minimised: base loss and weighted regularisers.
+        loss: The minimised loss: base loss and weighted regularisers.
         base_loss: The base loss alone.
         intra_er: Equation 4, unweighted.
         inter_er: Equation 5, unweighted.
@@ -90,7 +90,7 @@ class History(Sequence[Epoch]):
         return iter(self._epochs)
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One dictionary an epoch, as JSON or a data frame takes them."""
+        """One dictionary for each epoch, for JSON or a data frame."""
         return [{"epoch": number, **asdict(epoch)} for number, epoch in enumerate(self._epochs, start=1)]
 
     def __repr__(self) -> str:

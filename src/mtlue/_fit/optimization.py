@@ -18,7 +18,7 @@ def perturbed_loss(
     """The loss of perturbed images as the surrogate sees them, a scalar.
 
     Raises:
-        TypeError: the loss is no scalar tensor, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar tensor, or ``augment`` returns no images.
         ValueError: the loss fails, or ``augment`` returns images of another form.
     """
     if takes_clean_images(loss):

@@ -35,8 +35,8 @@ def check_loss(loss: object) -> BaseUELoss:
     """Return the loss if it matches the protocol.
 
     Raises:
-        TypeError: it is not callable, is a class, or has no ``trains_surrogate``; its checkpoints are no networks; or its state
-            cannot be kept in a file, or not be given back to it.
+        TypeError: it is not callable, is a class, or has no ``trains_surrogate``; its checkpoints are not networks; or its
+            state cannot be saved, or not restored.
     """
     if isinstance(loss, type):
         raise TypeError(f"loss: expected an object such as mtlue.TAP(), got the class {loss.__name__}")
@@ -62,12 +62,12 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     if not parameters:
         raise ValueError("surrogate: expected a model with parameters, got a module that has none")
     if any(parameter.is_meta for parameter in parameters):
-        raise ValueError("surrogate: it is on the meta device, its weights were never made")
+        raise ValueError("surrogate: it is on the meta device, so it has no weights; load them first")
     if loss.trains_surrogate and not any(parameter.requires_grad for parameter in parameters):
         raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
     if not loss.trains_surrogate and trains_itself(loss, surrogate.module):
         name = type(loss).__name__
-        raise ValueError(f"surrogate: {name} has it in its own state, and it would be frozen there; give copy.deepcopy of it")
+        raise ValueError(f"surrogate: {name} holds it in its own state, where it would be frozen; give a copy.deepcopy of it")
 
 
 def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0) -> None:
@@ -115,7 +115,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
         if epochs_here:
             why = f"after {epochs_here} epochs of training by mtlue; give more epochs, or a surrogate that you have trained"
         else:
-            signal = f"{type(loss).__name__} takes its signal from a surrogate that was trained on clean data"
+            signal = f"{type(loss).__name__} needs a surrogate that was trained on clean data"
             why = f"it looks untrained; {signal}"
         warn(f"surrogate: no better than chance on the clean data, {why}")
 
@@ -126,7 +126,7 @@ def check_gradient(
     """Take the loss of two clean images as a step would, and its gradient at them, where the first step is far away.
 
     Raises:
-        TypeError: the loss is no scalar tensor, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar tensor, or ``augment`` returns no images.
         ValueError: the loss fails, no gradient reaches the images, or ``augment`` returns images of another form.
     """
     batch = samples.read(range(min(2, len(samples))), compute.device)
@@ -136,7 +136,7 @@ def check_gradient(
         kept_state(loss),
         random_numbers(compute.seed, compute.device),
     ):
-        # A copy, as what is perturbed is no leaf either: on a leaf nothing may work in place.
+        # A copy, as what is perturbed is not a leaf either: on a leaf nothing may work in place.
         perturbed = Batch(leaf.clone(), batch.targets)
         value = perturbed_loss(loss, surrogate, perturbed, batch.images, augment)
         # A loss may be a constant where labels of a batch are missing.

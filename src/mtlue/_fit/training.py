@@ -195,7 +195,7 @@ class GeneratorTraining:
             name = type(self.loss).__name__
             warn(
                 f"surrogate: it answers {100 * known:.0f} % of the clean images right, so training ended after one epoch, "
-                f"before the perturbations said a thing; give {name} an untrained one, or a stop_accuracy above 1"
+                f"before the generator learned anything; give {name} an untrained surrogate, or a stop_accuracy above 1"
             )
 
     def _perturbed(self, batch: Batch) -> Batch:
@@ -233,7 +233,7 @@ class GeneratorTraining:
         self.batch_size.value = count_in(state, "batch_size", minimum=1)
         epochs = [Epoch(**epoch) for epoch in state["history"]]
         for epoch in epochs:
-            epoch_summary(epoch)  # what is no number cannot be shown
+            epoch_summary(epoch)  # what is not a number cannot be shown
         self.history = History(epochs, stopped_early=bool(state["stopped_early"]))
         if self.learner is not None:
             self.learner.load_state_dict(state)

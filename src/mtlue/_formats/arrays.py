@@ -22,7 +22,7 @@ def decode_array(content: bytes) -> Tensor:
     """The values of a NumPy file; nothing is unpickled.
 
     Raises:
-        ValueError: it is no NumPy file.
+        ValueError: it is not a NumPy file.
     """
     numpy = require("numpy", extra="datasets")
     try:
@@ -37,7 +37,7 @@ def load_array(path: Path) -> Tensor:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no NumPy file.
+        ValueError: it is not a NumPy file.
     """
     try:
         return decode_array(path.read_bytes())

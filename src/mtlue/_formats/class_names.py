@@ -37,7 +37,7 @@ def write_class_names(names: Mapping[str, list[str]], folder: Path) -> None:
 def read_class_names(folder: Path) -> dict[str, list[str]]:
     """Names of classes by column that lie beside a table of labels.
 
-    What is no list of names is left out: the file may be there for another purpose.
+    What is not a list of names is left out: the file may be there for another purpose.
     """
     try:
         found = json.loads((folder / CLASSES).read_text(encoding="utf-8"))

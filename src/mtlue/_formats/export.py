@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> Fields:
     """
     file = folder / EXPORT_MANIFEST
     if not file.is_file():
-        raise FileNotFoundError(f"folder: {folder} is no finished export of mtlue, it has no {EXPORT_MANIFEST}")
+        raise FileNotFoundError(f"folder: {folder} is not a finished export of mtlue: {EXPORT_MANIFEST} is missing")
     try:
         fields = Fields.read(file)
         fields.check(EXPORT_FORMAT)
@@ -126,7 +126,9 @@ def _read_earlier(samples: ExportSamples, chosen: ExportFormat, epsilon: float, 
     """
     earlier = read_manifest(folder)
     for what, found, own in _differences(earlier, samples, chosen, epsilon):
-        raise ValueError(f"{what}: {folder} was written with {found!r}, these samples have {own!r}; append what is alike")
+        raise ValueError(
+            f"{what}: {folder} was written with {found!r}, but these samples have {own!r}; append samples that match"
+        )
     return earlier
 
 
@@ -151,7 +153,9 @@ def _is_there(samples: ExportSamples, chosen: ExportFormat, epsilon: float, fold
             alike = found.count("length") == len(samples) and not _differences(found, samples, chosen, epsilon)
             if alike and _reads(samples, chosen, folder, 0):
                 return True
-        raise FileExistsError(f"folder: {folder} is not empty; append=True goes on with an export of the same tasks")
+        raise FileExistsError(
+            f"folder: {folder} is not empty; choose a new folder, or pass append=True to add to an export of the same tasks"
+        )
     start = earlier.count("behind")
     return earlier.count("length") - start == len(samples) and _reads(samples, chosen, folder, start)
 

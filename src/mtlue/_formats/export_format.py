@@ -21,17 +21,17 @@ from mtlue._tasks import Task, read_single, split_by_task
 class ExportSamples:
     """The samples of a protected set in order, as an `ExportFormat` writes them.
 
-    A loop over it gives triples: the index of the sample, its image as uint8 (C, H, W), and its targets, a tensor by task. A
-    label of the whole image has shape (), and is -1 where it is missing; a label map is as its task reads it. Nothing is in
-    memory but the sample that is asked for.
+    Iterating gives triples: the index of the sample, its image as uint8 (C, H, W), and its targets, a tensor by task. A label
+    of the whole image has shape (), and is -1 if it is missing; a label map has the form in which its task reads it. Only the
+    current sample is in memory.
 
     Attributes:
         images: Images by index, uint8 (C, H, W).
-        dataset: Pairs (image, targets), of which the targets are taken.
+        dataset: Pairs (image, targets), which give the targets.
         tasks: Tasks by name.
-        selected: Positions of the samples that are written now; None for all.
-        first: What is added to a position to give its index, where a set is written behind another one.
-        part: Number of this part, counted from the first one that was ever written to the folder.
+        selected: Positions of the samples to write now; None for all.
+        first: Added to a position to give its index, when a set is appended to another one.
+        part: Number of this part, counted from the first part ever written to the folder.
 
     Example:
         >>> import torch, mtlue
@@ -60,7 +60,7 @@ class ExportSamples:
 
     @property
     def classes(self) -> dict[str, list[str]]:
-        """Names of the classes of tasks, in their order, as far as the data set tells them in its attribute ``classes``."""
+        """Names of the classes by task, in order, if the data set has them in its attribute ``classes``."""
         return class_names(self.dataset, self.tasks)
 
     @property
@@ -92,14 +92,13 @@ def _target(label: object, task: Task) -> Tensor:
 
 
 class ExportFormat(ABC):
-    """A format of files for `mtlue.ProtectedDataset.export`: what writes samples to a folder, and beside it what reads them.
+    """A format of files for `mtlue.ProtectedDataset.export`, which writes samples to a folder and reads them back.
 
-    Derive from this class for a layout of your own, such as shards; from `mtlue.datasets.ImageFiles` where each image is one
-    file.
+    Derive from this class for your own layout, such as shards, or from `mtlue.datasets.ImageFiles` if each image is one file.
 
     Attributes:
-        part_size: Samples that are written at a time. An export that is interrupted goes on after the last part; with None it
-            is one part, and starts again.
+        part_size: Samples in a part. An interrupted export goes on after its last part. None writes everything as one part, so
+            that an interrupted export starts again.
 
     Example:
         >>> import pathlib, tempfile
@@ -121,7 +120,7 @@ class ExportFormat(ABC):
     part_size: int | None = None
 
     def check(self, samples: ExportSamples) -> None:  # noqa: B027  # some hold everything
-        """Refuse samples that the format cannot hold, before anything is written; by default none.
+        """Refuse samples that the format cannot hold, before anything is written. By default refuse none.
 
         Raises:
             ValueError: says which, and what to do.
@@ -131,19 +130,19 @@ class ExportFormat(ABC):
     def write(self, folder: Path, samples: ExportSamples) -> None:
         """Write the samples of a part, in their order, to a folder that is empty.
 
-        The folders of all parts are put into one afterwards: name files and shards by the index that comes with each sample,
-        or by the number of the part, not by a count of your own.
+        All parts are joined into one folder afterwards. So name files and shards by the index that comes with each sample, or
+        by the number of the part, not by your own count.
         """
 
     def join(self, name: str, files: Sequence[Path]) -> bytes:
-        """The content of a file that several parts wrote, each with other content.
+        """Join the contents of a file that several parts wrote differently.
 
         Args:
-            name: The file, from the folder on.
-            files: Where what each part wrote is, in the order of the parts.
+            name: The file's path inside the folder.
+            files: The files that the parts wrote, in the order of the parts.
 
         Raises:
-            ValueError: each part must have files of its own, which is so unless a format says otherwise.
+            ValueError: parts share a file, which is an error unless a format overrides this.
         """
         raise ValueError(
             f"format: {type(self).__name__} wrote {name} for {len(files)} parts; name files by the index of a sample"

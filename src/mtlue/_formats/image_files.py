@@ -28,16 +28,16 @@ _FILES_A_FOLDER = 10_000
 
 
 class ImageFiles(ExportFormat):
-    r"""A format with one file an image: PNG, NumPy, or one of your own.
+    r"""A format with one file for each image: PNG, NumPy, or your own.
 
-    Derive from this class and say how an image becomes the bytes of a file, and how it is read from them. Labels, names of
-    classes and label maps are written as `mtlue.ProtectedDataset.export` says, whatever the format;
-    `mtlue.datasets.ImageTable` reads the folder when it is given the same format. A format that does not give back the pixels
-    of the first image is refused: a lossy one would not keep the perturbation.
+    Derive from this class and say how an image becomes the bytes of a file, and how to read it back. Labels, class names and
+    label maps are written as in `mtlue.ProtectedDataset.export`, whatever the format. `mtlue.datasets.ImageTable` reads the
+    folder if you give it the same format. A format that does not give back the pixels of the first image is refused, because a
+    lossy one would not keep the perturbation.
 
     Attributes:
         suffix: Ending of the files' names, without a dot.
-        channels: Numbers of channels that an image of the format may have; None for any.
+        channels: Numbers of channels that the format can hold; None for any.
 
     Example:
         >>> import tempfile
@@ -84,7 +84,7 @@ class ImageFiles(ExportFormat):
         name, image = type(self).__name__, samples.images[0].clone()
         if self.channels is not None and samples.channels not in self.channels:
             held = " or ".join(map(str, self.channels))
-            raise ValueError(f"format: {name} holds {held} channels, the images have {samples.channels}; use format='npy'")
+            raise ValueError(f"format: {name} holds {held} channels, but the images have {samples.channels}; use format='npy'")
         if not torch.equal(self.read_bytes(self.encode(image)), image):
             raise ValueError(
                 f"format: {name} does not give back the pixels of the first image; a lossy format changes pixels beyond "
@@ -113,7 +113,7 @@ class ImageFiles(ExportFormat):
             ValueError: the parts have other columns or names of classes, or it is a file of another kind.
         """
         if name == CLASSES:
-            raise ValueError(f"classes: the set has other names of classes than {files[0]}, so its numbers mean other classes")
+            raise ValueError(f"classes: the set has other class names than {files[0]}, so its numbers mean other classes")
         if name != LABELS:
             return super().join(name, files)
         tables = [file.read_bytes().partition(b"\r\n") for file in files]
@@ -141,12 +141,12 @@ class PNG(ImageFiles):
     """PNG files, which hold images of 1 or 3 channels.
 
     Args:
-        compress_level: From 0 (none) to 9. Of protected photographs of 64 to 256 pixels, 4 makes files as small as 6, which is
-            Pillow's own, to within 1 %, in 0.4 to 0.9 of the time; 1 makes them 6 to 13 % larger in 0.2 to 0.7 of it, 9 no
-            smaller.
+        compress_level: From 0 (none) to 9. For protected photographs of 64 to 256 pixels, level 4 takes 0.4 to 0.9 of the time
+            of level 6, Pillow's default, and gives files of the same size within 1 %. Level 1 takes 0.2 to 0.7 of the time and
+            gives files 6 to 13 % larger. Level 9 gives none smaller.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is out of range.
 
     Example:

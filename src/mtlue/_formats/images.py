@@ -56,7 +56,7 @@ class ImageSink(ABC):
             for batch in batches:
                 self.append(batch)
             if self.count != self.length:
-                raise RuntimeError(f"{self.count} images were made of {self.length}")
+                raise RuntimeError(f"only {self.count} of {self.length} images were made")
             return self.finish()
         finally:
             self.close()

@@ -101,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file says.
 
     Raises:
-        ValueError: it holds no JSON object.
+        ValueError: it does not hold a JSON object.
     """
     try:
         with file_named(path):
@@ -109,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is damaged, it holds no JSON object")
+        raise ValueError(f"{path.name} is damaged: it does not hold a JSON object")
     return content
 
 
@@ -153,7 +153,7 @@ def file_fault(path: Path, name: str, expected: tuple[int, str]) -> str | None:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """All files of a folder, and whatever else is no folder, as a manifest calls them, in order."""
+    """All files of a folder, and whatever else is not a folder, as a manifest calls them, in order."""
     yield from sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
     )

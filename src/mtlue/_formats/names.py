@@ -18,7 +18,7 @@ def check_names(tasks: Mapping[str, Task], *, taken: Iterable[str] = ()) -> None
 
     Args:
         tasks: Tasks by name. One with classes gives a column, one with label maps a folder.
-        taken: Names of columns that are no task's.
+        taken: Names of columns that are not a task's.
 
     Raises:
         ValueError: names all that are wrong.
@@ -41,7 +41,7 @@ def check_names(tasks: Mapping[str, Task], *, taken: Iterable[str] = ()) -> None
 
 def _column_fault(name: str) -> str | None:
     if not name:
-        return "has no name, and a table would lose it"
+        return "has an empty name, which a table would lose"
     if name != name.strip() or not _printable(name):
         return "has white space at an end, or a character that cannot be printed"
     return None
@@ -49,8 +49,8 @@ def _column_fault(name: str) -> str | None:
 
 def _folder_fault(name: str) -> str | None:
     if _column_fault(name) is not None or name.endswith(".") or _FORBIDDEN & set(name) or len(name.encode()) > _LONGEST:
-        return "has label maps, and its name cannot be that of a folder on every system"
-    return "has label maps, and Windows keeps that name" if name.partition(".")[0].casefold() in _RESERVED else None
+        return "has label maps, and its name cannot name a folder on every system"
+    return "has label maps, and Windows reserves that name" if name.partition(".")[0].casefold() in _RESERVED else None
 
 
 def _printable(name: str) -> bool:

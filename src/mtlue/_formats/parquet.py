@@ -21,15 +21,15 @@ _ROWS_A_GROUP = 100
 
 
 class ParquetShards(ExportFormat):
-    """Parquet files of so many samples each, as ``datasets.load_dataset("parquet", …)`` reads them.
+    """Parquet files with a fixed number of samples each, as ``datasets.load_dataset("parquet", …)`` reads them.
 
     ``data/000000.parquet`` has a column ``image`` of PNG files, and a column for each task: a class label, empty where it is
-    missing, or nested lists for a label map. The columns' kinds and the names of classes are in its metadata. It takes
-    ``pyarrow``, which ``mtlue[huggingface]`` brings.
+    missing, or nested lists for a label map. Its metadata has the columns' kinds and the class names. It needs ``pyarrow``,
+    which ``mtlue[huggingface]`` brings.
 
     Args:
         size: Samples a file.
-        compress_level: That of `mtlue.datasets.PNG`.
+        compress_level: As in `mtlue.datasets.PNG`.
 
     Raises:
         TypeError: an argument has the wrong type.

@@ -99,7 +99,7 @@ class StoreWriter(ImageSink):
                 if found < size:
                     raise ValueError(f"{name} has {found} bytes, expected {size}")
         except ValueError as error:
-            raise ValueError(f"path: {self.folder} is damaged and cannot be taken up ({error}); delete it") from None
+            raise ValueError(f"path: {self.folder} is damaged and cannot be resumed ({error}); delete it") from None
         return state
 
     def append(self, images: Sequence[Tensor]) -> None:

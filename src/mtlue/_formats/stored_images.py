@@ -38,7 +38,7 @@ class StoredImages:
         if not (folder / MANIFEST).is_file():
             is_export = (folder / LABELS).is_file() or (folder / EXPORT_MANIFEST).is_file()
             hint = "; it looks like an export, which mtlue.datasets.ImageTable opens" if is_export else ""
-            raise FileNotFoundError(f"path: {folder} is no finished store of protected images, it has no {MANIFEST}{hint}")
+            raise FileNotFoundError(f"path: {folder} is not a finished store of protected images: {MANIFEST} is missing{hint}")
         try:
             self.fields = fields = Fields.read(folder / MANIFEST)
             fields.check(FORMAT)

@@ -19,11 +19,11 @@ from mtlue._formats.image_files import PNG, ImageFiles
 
 
 class TarShards(ExportFormat):
-    """Tar archives of so many samples each, as the library ``webdataset`` and others read them.
+    """Tar archives with a fixed number of samples each, as the library ``webdataset`` and others read them.
 
-    ``000000.tar`` holds ``000000.png``, ``000000.json`` with the labels of the image by task (-1 where one is missing), and for
-    each task with label maps ``000000.<task>.npy``. Where there is one task with classes, ``000000.cls`` has its label too.
-    Equal samples give equal bytes.
+    ``000000.tar`` holds ``000000.png``, ``000000.json`` with the labels of the image by task (-1 if one is missing), and for
+    each task with label maps ``000000.<task>.npy``. If there is one task with classes, ``000000.cls`` has its label too. Equal
+    samples give equal bytes.
 
     Args:
         size: Samples an archive.
@@ -49,7 +49,7 @@ class TarShards(ExportFormat):
 
     def __init__(self, size: int = 1000, *, files: ImageFiles | None = None) -> None:
         if files is not None and not isinstance(files, ImageFiles):
-            raise TypeError(f"files: expected an object of a mtlue.datasets.ImageFiles or None, got {files!r}")
+            raise TypeError(f"files: expected a mtlue.datasets.ImageFiles or None, got {files!r}")
         self.part_size = check_count("size", size, minimum=1)
         self.files = PNG() if files is None else files
 
@@ -57,7 +57,7 @@ class TarShards(ExportFormat):
         return f"{type(self).__name__}({self.part_size}, files={self.files})"
 
     def check(self, samples: ExportSamples) -> None:
-        """Refuse what the format of the images cannot hold, and names that could not be read again."""
+        """Refuse what the image format cannot hold, and names that could not be read again."""
         self.files.check(samples)
 
     def write(self, folder: Path, samples: ExportSamples) -> None:

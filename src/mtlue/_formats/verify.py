@@ -15,10 +15,10 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Description:
-    """What `mtlue.verify` says of a folder.
+    """What `mtlue.verify` found in a folder.
 
     Attributes:
-        kind: ``"export"`` for a folder of `mtlue.ProtectedDataset.export`, ``"store"`` for that of ``protect(path=…)``.
+        kind: ``"export"`` for a folder of `mtlue.ProtectedDataset.export`, ``"store"`` for the folder of ``protect(path=…)``.
         length: Number of samples.
         tasks: Names of the tasks.
         epsilon: The budget on the scale of [0, 1].
@@ -48,17 +48,18 @@ class Description:
 def verify(folder: str | os.PathLike[str]) -> Description:
     """Check every file of a store or an export against its manifest.
 
-    A manifest finds accidents and clumsy changes. It is no signature: whoever changes a file on purpose can write a new one.
+    A manifest finds accidents and clumsy changes. It is not a signature: somebody who changes a file on purpose can write a new
+    manifest.
 
     Args:
         folder: What `mtlue.ProtectedDataset.export` or ``protect(path=…)`` wrote.
 
     Returns:
-        What the manifest says of it.
+        What the manifest says.
 
     Raises:
         FileNotFoundError: the folder has no manifest.
-        ValueError: names all files that are missing, changed or cut, and those that the manifest does not know.
+        ValueError: files are missing, changed or cut, or the manifest does not know them; the message names them.
 
     Example:
         >>> import pathlib, tempfile
@@ -72,7 +73,7 @@ def verify(folder: str | os.PathLike[str]) -> Description:
         ...     mtlue.verify(folder)
         Traceback (most recent call last):
         ...
-        ValueError: folder: ...out is not as it was written: images/000001.png has 0 bytes, expected ...
+        ValueError: folder: ...out differs from its manifest: images/000001.png has 0 bytes, expected ...
     """
     path = Path(folder)
     if (path / MANIFEST).is_file() and not (path / EXPORT_MANIFEST).is_file():
@@ -88,7 +89,7 @@ def verify(folder: str | os.PathLike[str]) -> Description:
     faults += [f"{name} is not in the manifest" for name in files_in(path) if name != manifest and name not in files]
     if faults:
         shown = [*faults[:_SHOWN], *([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])]
-        raise ValueError(f"folder: {path} is not as it was written: {'; '.join(shown)}")
+        raise ValueError(f"folder: {path} differs from its manifest: {'; '.join(shown)}")
     if kind == "store":
         # The sizes of the images too.
         StoredImages(path)

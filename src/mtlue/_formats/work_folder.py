@@ -82,7 +82,7 @@ class WorkFolder:
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-                text = f"no room is left for {work}; make some and repeat the call, which goes on where it stopped"
+                text = f"no room is left for {work}; free some space and repeat the call, which goes on where it stopped"
                 raise OSError(error.errno, f"{argument}: {text}") from error
 
     @property
@@ -136,7 +136,7 @@ class WorkFolder:
                 os.rmdir(self.final)
             os.replace(ready, self.final)
         except OSError as error:
-            text = f"{self.final} is in the way ({error.strerror}); take it away and repeat the call, nothing is lost"
+            text = f"{self.final} is in the way ({error.strerror}); move it and repeat the call; nothing is lost"
             raise type(error)(error.errno, f"{self.argument}: {text}") from error
 
     def remove(self, *, last: Sequence[str] = ()) -> None:
@@ -162,7 +162,7 @@ class WorkFolder:
         try:
             other = read_json(file)
         except ValueError as error:
-            raise ValueError(f"{self.argument}: {self.work} is damaged and cannot be taken up ({error}); delete it") from None
+            raise ValueError(f"{self.argument}: {self.work} is damaged and cannot be resumed ({error}); delete it") from None
         changed = [name for name in settings if other.get(name) != settings[name]]
         if changed:
             raise self.left_by_another_call(changed)

@@ -19,12 +19,12 @@ class ClassEmbeddingBank(nn.Module):
 
     Args:
         tasks: Tasks by name; an integer n means ``Classification(n)``. Tasks whose labels are maps have no table and are
-            passed over.
+            skipped.
         channels: Channels of an embedding.
         size: Height and width of an embedding, (h, w); half the image's, rounded up, inside a generator.
 
     Raises:
-        TypeError: ``tasks`` is no mapping of names to tasks.
+        TypeError: ``tasks`` is not a mapping of names to tasks.
         ValueError: ``channels`` or ``size`` is not positive, a number of classes is out of range, or the tables do not fit the
             memory of this machine.
 
@@ -119,9 +119,9 @@ def _check_memory(tasks: Mapping[str, Task], entries: int) -> None:
         return
     name, largest = max(((name, task.num_embeddings) for name, task in tasks.items()), key=lambda pair: pair[1])
     told = (
-        f"tasks: the embeddings of {classes} classes, {largest} of them those of task {name!r}, take {_gigabytes(tables)}, and "
-        f"{_gigabytes(training)} in training; this machine has {_gigabytes(memory)}. If {name!r} is an identifier, leave it "
-        "out; else merge classes, or take smaller images or embedding_channels"
+        f"tasks: the embeddings of {classes} classes, {largest} of them of task {name!r}, take {_gigabytes(tables)}, and "
+        f"{_gigabytes(training)} in training, but this machine has {_gigabytes(memory)}. If {name!r} is an identifier, leave "
+        "it out; otherwise merge classes, or use smaller images or fewer embedding_channels"
     )
     if tables > memory:
         raise ValueError(told)

@@ -11,14 +11,14 @@ from mtlue._tasks import Task
 
 
 class DenseEmbedder(nn.Module):
-    """Maps a dense label to an embedding, in the place of a table of classes (section 4.4).
+    """Turns a dense label into an embedding, which a class would look up in a table (section 4.4).
 
     It has the structure of the generator's encoder, as in appendix A.2.
 
-    ``mean_embedding`` stands for «no label» as the mean of a table does: it is what a sample without a label of the task gets,
-    and every sample where the task is left unprotected. There are no classes to take a mean of, so it is the running mean of
-    the embeddings of labels seen in training, over samples and pixels: one number a channel, the same for all images, which
-    the decoder knows as an ordinary input. It is kept with the weights, and is zero before any training.
+    A sample without a label of the task, and every sample if the task is unprotected, gets ``mean_embedding``. It does what the
+    mean of a table does for classes: it is the running mean of the embeddings of labels seen in training, over samples and
+    pixels. It has one number a channel, the same for all images, and the decoder knows it as an ordinary input. It is saved
+    with the weights, and is zero before any training.
 
     Args:
         in_channels: Channels of the label map: 1 for segmentation and depth, 3 for surface normals.

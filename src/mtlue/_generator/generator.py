@@ -26,7 +26,7 @@ _FORMAT = "mtlue generator 1"
 class UEGenerator(nn.Module):
     """Makes the perturbation of an image from the image and its labels (section 4.3, figure 3).
 
-    An encoder brings the image to features z; the embedding of each label joins them; a decoder turns all into a
+    An encoder turns the image into features z. The embedding of each label joins them, and a decoder turns all of it into a
     perturbation within the budget.
 
     Args:
@@ -39,8 +39,8 @@ class UEGenerator(nn.Module):
         bound: ``"tanh"`` for epsilon * tanh, or ``"clip"`` for the paper's clip.
 
     Raises:
-        TypeError: ``tasks`` is no mapping of names to tasks.
-        ValueError: an argument is out of range, or a dense task has a name that no module can have.
+        TypeError: ``tasks`` is not a mapping of names to tasks.
+        ValueError: an argument is out of range, or a dense task has a name that a module cannot have.
 
     Example:
         >>> import torch, mtlue
@@ -86,7 +86,7 @@ class UEGenerator(nn.Module):
         for name, task in self.tasks.items():
             if name not in self.embeddings:
                 if not name or "." in name or hasattr(self.embedders, name):
-                    raise ValueError(f"tasks: {name!r} cannot be the name of a dense task, it is not free in a ModuleDict")
+                    raise ValueError(f"tasks: {name!r} cannot name a dense task: torch.nn.ModuleDict does not accept it")
                 self.embedders[name] = DenseEmbedder(task.label_channels, width=width)
         # The order of the concatenation: features, classification tasks, dense tasks.
         self._position = {name: position for position, name in enumerate([*self.embeddings, *self.embedders], start=1)}
@@ -129,7 +129,7 @@ class UEGenerator(nn.Module):
         return delta.clamp(-limit, limit)
 
     def perturb(self, images: Tensor, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
-        """Perturbed images: images + perturbation, clamped to [0, 1] as any picture that is stored will be.
+        """Perturbed images: images + perturbation, clamped to [0, 1] as stored pictures are.
 
         Arguments and errors are those of `forward`.
         """
@@ -218,7 +218,7 @@ class UEGenerator(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> UEGenerator:
-        """Read a generator that `save` wrote, in eval mode. No code from the file is run: nothing is unpickled.
+        """Read a generator that `save` wrote, in eval mode. It unpickles nothing, so no code from the file runs.
 
         Args:
             path: The file.
@@ -263,4 +263,4 @@ def _check_entries(what: str, found: dict[str, Any], expected: dict[str, Any]) -
     wrong = [name for name in {**expected, **found} if name not in expected or name not in found]
     wrong += [name for name, shape in shapes.items() if shape is not None and getattr(found.get(name), "shape", None) != shape]
     if wrong:
-        raise ValueError(f"its {what} is not that of a generator of these settings, {wrong[0]!r} for one")
+        raise ValueError(f"its {what} does not fit its settings: see {wrong[0]!r}")

@@ -21,25 +21,24 @@ NO_GRADIENT = (
 class BaseUELoss(Protocol):
     """The loss that a generator, or a pixel-wise search, minimises on perturbed images.
 
-    Derive from it, or write any callable that has ``trains_surrogate``. A loss cannot tell where a perturbation came from. What
-    else it may have:
+    Derive from it, or write any callable that has ``trains_surrogate``. A loss need not know where a perturbation came from. It
+    may also have:
 
-    * A fourth parameter ``clean``: it then also gets the same images without the perturbation, through the same draw of the
-      augmentation.
-    * ``checkpoints``, modules or state dicts of the surrogate that it looks at in the surrogate's place, as SEP does: the last
-      of them is what has to be trained.
-    * ``state_dict()`` and ``load_state_dict(state)``, where it has a state of its own, such as networks that it trains: a run
-      that goes on after a kill goes on with that too. The state is made of tensors and plain values.
+    * A fourth parameter ``clean``: it then also gets the images without the perturbation, after the same random augmentation.
+    * ``checkpoints``: modules or state dicts of the surrogate that it looks at instead of the surrogate, as SEP does. The last
+      of them has to be trained.
+    * ``state_dict()`` and ``load_state_dict(state)``, if it has a state of its own, such as networks that it trains. A run that
+      resumes after a kill then restores the state. It holds tensors and plain values.
 
-    Public attributes are its settings. They make its ``repr``, and a run with other settings does not take up a checkpoint; nor
-    does one with other values in the tensors and networks that the loss holds, but for those in its state. Keep what changes in
-    a run, such as a counter, in the state and in a private attribute.
+    Public attributes are its settings and make up its ``repr``. A run does not resume a checkpoint with other settings, or with
+    other values in the tensors and networks that the loss holds, except those in its state. Keep what changes during a run,
+    such as a counter, in the state and in a private attribute.
 
     Attributes:
-        trains_surrogate: Whether `mtlue.fit` trains the surrogate alternately on the perturbed images, as in EM. If not,
-            the surrogate is frozen: so it is with a loss that derives from this class and does not say.
-        needs_trained_surrogate: Whether it takes its signal from a surrogate that was trained on clean data, as TAP and SEP
-            do; one that is no better than chance is then warned of.
+        trains_surrogate: Whether `mtlue.fit` trains the surrogate alternately on the perturbed images, as in EM. If not, the
+            surrogate is frozen, which is the default.
+        needs_trained_surrogate: Whether it needs a surrogate that was trained on clean data, as TAP and SEP do. A warning then
+            names a surrogate that is at chance.
 
     Example:
         >>> import torch, mtlue
@@ -66,7 +65,7 @@ class BaseUELoss(Protocol):
             surrogate: The model that stands for the one to be fooled.
             images: Perturbed images in [0, 1], augmented if `mtlue.fit` was given ``augment``, shape (B, C, H, W).
             targets: True labels by task.
-            more: No loss gets these two as they stand here. One of your own may have a fourth parameter, which is called
+            more: Not passed. Your own loss may have a fourth parameter instead, which is called
             named: ``clean``: the images without the perturbation, for which there is no gradient.
         """
         ...

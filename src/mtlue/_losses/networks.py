@@ -22,7 +22,7 @@ def check_checkpoints(checkpoints: object) -> None:
     """Check the networks that a loss looks at in the surrogate's place.
 
     Raises:
-        TypeError: they are no list, or one of them is neither a module nor a state dict.
+        TypeError: they are not a list, or one of them is neither a module nor a state dict.
     """
     if not isinstance(checkpoints, Sequence | nn.ModuleList):
         raise TypeError(f"checkpoints: expected a list of modules or state dicts, got {type(checkpoints).__name__}")
@@ -42,7 +42,7 @@ def check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
     found = {name: getattr(tensor, "shape", None) for name, tensor in state.items()}
     wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
     if wrong:
-        raise ValueError(f"checkpoints: not state dicts of the surrogate, they differ in {', '.join(wrong[:3])}")
+        raise ValueError(f"checkpoints: expected state dicts of the surrogate, but they differ in {', '.join(wrong[:3])}")
 
 
 def judged_surrogate(loss: BaseUELoss, surrogate: Surrogate) -> Surrogate:
@@ -156,7 +156,7 @@ def restore_state(brought: object, state: Mapping[str, Any], argument: str = "lo
 
 @contextmanager
 def kept_state(loss: BaseUELoss) -> Iterator[None]:
-    """Put a loss' own state back afterwards: a look at what it says of a batch is no step."""
+    """Put a loss' own state back afterwards: a look at what it says of a batch is not a step."""
     before = copy.deepcopy(state_of(loss))
     try:
         yield

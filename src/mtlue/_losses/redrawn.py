@@ -30,7 +30,7 @@ def redrawn(module: nn.Module) -> nn.Module:
     if left:
         owner = type(made.get_submodule(left[0].rpartition(".")[0])).__name__
         raise ValueError(
-            f"surrogate: {owner} has no reset_parameters that draws {left[0]!r} anew; give it one, or give the loss make=, a "
+            f"surrogate: {owner} has no reset_parameters that draws {left[0]!r} anew; add one, or pass the loss make=, a "
             "function that makes a new network from a seed"
         )
     return made

@@ -28,33 +28,32 @@ class RestartedEM(BaseUELoss):
     Like EM (Huang et al., 2021) and MTL-UE-EM, it makes the true labels easy for networks that learn from the perturbed images.
     Two things are mtlue's own:
 
-    * **Restarts.** EM trains one network all along. Here several networks take a step with each batch, and each is replaced by
-      a new one once it has learned the perturbations: a victim knows nothing when it meets them either.
+    * **Restarts.** EM trains one network all along. Here several networks take a step with each batch. A new network replaces
+      each once it has learned the perturbations, because a victim also starts knowing nothing.
     * **Other images' content.** The networks also see each perturbation on another image of the batch, whose content says
-      nothing of the labels. So every label has to be in the perturbation, even one that is plain to see in the image.
+      nothing about the labels. So every label has to be in the perturbation, even a label that is plain to see in the image.
 
-    The surrogate that `mtlue.fit` gets stays as it is, and says what the networks look like. It need not be trained, unless
-    ``misleading`` adds TAP's loss. Networks stay with the loss from one run to the next, so make a new loss for each run.
+    The surrogate that you give `mtlue.fit` is the pattern for the networks and stays as it is. It need not be trained, unless
+    ``misleading`` adds TAP's loss. The loss keeps its networks from one run to the next, so make a new loss for each run.
 
     Args:
         make: Makes a network from a seed; torch's and Python's global random numbers are seeded with it meanwhile. If None,
             each network is a copy of the surrogate whose parameters are drawn anew by the ``reset_parameters`` of its modules.
         count: How many networks learn at a time.
-        restart_steps: Replace a network after so many steps at the latest.
+        restart_steps: Replace a network after this many steps at the latest.
         restart_loss: Replace it before that once its loss is below this share of a new network's, by a running mean over ten
-            steps. Networks then stay young where perturbations are learned quickly, and get older where they are not. 0 for
-            never.
+            steps. Networks then stay young if they learn perturbations quickly, and get older if they do not. 0 means never.
         learning_rate: Adam's, for the networks.
         distortions: What the images pass through before each network sees them, such as `mtlue.defenses.differentiable_jpeg`;
-            gradients must pass too. None, and what the list leaves out, is no change.
+            gradients must pass through. None changes nothing, and so do entries that the list leaves out.
         curriculum: Whether networks see only the other images' content at first. Their own content then comes in with the share
             of a new network's loss that the last one got rid of. Before that, a network that can see the answer in the image
             gives the perturbation no gradient. If False, both count alike from the start.
-        focus: Weigh each task by the softmax of this times its loss, relative to a new network's: the tasks that networks have
-            learned least then count most. 0 weighs all tasks alike.
-        misleading: Weight of TAP's loss at the surrogate, which must then have been trained on clean data, if only for a few
-            epochs; 0 leaves it out. Each task counts in it as far as the surrogate has given way: a tenth where it still
-            stands, all where half of the loss is gone.
+        focus: Weigh each task by the softmax of this times its loss, relative to a new network's, so that the tasks that
+            networks have learned least count most. 0 weighs all tasks alike.
+        misleading: Weight of TAP's loss at the surrogate, which then needs training on clean data, if only for a few epochs;
+            0 leaves it out. Each task counts in it as far as the surrogate gives way: from a tenth, where it stands firm, to
+            all, once half of the loss is gone.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -113,7 +112,7 @@ class RestartedEM(BaseUELoss):
         TAP's loss at the surrogate is added, if it has a weight.
 
         Args:
-            surrogate: Says what the networks look like, and what the tasks are.
+            surrogate: Pattern for the networks; it also knows the tasks.
             images: Perturbed images, (B, C, H, W).
             targets: True labels by task.
             clean: The images without the perturbation; without them, images are seen with their own content alone.
@@ -178,7 +177,7 @@ class RestartedEM(BaseUELoss):
         return {"learners": learners, "progress": self._progress, **misled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state: the next call makes the networks that are in it."""
+        """Resume from a state: the next call makes the networks in it."""
         self._learners, self._restored = [], copy.deepcopy(state["learners"])
         self._progress = state["progress"]
         if self._misled is not None:

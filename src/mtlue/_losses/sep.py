@@ -16,13 +16,13 @@ from mtlue._losses.surrogate import Surrogate, borrowed
 class SEP(BaseUELoss):
     """Self-ensemble protection: TAP averaged over checkpoints of one training run (Chen et al., 2023).
 
-    The gradient at the images is accumulated over the checkpoints one at a time. It is exactly that of the mean of all
-    their losses, with the graph of one checkpoint in memory, and whatever made the images is run backward once.
+    The gradient at the images is accumulated over the checkpoints one at a time. It equals the gradient of the mean of their
+    losses, but only one checkpoint's graph is in memory, and whatever made the images runs backward once.
 
     Args:
-        checkpoints: Modules, or state dicts for the surrogate that the loss is called with, saved at equal distances along
-            its training on clean data: 15 for classification, 10 for NYUv2 in the paper. A state dict stays on the device
-            where it is until its turn.
+        checkpoints: Modules, or state dicts for the surrogate that the loss is called with, saved at equal distances along its
+            training on clean data: 15 for classification, 10 for NYUv2 in the paper. A state dict stays on its device until its
+            turn.
 
     Raises:
         TypeError: a checkpoint is neither a module nor a state dict.

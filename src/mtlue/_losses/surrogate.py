@@ -14,7 +14,7 @@ from mtlue._tasks import Task, Tasks, read_outputs, read_targets, resolve_tasks
 
 
 class Surrogate:
-    """Wraps any module so that its answers and losses have one form, whatever form the module itself answers in.
+    """Wraps any module so that its answers and losses have one form.
 
     The module may answer with a dict by task name, a tuple or list in task order, a (B, K) tensor of binary logits, or one
     tensor when there is one task. It sees images in [0, 1]: normalisation belongs inside it.
@@ -25,7 +25,7 @@ class Surrogate:
         argument: What messages call it.
 
     Raises:
-        TypeError: ``module`` is no ``nn.Module``, or ``tasks`` no mapping of names to tasks.
+        TypeError: ``module`` is not an ``nn.Module``, or ``tasks`` not a mapping of names to tasks.
 
     Example:
         >>> import torch, mtlue

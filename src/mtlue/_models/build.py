@@ -85,7 +85,7 @@ def build_model(
     if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
         raise ValueError(f"architecture: expected one of {sorted(_ARCHITECTURES)}, got {architecture!r}")
     if not isinstance(backbone, str | nn.Module):
-        raise TypeError(f"backbone: expected the name of one or a torch.nn.Module, got {type(backbone).__name__}")
+        raise TypeError(f"backbone: expected the name of a backbone or a torch.nn.Module, got {type(backbone).__name__}")
 
     if isinstance(backbone, str) and backbone in WITHOUT_MAPS:
         check_features_suffice(resolved, backbone)

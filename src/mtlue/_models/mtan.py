@@ -84,7 +84,7 @@ class MTAN(TaskFeaturesModel):
         with borrowed(self, device=device, trainable=False), torch.no_grad():
             pairs = self._shared(torch.zeros(2, *image_shape, device=device))
         if any(read.shape[-2:] != given.shape[-2:] for read, given in pairs):
-            raise ValueError("backbone: MTAN takes stages whose last block keeps the size of its maps")
+            raise ValueError("backbone: MTAN needs stages whose last block keeps the size of its maps")
         return [(read.shape[1], given.shape[1]) for read, given in pairs]
 
 

@@ -29,7 +29,7 @@ class ResNetStages(nn.Module):
         lacking = [part for part in (*_STEM, *_LAYERS) if not isinstance(getattr(resnet, part, None), nn.Module)]
         if lacking:
             raise ValueError(
-                "backbone: this architecture takes a ResNet apart, with torchvision's names of the parts; "
+                "backbone: expected a ResNet whose parts have torchvision's names, because this architecture takes it apart; "
                 f"{type(resnet).__name__} has no {', '.join(lacking)}"
             )
         self.stem = nn.Sequential(*[getattr(resnet, part) for part in _STEM])

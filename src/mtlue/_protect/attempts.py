@@ -32,9 +32,11 @@ def check_attempts(attempts: int, *, check: bool, generator: UEGenerator | None)
         ValueError: there is no check, or a generator was given.
     """
     if attempts > 1 and not check:
-        raise ValueError(f"attempts: expected 1 with check=False, got {attempts}; it is the check that chooses among them")
+        raise ValueError(f"attempts: expected 1 with check=False, got {attempts}; the check chooses among them")
     if attempts > 1 and generator is not None:
-        raise ValueError(f"attempts: expected 1 with a generator, got {attempts}; leave it out, and each attempt makes its own")
+        raise ValueError(
+            f"attempts: expected 1 with a generator, got {attempts}; leave it out, so that each attempt makes its own"
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Making:
             return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
         if length < FEWEST_SAMPLES:
             raise ValueError(
-                f"attempts: expected 1 for a data set of {length}, got {attempts}; to tell which is best takes {FEWEST_SAMPLES}"
+                f"attempts: expected 1 for {length} samples, got {attempts}; to choose among attempts takes {FEWEST_SAMPLES}"
             )
         made = [self._attempt(number, attempts, models, plan, folders) for number in range(attempts)]
         return max(made, key=lambda each: each[2].protection)

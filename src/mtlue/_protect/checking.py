@@ -69,12 +69,12 @@ def tell(check: Check, *, fraction: float) -> None:
         warn(f"check: {learned}. What may help: {advice}. mtlue.evaluation.audit measures it in full")
     spoilt = [name for name, verdict in check.verdict.items() if verdict == "spoilt"]
     if spoilt:
-        warn(f"check: {'; '.join(told[name] for name in spoilt)}; it was to stay learnable")
+        warn(f"check: {'; '.join(told[name] for name in spoilt)}; it should stay learnable")
     if check.protected_tasks and all(check.verdict[name] == "cannot tell" for name in check.protected_tasks):
         names = ", ".join(map(repr, check.protected_tasks))
         warn(
-            f"check: cannot tell whether {names} is protected, since a small network learns too little from clean images; are "
-            "the labels those of the images?"
+            f"check: cannot tell whether {names} is protected, because a small network learns too little from clean images; do "
+            "the labels belong to the images?"
         )
 
 
@@ -85,7 +85,7 @@ def _checked(
     protected = generation.protected_tasks
     length = len(samples)
     if length < FEWEST_SAMPLES:
-        why = f"there are {length} images, and it takes {FEWEST_SAMPLES} to tell"
+        why = f"there are {length} images, and the check needs {FEWEST_SAMPLES}"
         return Check(untold=dict.fromkeys(samples.tasks, why), protected_tasks=list(protected))
     typical = inspection.typical_size if inspection.uniform else generation.generator.image_shape[1:]
     views = None if history is None else _views(generation, (inspection.channels, *check_size(typical)), len(history) * length)

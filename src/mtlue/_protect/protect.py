@@ -50,39 +50,39 @@ def protect(
     seed: int = 0,
     progress: ProgressOption = None,
 ) -> ProtectedDataset[Tensor]:
-    """Make a data set unlearnable; in the simplest case ``mtlue.protect(dataset)``.
+    """Protect a data set, in the simplest case by ``mtlue.protect(dataset)``.
 
-    Each argument replaces one part of that case: tasks read from the labels, `mtlue.RestartedEM` as the loss with two small
-    networks that start anew, one of which sees images after JPEG of quality 10, and a new `mtlue.UEGenerator` trained with
-    `mtlue.fit` at half the size of the images. The paper's method is one argument away: ``loss=mtlue.TAP()`` trains a
-    ResNet-18 on the clean data and then a generator of the images' size against it, 60 epochs each. Networks see images that
-    are shifted at random, and mirrored where a small network says that this keeps the labels; but for a task whose labels are
-    maps, which would have to move along. `mtlue.fit` takes augmentation that moves both.
+    By default it reads the tasks from the labels. The loss is `mtlue.RestartedEM` with two small networks that start anew, one
+    of which sees images after JPEG of quality 10. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
+    images. Each argument replaces one of these parts. ``loss=mtlue.TAP()`` gives the paper's method: it trains a ResNet-18 on
+    the clean data, then a generator of the images' size against it, 60 epochs each. Networks see images shifted at random, and
+    mirrored if a small network finds that this keeps the labels. Neither is done if a task's labels are maps, which would have
+    to move along; `mtlue.fit` takes augmentation that moves both.
 
     Args:
-        dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL
-            image; targets are a dict by task name, a tuple or list in task order, one (K,) tensor, or one integer. Images may
-            differ in size: the perturbation is made at the median size and resized to each.
-        tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the generator's, the surrogate's or the data
-            set's own ``tasks``, the first there is, else what the labels say.
+        dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL image;
+            targets are a dict by task name, a tuple or list in task order, one (K,) tensor, or one integer. Images may differ
+            in size; the perturbation is made at the median size and resized to each.
+        tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the ``tasks`` of the generator, the surrogate
+            or the data set, whichever exists first, else read from the labels.
         surrogate: A model that sees images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
-            `mtlue.RestartedEM` trains copies of it that have learned nothing.
+            `mtlue.RestartedEM` trains new copies of it.
         loss: ``mtlue.RestartedEM`` as above if None.
-        generator: One that `mtlue.fit` or `mtlue.UEGenerator.load` gave is used as it is; a new one is trained first.
-        epsilon: Budget on the scale of [0, 1]; left out, a given generator's own counts.
+        generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used as it is; a new one is trained first.
+        epsilon: Budget on the scale of [0, 1]; by default 8/255, or the given generator's own.
         protected_tasks: Names of the tasks to make unlearnable, all if None; the others stay learnable (section 5.3).
-        fraction: Share of the samples to perturb, in [0, 1]; which ones, the seed decides.
-        check: Whether a small network is trained for a short while on clean, on noisy and on protected images, to see what it
-            still learns: up to 1,500 images to learn from, and up to 1,000 others to be tested on, by the seed. It costs
-            about a tenth of the training, and some seconds at least. What was found is the set's `mtlue.Check`; a task that is
-            still learned is warned of.
-        attempts: Generators to train, each with a seed, and with a surrogate of its own where none is given; the check keeps
-            the one that leaves least in the mean over the tasks.
-        path: Folder to stream the protected images to; None keeps them in memory, as bytes. A call that was interrupted goes
-            on where it stopped when it is repeated. What it needs for that, the generator among it, lies in
-            ``<path>.partial`` until the folder is finished, and is then gone.
-        epochs: Passes over the data, at most, for a surrogate and for a generator that have to be trained; None is what
-            `mtlue.fit` says of the loss. Fewer take less time and protect less.
+        fraction: Share of the samples to perturb, in [0, 1]; the seed decides which ones.
+        check: Whether to train a small network for a short while on clean, on noisy and on protected images, to see what it
+            still learns: up to 1,500 images to learn from and up to 1,000 others to test on, chosen by the seed. It costs about
+            a tenth of the training, and some seconds at least. The result is the set's `mtlue.Check`; a warning names each task
+            that is still learned.
+        attempts: Generators to train, each with its own seed, and with its own surrogate if you give none. The check keeps the
+            one that leaves least to learn, as a mean over the tasks.
+        path: Folder to stream the protected images to; None keeps them in memory, as bytes. If a call was interrupted, repeat
+            it: it goes on where it stopped. What it needs for that, including the generator, is in ``<path>.partial`` until the
+            folder is complete, and is then deleted.
+        epochs: Passes over the data, at most, for a surrogate and a generator that need training; None as in `mtlue.fit`. Fewer
+            take less time and protect less.
         batch_size: Samples a step; None fits the device.
         device: Where to compute; if None the surrogate's device, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
@@ -95,11 +95,11 @@ def protect(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range or does not fit another, the data set has faults (all are told at once), or the
-            surrogate does not answer the tasks.
+        ValueError: an argument is out of range or does not fit another, the data set has faults (all are listed at once), or
+            the surrogate's answers do not fit the tasks.
         FileExistsError: ``path`` exists already.
         BlockingIOError: another call is writing to ``path``.
-        OSError: the disk is full; the call can be repeated, and goes on.
+        OSError: the disk is full; repeat the call to go on.
         NotImplementedError: called inside a process group of several ranks.
 
     Example:
@@ -146,7 +146,7 @@ def protect(
     with WorkFolder.claim(path) as folders:
         untrained = generator is None or not generator.trained or trained_by_this_call(generator, folders)
         if not untrained and (surrogate is not None or loss is not None):
-            warn("generator: it is trained and used as it is, surrogate and loss are not; to train it further call mtlue.fit")
+            warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
         # A trained generator may well protect a few more samples, all of one class.
@@ -168,7 +168,10 @@ def protect(
             finished = folders.check_settings(run_settings(samples, settings))
             if finished is not None:
                 if untrained:
-                    warn(f"path: {folders.final} was finished by this call before; the generator that made it is gone")
+                    warn(
+                        f"path: {folders.final} was finished by an earlier call like this one and is returned; "
+                        "the generator that made it is gone"
+                    )
                 return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **known)
         selected = selected_samples(fraction, inspection.length, compute)
         making = Making(samples, inspection, selected, protected, compute)
@@ -225,13 +228,13 @@ def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: fl
     """Check that a given generator fits the other arguments, and return its budget.
 
     Raises:
-        TypeError: it is no generator.
+        TypeError: it is not a generator.
         ValueError: it has other tasks or another budget.
     """
     if not isinstance(generator, UEGenerator):
         raise TypeError(f"generator: expected a mtlue.UEGenerator, got {type(generator).__name__}")
     if generator.tasks != tasks:
-        raise ValueError(f"generator: its tasks {generator.tasks} are not those of this call, {tasks}")
+        raise ValueError(f"generator: its tasks {generator.tasks} differ from the tasks of this call, {tasks}")
     if epsilon not in (_DEFAULT_EPSILON, generator.epsilon):
         raise ValueError(f"epsilon: {epsilon:.6g} is not the generator's {generator.epsilon:.6g}; leave it out")
     return generator.epsilon

@@ -31,17 +31,17 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
     """What `mtlue.protect` returns: protected images with the targets of the user's own data set.
 
     ``protected[i]`` is a pair: the image as a float tensor (C, H, W) in [0, 1], and the target exactly as the user's data set
-    gives it. Targets are read from that data set when asked for; no clean image is kept.
+    gives it. It reads targets from that data set on access, and keeps no clean image.
 
     Attributes:
         dataset: The user's data set, which gives the targets.
         tasks: The tasks by name.
         epsilon: The budget on the scale of [0, 1].
-        protected_tasks: Names of the tasks that were made unlearnable; None where nobody says, as for a set that was loaded.
-        fraction: Share of the samples that was perturbed; None where nobody says.
-        generator: What made the perturbations, and could undo them; None for a set that was loaded.
+        protected_tasks: Names of the tasks that were made unlearnable; None if unknown, as for a loaded set.
+        fraction: Share of the samples that was perturbed; None if unknown.
+        generator: The generator that made the perturbations, and can undo them; None for a loaded set.
         history: Its training; None if it was not trained in this call.
-        check: What a small network still learns; None if that was not looked at in this call.
+        check: What a small network still learns; None if this call did not check it.
 
     Example:
         >>> import pathlib, tempfile
@@ -124,7 +124,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         return position
 
     def with_transform(self, fn: Callable[[Tensor], Other] | None) -> ProtectedDataset[Other]:
-        """The same set with a function on each image, such as a victim's augmentation; None takes it away.
+        """The same set with a function on each image, such as a victim's augmentation; None removes it.
 
         The perturbation is already in the image: this is the place for random augmentation.
         """
@@ -137,13 +137,13 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 
         As PNG, ``folder`` gets ``images/000000.png`` and so on (from 10,000 on ``images/001/010000.png``), ``labels.csv`` with
         one row an image and one column a classification task, and for each task with label maps a folder ``labels/<task>/`` of
-        NumPy files. A class is a number, and -1 a missing label. Where the data set that was protected tells the names of its
-        classes, in an attribute ``classes`` (a dict by task, or a list where there is one task), ``classes.json`` has them in
-        the order of the numbers; `mtlue.datasets.ImageTable` reads it. ``mtlue.json`` has the hash of each file, for
-        `mtlue.verify`. Nothing else is in the folder: no clean image, no perturbation. A transform is not applied.
+        NumPy files. A class is a number, and -1 a missing label. If your data set has an attribute ``classes`` (a dict by task,
+        or a list if there is one task), ``classes.json`` has the names of the classes in the order of the numbers;
+        `mtlue.datasets.ImageTable` reads it. ``mtlue.json`` has the hash of each file, for `mtlue.verify`. The folder holds
+        nothing else, so no clean image and no perturbation. A transform is not applied.
 
-        The folder gets its name when it is finished. Repeat a call that was interrupted, and it goes on with the same bytes;
-        until then its files lie in ``<folder>.partial``.
+        The folder gets its name when it is complete. If a call was interrupted, repeat it: it goes on, and writes the same
+        bytes. Until then its files are in ``<folder>.partial``.
 
         Args:
             folder: A folder that does not exist yet, or is empty.
@@ -151,13 +151,13 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
                 or an object: `mtlue.datasets.PNG`, `mtlue.datasets.TarShards` and `mtlue.datasets.ParquetShards` with their
                 settings, `mtlue.datasets.ImageFiles` for other files of images, `mtlue.datasets.ExportFormat` for another
                 layout. All are lossless; a lossy one would not keep the perturbation.
-            append: Write the samples behind those of an export that is there, with the same tasks, format and epsilon: new
-                images that were protected with the same generator. Numbers of files go on.
+            append: Add the samples to an existing export with the same tasks, format and epsilon, for example new images that
+                the same generator protected. File numbers go on.
 
         Raises:
             TypeError: the format is a class, and not an object of it.
-            ValueError: the format is unknown, or cannot hold the images or the names of the tasks; or the samples do not go
-                with those that are there.
+            ValueError: the format is unknown, or cannot hold the images or the names of the tasks; or the samples do not match
+                the existing ones.
             FileExistsError: the folder has something else in it.
             FileNotFoundError: there is no export to go on with.
             BlockingIOError: another call is writing to the folder.
@@ -171,7 +171,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 
         Args:
             path: The folder.
-            dataset: The data set that was protected; it gives the targets.
+            dataset: The data set that was protected, which gives the targets.
 
         Raises:
             FileNotFoundError: there is no finished store.

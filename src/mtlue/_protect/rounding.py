@@ -22,7 +22,7 @@ def check_levels(epsilon: float) -> None:
     """Warn of a budget of which nothing is left once stored, and of one that everybody sees."""
     levels = largest_level(epsilon)
     if not levels:
-        warn(f"epsilon: {epsilon:.4g} is less than one level of 1/255: nothing is left of it once stored")
+        warn(f"epsilon: {epsilon:.4g} is less than one level, 1/255: nothing is left of it in stored images")
     if levels > _VISIBLE:
         warn(f"epsilon: {epsilon:.4g} is {levels} levels of 255: the change is plain to see; the usual budget is 8/255")
 

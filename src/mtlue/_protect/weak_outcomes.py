@@ -47,13 +47,13 @@ def warn_of_weak_outcomes(generation: Generation, history: History | None) -> No
     if same:
         names = ", ".join(map(repr, same))
         warn(
-            f"generator: the embeddings of {names} are the same for all classes, so its perturbations say nothing of them; "
+            f"generator: the embeddings of {names} are the same for all classes, so its perturbations say nothing about them; "
             "train a new one"
         )
     elif _is_deaf(generation, batch, levels):
         warn(
-            "generator: its perturbations do not depend on the labels, the same images with other labels get the same: nothing "
-            "in them says what is to be learned; train it for more epochs, or a new one"
+            "generator: its perturbations do not depend on the labels: with other labels, the same images get the same "
+            "perturbations; train it for more epochs, or train a new one"
         )
 
 
@@ -74,7 +74,10 @@ def warn_of_data(inspection: Inspection, fraction: float, protected: Collection[
         )
     length = inspection.length
     if fraction > 0 and not round(fraction * length):
-        warn(f"fraction: {fraction:.4g} of {length} samples is none, so no image changes; one sample is {1 / length:.2g}")
+        warn(
+            f"fraction: {fraction:.4g} of {length} samples rounds to none, so no image changes; "
+            f"one sample is a fraction of {1 / length:.2g}"
+        )
 
 
 def _warn_of_training(history: History) -> None:
@@ -97,8 +100,8 @@ def _changes_little(levels: Tensor, limit: int) -> bool:
     little = changed < _FEW_PIXELS or mean < _FEW_LEVELS * limit
     if little:
         warn(
-            f"generator: it changes {100 * changed:.2g} % of the pixels, by {mean:.2g} of {limit} levels in the mean: next to "
-            "nothing is protected; train it for more epochs, or a new one"
+            f"generator: it changes {100 * changed:.2g} % of the pixels, on average by {mean:.2g} of {limit} levels: next to "
+            "nothing is protected; train it for more epochs, or train a new one"
         )
     return little
 

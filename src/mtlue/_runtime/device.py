@@ -48,7 +48,7 @@ def choose_precision(precision: torch.dtype | None, device: torch.device) -> tor
     Warns where bfloat16 was asked for and could crash; the answer is then float32.
 
     Raises:
-        TypeError: it is no dtype.
+        TypeError: it is not a dtype.
         ValueError: it is neither float32 nor bfloat16.
     """
     if precision is None:

@@ -67,7 +67,7 @@ def _replace(
     except FileNotFoundError:
         # A second call on one path finds its folder finished, and its drafts cleared away, by the first.
         raise FileNotFoundError(
-            f"path: {target} cannot be written: there is no folder {target.parent}, or another call is writing to it"
+            f"path: {target} cannot be written: the folder {target.parent} does not exist, or another call is writing to it"
         ) from None
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: 
                 return read_tensor_file(file)
             return _load_archive(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{argument}: there is no file {name}") from None
+        raise FileNotFoundError(f"{argument}: the file {name} does not exist") from None
     except IsADirectoryError:
         raise ValueError(f"{argument}: {name} is a folder, expected {what}") from None
     except ValueError as error:

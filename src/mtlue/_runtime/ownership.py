@@ -64,10 +64,12 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
         # Windows removes it by itself, and refuses to do so while it is open.
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_TEMPORARY", 0), 0o600)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{argument}: there is no folder {target.parent}") from None
+        raise FileNotFoundError(f"{argument}: the folder {target.parent} does not exist; make it first") from None
     if not _locked(descriptor, lock, argument):
         os.close(descriptor)
-        raise BlockingIOError(f"{argument}: another call is writing to {target}; wait until it has ended, or give each its own")
+        raise BlockingIOError(
+            f"{argument}: another call is writing to {target}; wait until it has ended, or give each call its own"
+        )
     _held.add(descriptor)
     try:
         for draft in [*target.glob("*.draft"), *target.parent.glob(f"{glob.escape(target.name)}.*.draft")]:
@@ -92,5 +94,5 @@ def _locked(descriptor: int, lock: Path, argument: str) -> bool:
     except (BlockingIOError, PermissionError, FileNotFoundError):
         return False
     except OSError as error:
-        warn(f"{argument}: {lock} cannot be locked ({error.strerror}); see to it that no other call writes there")
+        warn(f"{argument}: {lock} cannot be locked ({error.strerror}); make sure that no other call writes there")
         return True

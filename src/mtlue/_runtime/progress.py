@@ -112,7 +112,7 @@ class Progress:
         if left >= _WORTH_SAYING:
             logger.info("%s: about %s to go", self._stage, duration(left))
         if left >= _LONG:
-            warn(f"{self._stage}: about {duration(left)} to go; fewer epochs, smaller images or a GPU take less")
+            warn(f"{self._stage}: about {duration(left)} to go; for less, take fewer epochs, smaller images or a GPU")
 
     def _rate(self, now: float) -> float:
         return self._images_here / max(now - self._started, 1e-9)

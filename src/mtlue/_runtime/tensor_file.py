@@ -75,7 +75,7 @@ def read_tensor_file(file: IO[bytes]) -> Any:
     start = file.read(_SMALLEST)
     length = int.from_bytes(start[:8], "little")
     if len(start) < _SMALLEST or not is_tensor_file(start):
-        raise ValueError("it does not start as a file of tensors does")
+        raise ValueError("it does not start like a file of tensors")
     if not _SMALLEST - 8 <= length <= min(_LONGEST_HEADER, size - 8):
         raise ValueError(f"its header would have {length} bytes, the file has {size}")
     rest = file.read(length - (_SMALLEST - 8))
@@ -99,7 +99,7 @@ def read_tensor_file(file: IO[bytes]) -> Any:
         digest.update(raw)
         tensors.append(tensor)
     if digest.hexdigest().encode() != start[-_HASH_BYTES:]:
-        raise ValueError("its checksum is not that of its content")
+        raise ValueError("its checksum does not match its content")
     try:
         return _decode(tree, tensors)
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
@@ -109,7 +109,7 @@ def read_tensor_file(file: IO[bytes]) -> Any:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return found
 
 

@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 class Task(ABC):
-    """One thing that an image is labelled with, and all that mtlue has to know about it.
+    """One kind of label of an image, and all that mtlue has to know about it.
 
-    A task owns the format of its labels, its loss, the label that a targeted loss pushes towards, and what a
-    missing label means; nothing else in the library asks what kind a task is. Derive from this class to bring a kind
-    of your own; how it is measured, drawn and augmented is registered beside it (`mtlue.evaluation.metrics_for`,
-    `mtlue.evaluation.headline_for`, `mtlue.evaluation.best_constant_for`, `mtlue.analysis.draw_map`,
-    `mtlue.datasets.zoom_flip_values`). A subclass chooses one of two ways into the generator:
+    A task owns the format of its labels, its loss, the label that a targeted loss pushes towards, and what a missing label
+    means; nothing else in the library asks for the kind of a task. Derive from this class for your own kind, and register how
+    it is measured, drawn and augmented (`mtlue.evaluation.metrics_for`, `mtlue.evaluation.headline_for`,
+    `mtlue.evaluation.best_constant_for`, `mtlue.analysis.draw_map`, `mtlue.datasets.zoom_flip_values`). A subclass chooses one
+    of two ways into the generator:
 
     * ``num_embeddings > 0``: the label selects one of that many learned embeddings (see `embedding_index`);
     * ``num_embeddings == 0``, which makes `is_map` true: the label is a map of ``label_channels`` channels that an
@@ -60,7 +60,7 @@ class Task(ABC):
 
     @classmethod
     def kind(cls) -> str:
-        """Name of the kind in a file: the class, with its module unless it is one of mtlue's."""
+        """Name of the kind in a file: the class, with its module unless mtlue defines it."""
         own = cls.__module__.partition(".")[0] == "mtlue"
         return cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
 
@@ -86,7 +86,7 @@ class Task(ABC):
 
     @abstractmethod
     def read_target(self, label: object) -> Tensor:
-        """Turn a label as a data set gives it, single or as a batch, into the tensor that all else works on.
+        """Turn a label, single or as a batch, into the tensor that everything else works on.
 
         Raises:
             ValueError: the label is not one of this task's.
@@ -95,7 +95,7 @@ class Task(ABC):
 
     @abstractmethod
     def read_output(self, output: Tensor) -> Tensor:
-        """Bring a model's answer for a batch into the one form that `loss` expects.
+        """Bring a model's answer for a batch into the form that `loss` expects.
 
         Raises:
             ValueError: the answer has the wrong shape.
@@ -103,7 +103,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean loss over what is labelled, as a scalar; zero where nothing is."""
+        """Mean loss over what is labelled, as a scalar; zero if nothing is."""
 
     @abstractmethod
     def missing(self, target: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class Task(ABC):
         return target
 
     def adversarial_target(self, target: Tensor) -> Tensor | None:
-        """The wrong label that TAP and SEP push towards, or None where there is none to push towards."""
+        """The wrong label that TAP and SEP push towards, or None if the task has none."""
         return None
 
     def adversarial_loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class Task(ABC):
         return self.loss(output, shifted)
 
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Number of right answers and number of labels in a batch; None where no answer is right or wrong."""
+        """Number of right answers and number of labels in a batch; None if answers cannot be right or wrong."""
         return None
 
     def is_distribution(self, output: Tensor) -> bool:

@@ -13,7 +13,7 @@ class Classification(ClassLabels):
 
     Args:
         num_classes: Number of classes, C.
-        ignore_index: Label that stands for a missing one.
+        ignore_index: Label that means a missing one.
 
     Raises:
         TypeError: an argument is not an integer.
@@ -38,7 +38,7 @@ class Classification(ClassLabels):
         """An integer, or integers of shape (B,) or (B, 1), as int64 of shape () or (B,).
 
         Raises:
-            ValueError: a label is no class index, or the labels have more than one axis.
+            ValueError: a label is not a class index, or the labels have more than one axis.
             TypeError: a label is not a number.
         """
         values = self._read_integers(label)

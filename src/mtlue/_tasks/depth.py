@@ -9,14 +9,14 @@ from mtlue._tasks.maps import RegressionMap
 
 
 class Depth(RegressionMap):
-    """A task with the distance to each pixel; 0 stands for no reading.
+    """A task with the distance to each pixel; 0 means no reading.
 
-    Labels are floats of shape (1, H, W), as a batch (B, 1, H, W), in any one unit; a model answers in the same form. The
-    loss is the mean absolute error over the pixels with a reading. There is no wrong depth to aim at, so TAP and SEP
-    are untargeted (appendix A.1).
+    Labels are floats of shape (1, H, W), as a batch (B, 1, H, W), in any one unit; a model answers in the same form. The loss
+    is the mean absolute error over the pixels with a reading. Depth has no wrong value to aim at, so TAP and SEP are untargeted
+    (appendix A.1).
 
-    The losses of several tasks are averaged as they are. So the unit is a weight: in metres an error is of the order of the
-    other losses, in millimetres depth would leave nothing of them.
+    The losses of several tasks are averaged as they are, so the unit acts as a weight. In metres the error is about as large as
+    the other losses; in millimetres it would drown them.
 
     Example:
         >>> import torch, mtlue

@@ -21,7 +21,7 @@ _FEW, _MANY = 20, 1000
 
 
 def are_identifiers(distinct: int, labels: int, largest: int) -> bool:
-    """Whether so many labels with so many different values are no classes: names, dates or numbers of files.
+    """Whether so many labels with so many different values are not classes: names, dates or numbers of files.
 
     Args:
         distinct: Number of different values.
@@ -49,12 +49,12 @@ class LabelSurvey:
         """Look at a label of one sample.
 
         Raises:
-            TypeError: it is no number or array of numbers.
+            TypeError: it is not a number or array of numbers.
         """
         try:
             values = torch.as_tensor(label)
         except (TypeError, ValueError, RuntimeError):
-            cure = "; -1 is a missing label" if label is None else NUMBER_THEM if isinstance(label, str) else ""
+            cure = "; use -1 for a missing label" if label is None else NUMBER_THEM if isinstance(label, str) else ""
             raise TypeError(f"expected a number or an array, got {label!r}{cure}") from None
         self._shapes.setdefault(name, tuple(values.shape))
         # A class may come as 1.0; a map of floats is one of readings, also where they are whole.
@@ -84,8 +84,8 @@ class LabelSurvey:
             distinct, labels = len(self._distinct.get(name, ())), self._labels[name]
             if are_identifiers(distinct, labels, largest):
                 raise ValueError(
-                    f"tasks: {name!r} has {distinct} different values up to {largest} in {labels} labels, which are no classes "
-                    f"but identifiers; name the tasks with tasks={{...}}, with {name!r}: {classes} if they are classes"
+                    f"tasks: {name!r} has {distinct} different values up to {largest} in {labels} labels, which look like "
+                    f"identifiers, not classes; name the tasks with tasks={{...}}, with {name!r}: {classes} if they are classes"
                 )
             if len(shape) <= 1 and torch.Size(shape).numel() == 1:
                 return Classification(classes)

@@ -43,14 +43,14 @@ class ClassLabels(Task):
         """Check that every label is a class index or the ignore index, and return them as int64.
 
         Raises:
-            TypeError: a label is no number.
-            ValueError: a label is no class index.
+            TypeError: a label is not a number.
+            ValueError: a label is not a class index.
         """
         try:
             values = torch.as_tensor(label)
         except (TypeError, ValueError, RuntimeError):
             if label is None:
-                raise TypeError(f"expected an integer label, got None; {self.ignore_index} is a missing label") from None
+                raise TypeError(f"expected an integer label, got None; use {self.ignore_index} for a missing label") from None
             cure = NUMBER_THEM if isinstance(label, str) else ""
             raise TypeError(f"expected an integer label, got {label!r} ({type(label).__name__}){cure}") from None
         if values.is_complex():

@@ -47,7 +47,7 @@ class RegressionMap(Task):
 
         Raises:
             ValueError: the map has the wrong shape, or holds NaN or infinity.
-            TypeError: the label is no array of numbers.
+            TypeError: the label is not an array of numbers.
         """
         try:
             values = torch.as_tensor(label).float()
@@ -58,7 +58,7 @@ class RegressionMap(Task):
         if values.ndim not in (3, 4) or values.shape[-3] != self.label_channels:
             raise ValueError(f"expected a map of shape ({self.label_channels}, H, W), got {tuple(values.shape)}")
         if not bool(values.isfinite().all()):
-            raise ValueError("the map holds NaN or infinity; a reading that is not there is 0")
+            raise ValueError("the map holds NaN or infinity; use 0 for a missing reading")
         return values
 
     def read_output(self, output: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from mtlue._tasks.maps import RegressionMap
 
 
 class SurfaceNormals(RegressionMap):
-    """A task with the unit normal of the surface at each pixel; the zero vector stands for no reading.
+    """A task with the unit normal of the surface at each pixel; the zero vector means no reading.
 
     Labels are floats of shape (3, H, W), as a batch (B, 3, H, W). A model answers in the same form, of any length: only
     the direction counts. The loss is one minus the mean cosine over the pixels with a reading. TAP and SEP are

@@ -18,7 +18,7 @@ def resolve_tasks(tasks: Tasks) -> dict[str, Task]:
     """Check a description of tasks and replace each integer n by ``Classification(n)``.
 
     Raises:
-        TypeError: ``tasks`` is no mapping, a name is no string, or a task is neither a `Task` nor an int.
+        TypeError: ``tasks`` is not a mapping, a name is not a string, or a task is neither a `Task` nor an int.
         ValueError: there is no task, or a number of classes is out of range.
     """
     if not isinstance(tasks, Mapping):

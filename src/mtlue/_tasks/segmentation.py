@@ -14,7 +14,7 @@ class Segmentation(ClassLabels):
 
     Args:
         num_classes: Number of classes, C.
-        ignore_index: Label of the pixels that have none; they take part in nothing.
+        ignore_index: Label of the pixels without a class, which take part in nothing.
 
     Raises:
         TypeError: an argument is not an integer.
@@ -37,7 +37,7 @@ class Segmentation(ClassLabels):
         A map of shape (1, H, W) is a batch of one.
 
         Raises:
-            ValueError: a label is no class index, or the map has the wrong number of axes.
+            ValueError: a label is not a class index, or the map has the wrong number of axes.
             TypeError: the labels are not numbers.
         """
         values = self._read_integers(label)

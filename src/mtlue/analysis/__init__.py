@@ -1,7 +1,7 @@
-"""What protected images do to the models trained on them, in figures and pictures.
+"""Figures and pictures of what protected images do to models trained on them.
 
-Plots need ``mtlue[plot]``; t-SNE and GradCAM need ``mtlue[analysis]``. Every plot returns a Matplotlib figure that belongs to
-no window and no global state, and writes it when a path is given.
+Plots need ``mtlue[plot]``; t-SNE and GradCAM need ``mtlue[analysis]``. Every plot returns a Matplotlib figure without a window
+or global state, and writes it if you give a path.
 """
 
 from mtlue.analysis._deviation import intra_class_deviation

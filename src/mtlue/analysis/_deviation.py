@@ -15,16 +15,16 @@ def intra_class_deviation(features: Tensor, targets: Mapping[str, Tensor]) -> tu
 
     .. math:: r_d = \frac{1}{\sum_k C_k} \sum_k \sum_{y^k} \frac{\mathrm{std}[z_d \mid y^k]}{|\mathrm{E}[z_d \mid y^k]|}
 
-    It is a ratio, not percent. The lower it is, the more alike are the features of a class, and the stronger, says the paper,
-    is the protection; it takes the features from the encoder of a multi-task model that was trained on the protected images.
+    It is a ratio, not percent. A low value means that the features of a class are alike. By the paper the protection is then
+    strong; the paper takes features from the encoder of a multi-task model trained on the protected images.
 
-    The standard deviation is the unbiased one. The paper's features are averages over ReLUs and not negative; of others, the
-    mean counts by its size. A feature that is 0 throughout a class does not vary: it counts as 0.
+    The standard deviation is unbiased. The paper's features are averages over ReLUs and not negative; for others, the absolute
+    value of the mean counts. A feature that is 0 throughout a class counts as 0.
 
     Args:
         features: Shape (N, D), such as `collect_features` gives them.
-        targets: Integer labels (N,) by task. Missing labels, -1, are left out, and so are classes with fewer than 2 samples,
-            which have no deviation.
+        targets: Integer labels (N,) by task. Missing labels, -1, are left out. So are classes with fewer than 2 samples, which
+            have no deviation.
 
     Returns:
         Mean and maximum of r over the D features.

@@ -20,13 +20,13 @@ def plot_embeddings(
     seed: int = 0,
     perplexity: float | None = None,
 ) -> Figure:
-    """The class embeddings in the plane by t-SNE, a point for each class, a look for each task (figure 7).
+    """Plot class embeddings by t-SNE, with a point for each class and a style for each task (figure 7).
 
-    Beside each of up to 60 points stands its class. Inter-ER is to keep the tasks apart, intra-ER the classes of a task.
+    Up to 60 points are labelled with their class. Inter-ER should keep the tasks apart, intra-ER the classes of a task.
 
     Args:
-        bank: The embeddings, or the generator that has them.
-        path: File to write; its ending says in which format. None writes nothing.
+        bank: The embeddings, or their generator.
+        path: File to write, in the format of its ending; None writes nothing.
         seed: As in `tsne`.
         perplexity: As in `tsne`.
 

@@ -25,16 +25,16 @@ def gradcam(
     layer: nn.Module,
     classes: Tensor | None = None,
 ) -> Tensor:
-    r"""Maps of where a model looks for a task, by GradCAM (figure 8).
+    r"""Map where a model looks for a task, by GradCAM (figure 8).
 
     With the activations A, (F, h, w), of the layer and the logit s of a class, the map is
 
     .. math:: \mathrm{ReLU}\Big(\sum_f \Big(\tfrac{1}{hw} \sum_{ij} \frac{\partial s}{\partial A_{fij}}\Big) A_f\Big),
 
-    resized to the image and divided by its maximum; it is 0 throughout where nothing speaks for the class. For two classes,
-    s is the logit of the class less that of the other, which a model with a single logit has too.
+    resized to the image and divided by its maximum; it is 0 throughout if nothing speaks for the class. For two classes, s is
+    the difference of their logits, which a model with a single logit has too.
 
-    The model runs in eval mode, and is given back in the mode and with the gradients that it came with.
+    The model runs in eval mode; its mode and gradients are restored.
 
     Args:
         model: Answers in any form that `mtlue.Surrogate` can read.
@@ -49,7 +49,7 @@ def gradcam(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the task is unknown or no classification; the layer is no part of the model, does not run exactly once,
+        ValueError: the task is unknown or no classification; the layer is not part of the model, does not run exactly once,
             gives another shape or has no influence on the task; a class is out of range; images are not in [0, 1].
         ImportError: Captum is not installed.
 

@@ -12,12 +12,12 @@ _BAR = 0.12
 
 
 def plot_gradcam(images: Tensor, maps: Tensor | Mapping[str, Tensor], path: PathArgument = None) -> Figure:
-    """Images, and below them the same images under the maps of one model or of several (figure 8).
+    """Plot images, and below them the same images under the maps of one or several models (figure 8).
 
     Args:
         images: Shape (B, C, H, W) with 1 or 3 channels, floats in [0, 1] or uint8.
         maps: Maps (B, H, W) in [0, 1] that `gradcam` gave for them, or a dict with maps of each model by its name.
-        path: File to write; its ending says in which format. None writes nothing.
+        path: File to write, in the format of its ending; None writes nothing.
 
     Returns:
         A figure with a row of images, a row for each model, and a colour bar.
@@ -37,7 +37,7 @@ def plot_gradcam(images: Tensor, maps: Tensor | Mapping[str, Tensor], path: Path
     pictures = check_pictures("images", images)
     by_model = dict(maps) if isinstance(maps, Mapping) else {"GradCAM": maps}
     if not by_model:
-        raise ValueError("maps: expected those of at least one model, got an empty dict")
+        raise ValueError("maps: expected the maps of at least one model, got an empty dict")
     for name, each in by_model.items():
         _check_maps(name, each, pictures)
     # Under the maps in grey, so that all colour is theirs.

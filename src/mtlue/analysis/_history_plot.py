@@ -11,18 +11,18 @@ from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new
 
 
 def plot_history(history: History, path: PathArgument = None) -> Figure:
-    """Base loss, regularisers, and the surrogate's accuracy where the loss trains it, epoch by epoch.
+    """Plot base loss and regularisers by epoch, and the surrogate's accuracy if the loss trains it.
 
     Args:
         history: What `mtlue.fit` returned.
-        path: File to write; its ending says in which format. None writes nothing.
+        path: File to write, in the format of its ending; None writes nothing.
 
     Returns:
         A figure with a chart of the base loss, one of the regularisers (equations 4 and 5, unweighted) and, if there is one, of
         the surrogate's accuracy.
 
     Raises:
-        TypeError: ``history`` is no `mtlue.History`.
+        TypeError: ``history`` is not a `mtlue.History`.
         ValueError: it has no epochs.
         ImportError: Matplotlib is not installed.
 

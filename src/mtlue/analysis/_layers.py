@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 
 def check_layer(model: nn.Module, layer: nn.Module) -> None:
-    """Refuse a layer that is no part of the model.
+    """Refuse a layer that is not part of the model.
 
     Raises:
-        TypeError: one of the two is no module.
+        TypeError: one of the two is not a module.
         ValueError: the layer is not in the model.
     """
     for name, module in (("model", model), ("layer", layer)):
         if not isinstance(module, nn.Module):
             raise TypeError(f"{name}: expected a torch.nn.Module, got {type(module).__name__}")
     if not any(part is layer for part in model.modules()):
-        raise ValueError(f"layer: this {type(layer).__name__} is no part of the model, a {type(model).__name__}")
+        raise ValueError(f"layer: this {type(layer).__name__} is not part of the model, a {type(model).__name__}")
 
 
 @contextmanager

@@ -15,16 +15,16 @@ from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finish
 
 
 def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: PathArgument = None, *, tasks: Tasks) -> Figure:
-    """Images, and below them what each of several sources says of each task whose labels are maps.
+    """Plot images, and below them the label maps of each task from each source.
 
-    A class has one colour in all pictures, a distance likewise; normals are shown with x, y and z as red, green and blue. White
-    is where there is no label.
+    A class has one colour in all pictures, and so has a distance. Normals show x, y and z as red, green and blue. White means
+    no label.
 
     Args:
         images: Shape (B, C, H, W) with 1 or 3 channels, floats in [0, 1] or uint8.
-        maps: By source, such as ``"truth"`` and the names of models, then by task: targets, or what a model answers, as
-            `mtlue.Surrogate` gives it. Distances are scaled to those of the first source.
-        path: File to write; its ending says in which format. None writes nothing.
+        maps: Targets, or a model's answers as `mtlue.Surrogate` gives them, by source (such as ``"truth"`` and the names of
+            models), then by task. The first source sets the scale of distances.
+        path: File to write, in the format of its ending; None writes nothing.
         tasks: The tasks. Labels of whole images are left out; so are maps of a kind for which no `draw_map` is registered, with
             a warning.
 
@@ -48,11 +48,11 @@ def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: Pa
     pictures = check_pictures("images", images)
     shown = {name: task for name, task in resolve_tasks(tasks).items() if task.is_map}
     for name in [name for name, task in shown.items() if not is_registered(draw_map, task)]:
-        warn(f"tasks: {name!r} is left out, {_unregistered(shown.pop(name))}")
+        warn(f"tasks: {name!r} is left out: {_unregistered(shown.pop(name))}")
     if not shown:
-        raise ValueError(f"tasks: expected one whose labels are maps that can be drawn, got {list(tasks)}")
+        raise ValueError(f"tasks: expected a task whose labels are maps that can be drawn, got {list(tasks)}")
     if not isinstance(maps, Mapping) or not maps:
-        raise ValueError("maps: expected those of at least one source by its name")
+        raise ValueError("maps: expected a dict with the maps of at least one source")
     rows: list[tuple[str, Sequence[Tensor]]] = [("image", list(pictures))]
     for name, task in shown.items():
         read = {source: _read(source, by_task, name, pictures) for source, by_task in maps.items()}
@@ -76,15 +76,15 @@ def _read(source: str, by_task: Mapping[str, Tensor], name: str, images: Tensor)
 
 @singledispatch
 def draw_map(task: Task, values: Tensor, first: Tensor) -> Tensor:
-    """Pictures of label maps, or of what a model answers for them, which `plot_maps` puts below the images.
+    """Draw label maps, or a model's answers for them, as `plot_maps` shows them below the images.
 
-    ``draw_map.register`` takes the function that draws maps of a kind of your own. It returns colours of shape (B, 3, H, W) in
-    [0, 1], white where there is no label.
+    Register a function for your own kind of task with ``draw_map.register``. It returns colours of shape (B, 3, H, W) in [0,
+    1], white where there is no label.
 
     Args:
         task: The task.
         values: Targets or answers of a batch, on the processor.
-        first: Those of the first source, for a scale that all sources share.
+        first: Targets or answers of the first source, for a scale that all sources share.
 
     Raises:
         TypeError: no function is registered for the task's kind.

@@ -23,16 +23,16 @@ def plot_perturbations(
     *,
     indices: Sequence[int] | None = None,
 ) -> Figure:
-    """Clean images, and below them for each method the perturbations and the protected images (figures 6 and 9).
+    """Plot clean images, and below them the perturbations and protected images of each method (figures 6 and 9).
 
-    Each perturbation is stretched to [0, 1] by itself, all its channels together, as the paper's figures are: the picture shows
-    its structure, not its size. One that is 0 throughout is mid-grey.
+    As in the paper's figures, each perturbation is stretched to [0, 1] by itself, with all its channels together. So the
+    picture shows its structure, not its size. A perturbation of 0 is mid-grey.
 
     Args:
         clean: The data set that was protected.
-        protected: What `mtlue.protect` made of it, or a dict with several such sets by the name of the method. A transform of
-            theirs is not applied.
-        path: File to write; its ending says in which format. None writes nothing.
+        protected: The result of `mtlue.protect`, or a dict of several such sets by the name of the method. Their transforms are
+            not applied.
+        path: File to write, in the format of its ending; None writes nothing.
         indices: Samples to show, a column each; the first 6 if None.
 
     Returns:
@@ -66,8 +66,8 @@ def plot_perturbations(
         protected_images = [dataset[index][0] for index in chosen]
         for index, image, after in zip(chosen, images, protected_images, strict=True):
             if after.shape != image.shape:
-                shapes = f"{tuple(after.shape)}, clean it is {tuple(image.shape)}"
-                raise ValueError(f"protected: {name!r}: sample {index} is an image of shape {shapes}; another data set?")
+                shapes = f"{tuple(after.shape)}, but the clean image has {tuple(image.shape)}"
+                raise ValueError(f"protected: {name!r}: sample {index} has shape {shapes}; is it another data set?")
         perturbations = [stretched(after - image) for image, after in zip(images, protected_images, strict=True)]
         rows += [(f"{name}\nperturbation".lstrip(), perturbations), (f"{name}\nprotected".lstrip(), protected_images)]
     return finished(picture_grid(rows)[0], path)

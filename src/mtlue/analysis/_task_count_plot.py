@@ -17,14 +17,13 @@ def plot_task_counts(
     *,
     chance: float | Mapping[int, float] | None = None,
 ) -> Figure:
-    """Accuracy of victims on clean test images against the number of tasks, a line for each method (figures 2 and 5).
+    """Plot victims' accuracy on clean test images against the number of tasks, by method (figures 2 and 5).
 
     Args:
         results: By method, by number of tasks: the accuracy, or a pair of accuracy and spread, such as a standard deviation
             over seeds, which is drawn as an error bar. Shares in [0, 1]; the chart shows percent.
-        path: File to write; its ending says in which format. None writes nothing.
-        chance: Accuracy of one who knows the labels' frequencies alone, for all numbers of tasks or for each; drawn as a
-            dashed line.
+        path: File to write, in the format of its ending; None writes nothing.
+        chance: Accuracy of guessing by the labels' frequencies, for all numbers of tasks or for each; drawn as a dashed line.
 
     Returns:
         A figure with one chart.

@@ -57,7 +57,7 @@ def fitting_perplexity(perplexity: float | None, count: int) -> float:
     """The perplexity asked for, or one that suits so many points.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is not between 0 and the number of points.
     """
     if perplexity is None:

@@ -1,6 +1,6 @@
 """The methods that mtlue is compared with, each giving a `mtlue.ProtectedDataset`.
 
-`pgd` searches a perturbation for each sample, pixel by pixel, with the same losses that train a generator. `shortcut` adds a
+`pgd` searches for a perturbation of each sample, pixel by pixel, with the losses that train a generator. `shortcut` adds a
 fixed pattern for each class of each task. `random_noise` is the control.
 """
 

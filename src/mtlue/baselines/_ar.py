@@ -20,11 +20,11 @@ _BATCH, _PATIENCE, _RELAXATION = 64, 250, 0.9
 
 
 class AR:
-    """Autoregressive perturbations (Sandoval-Segura et al., 2022): each class has a process, and what it generates.
+    """Autoregressive perturbations (Sandoval-Segura et al., 2022): each class has a process that generates its pattern.
 
     In a channel each pixel is a fixed linear combination of the eight before it in its 3x3 window, started from noise. The
-    filter with these eight weights and -1 at the pixel answers 0 to the pattern of its class, and to no other: a
-    convolution tells the classes apart. A process is random, and accepted as in the original if
+    filter with these eight weights and -1 at the pixel answers 0 to the pattern of its class only, so a convolution can
+    distinguish the classes. A process is drawn at random, and accepted as in the original if
 
     * it is stable: three signals of 32x32 have an l2 norm of at most 50 each (with C channels 50 * sqrt(C / 3));
     * it is distinguishable: to its signal of norm 1, the filter of each process accepted before for this task answers with
@@ -54,7 +54,7 @@ class AR:
 
         Raises:
             ValueError: there is no class, or the shape is not (C, H, W).
-            TypeError: an argument is no integer, or the shape no sequence of them.
+            TypeError: an argument is not an integer, or the shape not a sequence of them.
         """
         return unit_norm(find_processes(num_classes, check_request(num_classes, shape), generator)[1])
 

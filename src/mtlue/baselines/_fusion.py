@@ -23,17 +23,17 @@ Fusion: TypeAlias = Callable[[Sequence[Draw], tuple[int, int, int]], list[Tensor
 
 
 def average_fusion(draws: Sequence[Draw], shape: tuple[int, int, int]) -> list[Tensor]:
-    """The mean of the patterns that an image's classes have, each as large as the image (appendix A.1).
+    """Average the patterns of an image's classes, each as large as the image (appendix A.1).
 
-    Each pattern has the whole budget, their mean does not get it back: patterns of K tasks are nearly orthogonal, and
-    their mean has only 1/sqrt(K) of the budget. A missing label adds nothing; the mean is over all tasks all the same.
+    Each pattern has the whole budget, but patterns of K tasks are nearly orthogonal, so their mean has only 1/sqrt(K) of it. A
+    missing label adds nothing; the mean is still over all tasks.
 
     Args:
         draws: For each task, a function that draws patterns of its classes at a given shape, with an l2 norm of 1.
         shape: Shape (C, H, W) of the images.
 
     Returns:
-        For each task what its classes add to an image, (C_k, C, H, W).
+        What the classes of each task add to an image, (C_k, C, H, W).
 
     Example:
         >>> import torch
@@ -54,18 +54,18 @@ def average_fusion(draws: Sequence[Draw], shape: tuple[int, int, int]) -> list[T
 
 
 def patch_fusion(draws: Sequence[Draw], shape: tuple[int, int, int]) -> list[Tensor]:
-    """The pattern of each task in a cell of its own (appendix A.1).
+    """Put the pattern of each task into its own cell of the image (appendix A.1).
 
-    The image is divided into N x N cells of H//N x W//N pixels, N = 2^ceil(log2(ceil(sqrt(K)))). The k-th cell in reading
-    order belongs to task k, and cells that are left over stay empty, as does that of a missing label. Where N does not divide
-    the size, the grid is interpolated to it. Each task has 1/sqrt(K) of the budget, so that all cells together have it whole.
+    The image is divided into N x N cells of H//N x W//N pixels, N = 2^ceil(log2(ceil(sqrt(K)))). The k-th cell in reading order
+    belongs to task k. Remaining cells stay empty, and so does the cell of a missing label. If N does not divide the size, the
+    grid is interpolated to it. Each task has 1/sqrt(K) of the budget, so that all cells together have the whole budget.
 
     Args:
         draws: For each task, a function that draws patterns of its classes at a given shape, with an l2 norm of 1.
         shape: Shape (C, H, W) of the images.
 
     Returns:
-        For each task what its classes add to an image, (C_k, C, H, W).
+        What the classes of each task add to an image, (C_k, C, H, W).
 
     Raises:
         ValueError: the images have fewer pixels than there are cells.

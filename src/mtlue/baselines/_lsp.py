@@ -14,8 +14,8 @@ _CELL = 8
 class LSP:
     """Linearly separable patterns (Yu et al., 2022): for each class a grid of cells of 8x8 pixels, each of one colour.
 
-    The colours of a class, over all cells and channels, are the centre of its cluster in the synthetic classification
-    problem of the original (scikit-learn's ``make_classification``, all features informative, one cluster a class, class
+    The colours of a class, over all cells and channels, are the centre of its cluster in the original's synthetic
+    classification problem (scikit-learn's ``make_classification``, all features informative, one cluster a class, class
     separation 10): a vertex of a hypercube, another one for each class. Simplified here: the original adds to the centre of a
     class a correlated Gaussian draw for each sample, and its patterns are thus sample-wise; these are class-wise, as the fusion
     over tasks needs them, and the separation drops out when they are scaled.
@@ -43,7 +43,7 @@ class LSP:
 
         Raises:
             ValueError: there is no class, the shape is not (C, H, W), or there are more classes than vertices.
-            TypeError: an argument is no integer, or the shape no sequence of them.
+            TypeError: an argument is not an integer, or the shape not a sequence of them.
         """
         channels, height, width = check_request(num_classes, shape)
         rows, columns = -(-height // _CELL), -(-width // _CELL)

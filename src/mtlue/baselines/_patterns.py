@@ -24,7 +24,7 @@ def check_request(num_classes: int, shape: Sequence[int]) -> tuple[int, int, int
     """Check what a source of patterns is asked for, and return the shape.
 
     Raises:
-        TypeError: an argument is no integer, or the shape no sequence of them.
+        TypeError: an argument is not an integer, or the shape not a sequence of them.
         ValueError: there is no class, or the shape is not (C, H, W).
     """
     check_count("num_classes", num_classes, minimum=1)

@@ -43,20 +43,20 @@ def pgd(
 ) -> ProtectedDataset[Tensor]:
     """Perturb each sample by projected gradient descent on a loss: EM, TAP and SEP as they were before the generator.
 
-    A step moves every pixel by ``step_size`` against the sign of the loss' gradient, and back into [-epsilon, epsilon] and
-    where the image stays in [0, 1]. A frozen loss (TAP, SEP) takes ``rounds`` times ``steps`` steps from zero on each batch.
-    A loss that trains the surrogate (EM) alternates: in each round the surrogate takes ``surrogate_steps`` steps on perturbed
-    images, then the perturbations of all samples take ``steps`` steps from where they were.
+    A step moves every pixel by ``step_size`` against the sign of the loss's gradient. It then clamps the perturbation to
+    [-epsilon, epsilon] and the image to [0, 1]. A frozen loss (TAP, SEP) takes ``rounds`` times ``steps`` steps from zero on
+    each batch. A loss that trains the surrogate (EM) alternates: in each round the surrogate takes ``surrogate_steps`` steps on
+    perturbed images, then the perturbations of all samples take ``steps`` steps from where they were.
 
     The defaults are the paper's for TAP and SEP (appendix A.1). **For EM give** ``rounds``, ``steps=20`` and
-    ``step_size=0.8/255``: the paper has ten rounds on NYUv2, and no limit but ``stop_accuracy`` where all tasks have classes.
+    ``step_size=0.8/255``: the paper has ten rounds on NYUv2, and only the limit ``stop_accuracy`` if all tasks have classes.
 
     Args:
         dataset: Map-style set of pairs (image, targets), as in `mtlue.protect`; all images have one size.
         tasks: Tasks by name; an integer n means ``Classification(n)``.
         surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was;
             TAP and SEP need one that was trained on clean data. EM trains it in place.
-        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or one of your own: what `mtlue.fit` takes.
+        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or your own, as in `mtlue.fit`.
         epsilon: Budget on the scale of [0, 1].
         steps: Gradient steps on each batch in a round.
         step_size: How far a pixel moves in a step, on the scale of [0, 1].
@@ -66,9 +66,9 @@ def pgd(
         stop_accuracy: Accuracy of EM's surrogate on all perturbed images at which no further round is begun.
         augment: Applied to perturbed batches before the surrogate sees them, anew in each step: a function on images, or a
             `mtlue.datasets.JointTransform`, as in `mtlue.fit`.
-        path: Folder to stream the protected images to; None keeps them in memory, as bytes. A call that was interrupted goes
-            on after its last whole batch when it is repeated. EM keeps its perturbations in ``<path>.partial``, two bytes a
-            pixel, until the folder is finished.
+        path: Folder to stream the protected images to; None keeps them in memory, as bytes. If a call was interrupted, repeat
+            it: it goes on after its last whole batch. EM keeps its perturbations in ``<path>.partial``, two bytes a pixel,
+            until the folder is finished.
         batch_size: Samples a step; None fits the device. When memory runs out it is halved with a warning.
         device: Where to compute; if None the surrogate's device, else CUDA, MPS or CPU.
         precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
@@ -82,11 +82,11 @@ def pgd(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are told at once) or images of different sizes,
-            or the surrogate does not answer the tasks.
+        ValueError: an argument is out of range, the data set has faults (all are listed at once) or images of different sizes,
+            or the surrogate's answers do not fit the tasks.
         FileExistsError: ``path`` exists already.
         BlockingIOError: another call is writing to ``path``.
-        OSError: the disk is full; the call can be repeated, and goes on.
+        OSError: the disk is full; repeat the call to go on.
         NotImplementedError: called inside a process group of several ranks.
         RuntimeError: the loss or its gradient is not finite.
 
@@ -105,7 +105,7 @@ def pgd(
     resolved = resolve_tasks(tasks)
     check_loss(loss)
     if isinstance(surrogate, Surrogate) and surrogate.tasks != resolved:
-        raise ValueError(f"surrogate: its tasks {surrogate.tasks} are not those of this call, {resolved}")
+        raise ValueError(f"surrogate: its tasks {surrogate.tasks} differ from the tasks of this call, {resolved}")
     wrapped = surrogate if isinstance(surrogate, Surrogate) else Surrogate(surrogate, resolved)
     check_parameters(wrapped, loss)
     plan = SearchPlan(

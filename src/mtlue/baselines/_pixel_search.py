@@ -133,7 +133,7 @@ class PixelSearch:
         """The loss of perturbed images as the surrogate is to see them, a scalar.
 
         Raises:
-            TypeError: the loss is no scalar tensor.
+            TypeError: the loss is not a scalar tensor.
         """
         with self.compute.autocast():
             return perturbed_loss(self.loss, self.surrogate, perturbed, clean, self.plan.augment)

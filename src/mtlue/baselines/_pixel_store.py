@@ -107,7 +107,7 @@ def _allocate(path: Path, size: int) -> None:
     new = not path.exists()
     if not new and path.stat().st_size != size:
         fault = f"{path.name} has {path.stat().st_size} bytes, expected {size}"
-        raise ValueError(f"path: {path.parent} is damaged and cannot be taken up ({fault}); delete it")
+        raise ValueError(f"path: {path.parent} is damaged and cannot be resumed ({fault}); delete it")
     try:
         with open(path, "xb" if new else "r+b", opener=private) as file:
             if not _reserved(file.fileno(), size) and new:

@@ -26,9 +26,9 @@ def random_noise(
     path: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> ProtectedDataset[Tensor]:
-    """Move each pixel by the whole budget up or down, at random: what any method with this budget must do better than.
+    """Move each pixel by the whole budget up or down, at random: the control that any method has to beat.
 
-    The noise of a sample depends on the seed and on its index alone, and tells nothing of its labels.
+    The noise of a sample depends only on the seed and its index, so it says nothing about its labels.
 
     Args:
         dataset: Map-style set of pairs (image, targets), as `mtlue.protect` takes it. Images may differ in size.

@@ -32,14 +32,14 @@ def shortcut(
     path: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> ProtectedDataset[Tensor]:
-    """Add to each image predefined patterns that tell its classes: unlearnable examples without a surrogate (appendix A.1).
+    """Add predefined patterns of its classes to each image: unlearnable examples without a surrogate (appendix A.1).
 
-    Each class of each task has one pattern, and the patterns of an image's classes are fused into one perturbation of 8-bit
-    levels. Where a label is missing, its task adds nothing.
+    Each class of each task has one pattern. The patterns of an image's classes are fused into one perturbation of 8-bit levels.
+    If a label is missing, its task adds nothing.
 
-    The budget is an l2 norm, not a bound on a pixel. It is that of an image of 32x32 pixels, and grows with both sides as in
-    the paper, to ``budget * H/32 * W/32``: at 32x32x3 and budget 1 the root mean square of the change is 4.6 levels, at
-    70x70x3 already 10 and at 224x224x3 it is 32. To keep it at that of 32x32, give ``budget=32 / sqrt(H * W)``. The
+    The budget is an l2 norm, not a bound on a pixel. It applies to an image of 32x32 pixels, and grows with both sides as in
+    the paper, to ``budget * H/32 * W/32``: at 32x32x3 and budget 1 the root mean square of the change is 4.6 levels, at 70x70x3
+    already 10 and at 224x224x3 it is 32. To keep the root mean square of 32x32, give ``budget=32 / sqrt(H * W)``. The
     perturbation is held to the budget before it is rounded to the nearest levels, which may move the norm by a little.
 
     Args:

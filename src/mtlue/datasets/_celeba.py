@@ -27,15 +27,14 @@ class CelebA(LabelledImages):
         root/celeba/list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt,
                     list_bbox_celeba.txt, list_landmarks_align_celeba.txt
 
-    The tasks have the names and the order of the attribute file; 1 means that a face has the attribute, 0 (-1 in the file)
-    that it has not.
+    The tasks have the names and the order of the attribute file; 1 means that a face has the attribute, 0 (-1 in the file) that
+    it does not.
 
     Args:
         root: Folder that holds ``celeba``.
         split: ``"train"`` (162,770 images), ``"valid"`` (19,867) or ``"test"`` (19,962).
         image_size: A side, or height and width. The centre square of 140 pixels, which is the face, is cut out and resized to
-            it; the paper's images are ``image_size=70``. None gives the whole image, 218 by 178 pixels, neither cut nor
-            resized.
+            it; the paper's images are ``image_size=70``. None gives the whole image, 218 by 178 pixels.
 
     Attributes:
         tasks: The forty tasks by name.

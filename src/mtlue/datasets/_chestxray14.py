@@ -39,7 +39,7 @@ _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 class ChestXray14(LabelledImages):
     r"""The chest radiographs of the NIH with fourteen binary findings (Wang et al., 2017).
 
-    The folder has to look like this; a folder ``images`` alone, into which all archives were unpacked, will do too::
+    The folder has to look like this; one folder ``images`` with all archives unpacked works too::
 
         root/Data_Entry_2017.csv (or Data_Entry_2017_v2020.csv), train_val_list.txt, test_list.txt
         root/images_001/images/00000001_000.png ... root/images_012/images/

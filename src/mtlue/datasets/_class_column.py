@@ -13,9 +13,9 @@ from mtlue._tasks import Classification, Task, Tasks, are_identifiers, resolve_t
 from mtlue.datasets._files import shortened
 
 # As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
-# One of more digits is no class, and no tensor holds it.
+# One of more digits is not a class, and no tensor holds it.
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
-_OTHERWISE = "If the column holds no labels, name those that do with tasks=[...]"
+_OTHERWISE = "If the column does not hold labels, name the columns that do with tasks=[...]"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def check_class_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, 
     """Names of classes by column; none if None.
 
     Raises:
-        TypeError: they are no lists of strings by column.
-        ValueError: a name is there twice.
+        TypeError: it is not a dict of lists of strings by column.
+        ValueError: a name occurs twice.
     """
     if classes is None:
         return {}
@@ -66,7 +66,7 @@ def check_class_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, 
         if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"classes[{column!r}]: expected a list of strings, got {names!r}")
         if len(set(names)) < len(names):
-            raise ValueError(f"classes[{column!r}]: a name is there twice in {list(names)}")
+            raise ValueError(f"classes[{column!r}]: a name occurs twice in {list(names)}")
     return {column: list(names) for column, names in classes.items()}
 
 
@@ -107,7 +107,7 @@ def read_classes(
         numbered: Whether the cells are numbers of these names, even if some could be names too.
 
     Raises:
-        ValueError: a cell is no label.
+        ValueError: a cell is not a label.
     """
     distinct = set(cells) - {""}
     if not distinct and task is None:
@@ -117,7 +117,7 @@ def read_classes(
     if unknown:
         position = next(index for index, cell in enumerate(cells) if cell in unknown)
         raise ValueError(
-            f"{where(position)}: {cells[position]!r} is none of the classes {shortened([repr(name) for name in code])}"
+            f"{where(position)}: {cells[position]!r} is not one of the classes {shortened([repr(name) for name in code])}"
         )
     is_text = bool(distinct) and not any(_INTEGER.fullmatch(cell) for cell in distinct)
     named = list(code if names is None else names) if is_text or names is not None else None
@@ -158,14 +158,16 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
     among = shortened(sorted(map(repr, distinct - odd)))
     raise ValueError(
         f"{where(position)}: {cells[position]!r}{' among ' + among if among else ''}; expected integers alone, or names of "
-        f"classes alone; an empty cell is a missing label. {_OTHERWISE}"
+        f"classes alone; leave a cell empty if its label is missing. {_OTHERWISE}"
     )
 
 
 def _check_repeats(cells: Sequence[str], code: Mapping[str, int], where: Callable[[int], str]) -> None:
     filled = sum(bool(cell) for cell in cells)
     if are_identifiers(len(code), filled, max(code.values())):
-        raise ValueError(f"{where(0)}: {len(code)} different values in {filled} cells are no classes. {_OTHERWISE}")
+        raise ValueError(
+            f"{where(0)}: {len(code)} different values in {filled} cells look like identifiers, not classes. {_OTHERWISE}"
+        )
 
 
 def _number(cell: str) -> int:

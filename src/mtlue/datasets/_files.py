@@ -13,14 +13,14 @@ def check_root(root: str | os.PathLike[str], *, source: str) -> Path:
     """Return the folder of a data set.
 
     Raises:
-        TypeError: it is no path.
+        TypeError: it is not a path.
         FileNotFoundError: there is no such folder.
     """
     if not isinstance(root, str | os.PathLike):
         raise TypeError(f"root: expected the path of a folder, got {type(root).__name__}")
     folder = Path(root)
     if not folder.is_dir():
-        raise FileNotFoundError(f"root: {folder} is no folder; {source}")
+        raise FileNotFoundError(f"root: {folder} is not a folder; {source}")
     return folder
 
 
@@ -28,7 +28,7 @@ def check_split(split: str, names: Sequence[str]) -> str:
     """Return the name of a part of the data set if it has one of that name.
 
     Raises:
-        TypeError: it is no string.
+        TypeError: it is not a string.
         ValueError: there is no such part.
     """
     if not isinstance(split, str):
@@ -54,7 +54,7 @@ def read_lines(path: Path, *, source: str) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no text.
+        ValueError: it is not text.
     """
     check_exist([path], source=source)
     try:

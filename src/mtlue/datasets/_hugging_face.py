@@ -25,18 +25,18 @@ _LABELS = ("bool", "string", "large_string", "int", "uint")
 class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """A ``datasets.Dataset`` with a column of images, for ``mtlue.protect(datasets.HuggingFace(rows))``.
 
-    Needs the library ``datasets``: ``mtlue[huggingface]``. `mtlue.datasets.to_hugging_face` is the way back.
+    Needs the library ``datasets``: ``mtlue[huggingface]``. `mtlue.datasets.to_hugging_face` converts back.
 
-    Labels are read once, when the adapter is made. A missing one is None, or -1 as the library has it. A transform
-    that was set with ``with_transform`` is kept and makes the images; any other format is put aside.
+    Labels are read once, when the adapter is made. A missing label is None, or -1 as in the library. A transform set with
+    ``with_transform`` is kept and makes the images; other formats are ignored.
 
     Args:
         dataset: One split, which can be indexed.
         image: Column of the images, a ``datasets.Image``.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all columns of
-            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that is named has
-            its classes in sorted order. Label maps, named in a dict, may be images or nested lists.
-        channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
+            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that you name has its
+            classes in sorted order. Label maps that you name in a dict may be images or nested lists.
+        channels: 1 converts each image to grey, 3 to RGB; None leaves grey images grey and converts all others to RGB.
 
     Attributes:
         tasks: The tasks by name.
@@ -47,7 +47,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     Raises:
         ImportError: the library is not installed.
         TypeError: an argument has the wrong type.
-        ValueError: a column is not there or holds no labels.
+        ValueError: a column is missing or does not hold labels.
 
     Example:
         >>> import datasets  # Hugging Face's
@@ -82,7 +82,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         features = plain.features
         if image not in features or not (transformed or isinstance(features[image], library.Image)):
             found = [name for name, feature in features.items() if isinstance(feature, library.Image)]
-            raise ValueError(f"image: {image!r} is no column of images; the data set has {found or 'none'}")
+            raise ValueError(f"image: {image!r} is not a column of images; the data set has {found or 'none'}")
         wanted = requested_tasks(tasks)
         if wanted is None:
             wanted = dict.fromkeys(_label_columns(library, features, image))
@@ -91,7 +91,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self._labels: dict[str, Tensor] = {}
         for name, task in wanted.items():
             if name not in features or name == image:
-                raise ValueError(f"tasks: there is no column of labels {name!r}; the data set has {list(features)}")
+                raise ValueError(f"tasks: found no column of labels {name!r}; the data set has {list(features)}")
             if task is not None and task.is_map:
                 self.tasks[name] = task
                 continue
@@ -156,7 +156,7 @@ def _label_columns(library: Any, features: Any, image: str) -> list[str]:
     found = classes or [name for name, dtype in dtypes.items() if dtype.startswith(("int", "uint"))]
     if not found:
         others = [name for name in features if name != image]
-        raise ValueError(f"tasks: no column holds classes by its type; name those that do, of {others}")
+        raise ValueError(f"tasks: no column has a type that holds classes; name the columns to use, from {others}")
     return found
 
 
@@ -164,7 +164,7 @@ def _read_column(library: Any, dataset: Any, name: str, task: Task | None) -> Cl
     feature = dataset.features[name]
     is_class = isinstance(feature, library.ClassLabel)
     if not is_class and not (isinstance(feature, library.Value) and feature.dtype.startswith(_LABELS)):
-        raise ValueError(f"tasks: column {name!r} is {feature}, which holds no class; expected one column a task")
+        raise ValueError(f"tasks: column {name!r} is {feature}, which does not hold a class; expected one column for each task")
     if task is None and is_class:
         task = Classification(max(feature.num_classes, 2))
     cells = [_cell(value) for value in dataset.select_columns([name])[:][name]]

@@ -24,43 +24,42 @@ _FEW = 8
 
 
 class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
-    r"""Images in a folder, with a CSV file that has one line an image and one column a task.
+    r"""Images in a folder, with a CSV file that has one line for each image and one column for each task.
 
-    This is the form in which most people have their own images, and the one that `mtlue.ProtectedDataset.export` writes::
+    `mtlue.ProtectedDataset.export` writes this form too::
 
         root/labels.csv             file,race,gender
                                     images/000000.png,2,female
                                     images/000001.png,0,
         root/images/000000.png ...
 
-    A column of integers holds classes from 0 on; any other holds names of classes, which are numbered in sorted order. An empty
-    cell, or -1 among integers, is a missing label. Label maps, which an exported set of dense tasks has, are read from
-    ``labels/<task>/<folder and name of the image>.npy``, or without that folder, if ``tasks`` names them. Names of the classes
-    of a column of integers, which an exported set may have, are read from ``classes.json`` beside the table: a dict of lists by
-    column.
+    A column of integers holds classes from 0 on. Any other column holds names of classes, which are numbered in sorted order.
+    An empty cell, or -1 among integers, is a missing label. If ``tasks`` names label maps, they are read from
+    ``labels/<task>/<folder and name of the image>.npy``, or without that folder. Class names for a column of integers are read
+    from ``classes.json`` beside the table, a dict of lists by column.
 
     Args:
-        root: The folder that the paths in the table start from, and do not leave.
-        table: The CSV file, from ``root`` on; commas, semicolons or tabs between the cells, names of the columns in the
-            first line. Each image is there once.
+        root: The folder that the paths in the table start from. They must not leave it.
+        table: The CSV file, relative to ``root``, with commas, semicolons or tabs between the cells, and names of the columns
+            in the first line. Each image has one line.
         image_column: Column with the path of the image; None takes the first.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all but the
             image column.
-        classes: Names of the classes of a column, in order, of which the cells are names or numbers. Give a test set
+        classes: Names of the classes of a column, in order; its cells are these names or numbers. Give a test set
             ``classes=train.classes`` and ``tasks=train.tasks``, so that it numbers them as the training set does.
-        channels: 1 or 3 turns each image grey or into colours; None leaves grey images grey and makes all others RGB.
+        channels: 1 converts each image to grey, 3 to RGB; None leaves grey images grey and converts all others to RGB.
         image_size: A side, or height and width, to resize the images to; None leaves them as they are.
-        format: A format of your own that reads the images with its suffix. NumPy files, and what Pillow opens, need none.
+        format: Your own format, which reads the images with its suffix. NumPy files, and what Pillow opens, need none.
 
     Attributes:
         tasks: The tasks by name.
         classes: For each column whose classes have names, the names in the order of the classes.
         image_size: Height and width, or None.
-        is_protected: Whether the folder is an export of a protected set, which is not to be protected again.
+        is_protected: Whether the folder is an export of a protected set, which must not be protected again.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or the table has faults; all are told at once, with line and column.
+        ValueError: an argument is out of range, or the table has faults; all are listed at once, with line and column.
         FileNotFoundError: there is no such folder or table.
 
     Example:
@@ -120,7 +119,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
                 where = partial(labels.where, column=name)
                 known = names.get(name, told.get(name))
                 if name in told and known is not None and known != told[name] and set(known) == set(told[name]):
-                    raise ValueError(f"classes: {name!r}: the numbers in the table are those of {told[name]}, not of {known}")
+                    raise ValueError(f"classes: {name!r}: the numbers in the table stand for {told[name]}, not for {known}")
                 numbered = name in told and known == told[name]
                 column = read_classes(labels.columns[name], task=task, names=known, where=where, numbered=numbered)
             except ValueError as error:
@@ -175,7 +174,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 def _check_format(format: ImageFiles | None) -> list[ImageFiles]:
     # The formats of images that Pillow does not open.
     if format is not None and not isinstance(format, ImageFiles):
-        raise TypeError(f"format: expected an object of a mtlue.datasets.ImageFiles or None, got {format!r}")
+        raise TypeError(f"format: expected a mtlue.datasets.ImageFiles or None, got {format!r}")
     return [NPY()] if format is None else [format, NPY()]
 
 

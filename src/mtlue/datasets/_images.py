@@ -30,7 +30,7 @@ def read_channels(image: Any, channels: int | None) -> Tensor:
     """An image as `mtlue._data.read_image` gives it; a PIL image first with as many channels as asked for.
 
     Raises:
-        TypeError: it is no image.
+        TypeError: it is not an image.
         ValueError: it has more than 8 bits a channel, or no form that can be read.
     """
     # Pillow would cut 16 bits and floats off at 255; those are left for read_image to refuse.

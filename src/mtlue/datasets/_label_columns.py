@@ -24,9 +24,9 @@ class LabelColumn:
 
     Attributes:
         name: Its name in the first line of the table.
-        counts: How many images each class has, in the order of the classes; empty where cells are no classes.
+        counts: How many images each class has, in the order of the classes; empty if the cells are not classes.
         missing: How many images have no label.
-        reason: Why the column is left out; empty for one that can be a task.
+        reason: Why the column is left out; empty if it can be a task.
 
     Example:
         >>> from mtlue import datasets
@@ -48,11 +48,12 @@ class LabelColumn:
 def label_columns(
     root: str | os.PathLike[str], *, table: str | os.PathLike[str] = "labels.csv", image_column: str | None = None
 ) -> list[LabelColumn]:
-    r"""Look at every column of a table of labels but that of the images, without a look at the images.
+    r"""Find the columns of a table of labels that can be tasks, without reading the images.
 
-    A column is left out if it has no labels, one class alone, one value a row (names, dates), numbers with fractions, numbers
-    among names, long texts, or more than two classes with fewer than two images each on average. `ImageTable` takes any column
-    that is named to it: ``tasks=[column.name for column in label_columns(root) if column.is_task]`` names those that are left.
+    A column is left out if it has no labels, only one class, a different value in every row (names, dates), numbers with
+    fractions, numbers among names, long texts, or more than two classes with fewer than two images each on average.
+    `ImageTable` takes any column that you name, so ``tasks=[column.name for column in label_columns(root) if column.is_task]``
+    names the remaining ones.
 
     Args:
         root: As in `ImageTable`.
@@ -64,7 +65,7 @@ def label_columns(
 
     Raises:
         FileNotFoundError: there is no such folder or table.
-        ValueError: the file is no table, or has no such column.
+        ValueError: the file is not a table, or has no such column.
 
     Example:
         >>> import pathlib, tempfile
@@ -76,7 +77,7 @@ def label_columns(
         >>> pet
         LabelColumn(name='pet', counts={'cat': 2, 'dog': 1}, missing=1, reason='')
         >>> owner.reason
-        'one value a row'
+        'a different value in every row'
     """
     folder = check_root(root, source="expected a folder with images and a table of labels")
     labels = read_table(folder / table, folder)
@@ -106,14 +107,14 @@ def _column(name: str, cells: list[str], names: list[str] | None, where: partial
 def _why_not_classes(filled: list[str]) -> str:
     """The reason why cells that no class can be read from are none."""
     if len(set(filled)) == len(filled):
-        return "one value a row"
+        return "a different value in every row"
     numbers = sum(is_number(cell) for cell in filled)
     if not numbers:
         return f"too many classes, {len(set(filled))} in {len(filled)} images"
     if numbers < len(filled):
         return "numbers among names"
     whole = all(float(cell).is_integer() for cell in filled)
-    return "numbers that are no classes" if whole else "numbers with fractions"
+    return "numbers that are not classes" if whole else "numbers with fractions"
 
 
 def _why_left_out(counts: list[int], filled: list[str]) -> str:
@@ -125,7 +126,7 @@ def _why_left_out(counts: list[int], filled: list[str]) -> str:
         (cell, _), *_ = Counter(filled).most_common()
         return f"one class, {cell!r}"
     if used == labelled > 2:
-        return "one value a row"
+        return "a different value in every row"
     if max(map(len, filled)) > _LONGEST:
         return "text"
     if (used > 2 and 2 * used > labelled) or len(counts) > max(labelled, _MANY):

@@ -46,8 +46,8 @@ def read_table(path: Path, root: Path) -> LabelTable:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no table, has no row or no names of columns, two columns of one name, or rows of another length than
-            the first line's.
+        ValueError: it is not a table, lacks rows or names of columns, has two columns of one name, or rows of different
+            lengths.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; expected a CSV file whose first line names the columns")
@@ -86,7 +86,7 @@ def _encoding_cure(path: Path) -> str:
     with path.open("rb") as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
     rewrite = f"path.write_text(path.read_text({encoding!r}), 'utf-8')"
-    return f"save it as 'CSV UTF-8' in Excel, or rewrite it in Python: {rewrite}, with the encoding that it has"
+    return f"save it as 'CSV UTF-8' in Excel, or rewrite it in Python: {rewrite}, with the file's own encoding"
 
 
 def find_image_column(table: LabelTable, image_column: str | None) -> str:
@@ -104,14 +104,14 @@ def find_image_column(table: LabelTable, image_column: str | None) -> str:
 def check_columns(
     table: LabelTable, wanted: Mapping[str, Task | None], classes: Mapping[str, object], image_column: str
 ) -> None:
-    """Refuse a table without labels, and names of tasks that are no columns.
+    """Refuse a table without labels, and names of tasks that are not columns.
 
     Raises:
         ValueError: so it is.
     """
     if not wanted:
         raise ValueError(
-            f"{table.path}: there is no column of labels beside {image_column!r}; "
+            f"{table.path}: found no column of labels beside {image_column!r}; "
             "name label maps with tasks={...}, if the folder has some in labels"
         )
     labels = [name for name in table.columns if name != image_column]
@@ -129,20 +129,20 @@ def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> 
     outside = [row for row, cell in enumerate(cells) if _leaves_folder(cell)]
     if outside:
         # Whoever wrote the table does not decide which files of this machine are published.
-        cure = "is outside of the folder; paths of images start from it, and stay in it"
+        cure = "is outside the folder; give paths that start from the folder and stay inside it"
         return [f"{table.where(row, image_column)}: {cells[row]!r} {cure}" for row in outside]
     missing = [row for row, path in enumerate(paths) if not os.path.isfile(path)]
-    faults = [f"{table.where(row, image_column)}: there is no image {paths[row]}" for row in missing[:_SHOWN]]
+    faults = [f"{table.where(row, image_column)}: the image {paths[row]} does not exist" for row in missing[:_SHOWN]]
     if missing and len(missing) > len(faults):
-        faults.append(f"{len(missing)} of the {len(paths)} images are not there")
+        faults.append(f"{len(missing)} of the {len(paths)} images are missing")
     if len(missing) == len(paths):
-        return [*faults, f"column {image_column!r} is taken for the paths of the images; image_column names another"]
+        return [*faults, f"column {image_column!r} is read as the paths of the images; choose another with image_column"]
     lines: dict[str, list[str]] = {}
     for path, line in zip(paths, table.lines, strict=True):
         lines.setdefault(os.path.normpath(path), []).append(str(line))
     # Each would be protected in another way, and the mean of them hardly at all.
     repeated = [f"{path} (lines {shortened(found)})" for path, found in lines.items() if len(found) > 1]
-    return faults + ([f"column {image_column!r}: an image is there more than once: {shortened(repeated)}"] if repeated else [])
+    return faults + ([f"column {image_column!r}: an image is listed more than once: {shortened(repeated)}"] if repeated else [])
 
 
 def _leaves_folder(path: str) -> bool:

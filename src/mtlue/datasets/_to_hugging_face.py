@@ -17,18 +17,18 @@ from mtlue.datasets._hugging_face import HuggingFace
 def to_hugging_face(
     protected: ProtectedDataset[Any], *, image: str = "image", cache_dir: str | os.PathLike[str] | None = None
 ) -> Any:
-    """A protected set as a ``datasets.Dataset``, ready for ``save_to_disk`` and ``push_to_hub``.
+    """Convert a protected set to a ``datasets.Dataset``, ready for ``save_to_disk`` and ``push_to_hub``.
 
-    Images are encoded as PNG, so that the budget holds and the perturbation stays. A transform is not applied.
+    Images are encoded as PNG, so they stay within the budget and keep the perturbation. A transform is not applied.
 
-    A set that was made from `mtlue.datasets.HuggingFace` gets the columns of the original in their order, with the images
-    replaced. Columns of other images are left out, unless they are tasks: they might show what was protected. Look through the
+    A set made from `mtlue.datasets.HuggingFace` gets the columns of the original in their order, with the images replaced.
+    Columns of other images are left out, unless they are tasks, because they might show what was protected. Look through the
     others before you publish, for file names or features of the clean images. Any other set gets the image and one column a
     task: a ``ClassLabel``, with None where a label is missing, or nested lists for a label map.
 
     Args:
-        protected: What `mtlue.protect` gave.
-        image: Name of the column of images; what was made from `mtlue.datasets.HuggingFace` keeps its own.
+        protected: The result of `mtlue.protect`.
+        image: Name of the column of images; a set made from `mtlue.datasets.HuggingFace` keeps its own.
         cache_dir: Folder that the rows are streamed to; None takes the library's cache.
 
     Returns:
@@ -36,7 +36,7 @@ def to_hugging_face(
 
     Raises:
         ImportError: the library ``datasets`` is not installed.
-        TypeError: ``protected`` is no protected set.
+        TypeError: ``protected`` is not a protected set.
         ValueError: PNG cannot hold the images, or ``image`` is the name of a task.
 
     Example:
@@ -58,7 +58,7 @@ def to_hugging_face(
         raise TypeError(f"protected: expected a mtlue.ProtectedDataset, got {type(protected).__name__}")
     channels, png = protected.stored_image(0).shape[0], PNG()
     if channels not in png.channels:
-        raise ValueError(f"protected: PNG holds 1 or 3 channels, the images have {channels}")
+        raise ValueError(f"protected: PNG holds 1 or 3 channels, but the images have {channels}")
     source = protected.dataset
     if isinstance(source, HuggingFace):
         image = source.image

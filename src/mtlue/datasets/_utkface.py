@@ -29,15 +29,15 @@ class UTKFace(LabelledImages):
     0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 and more), ``race`` (White, Black, Asian, Indian, Other) and
     ``gender`` (0 male, 1 female).
 
-    Of the 23,708 files three have no race in their names. Such files are left out, listed in ``skipped`` and reported by a
-    line of the logger ``mtlue``; 23,705 remain.
+    Of the 23,708 files three have no race in their names. Such files are left out, listed in ``skipped``, and logged by
+    ``mtlue``; 23,705 remain.
 
     Args:
-        root: Folder with the images, or the one that holds it as ``UTKFace``.
-        split: ``"train"`` (80 % of the images, rounded down) or ``"test"`` (the others). The division of the paper is not
-            published; this one is drawn at random.
+        root: Folder with the images, or its parent, which holds it as ``UTKFace``.
+        split: ``"train"`` (80 % of the images, rounded down) or ``"test"`` (the others). The paper's split is not published;
+            this one is drawn at random.
         image_size: A side, or height and width, to resize the images to; the paper's is 140. None leaves them at 200 by 200.
-        split_seed: Seed of the division. It depends on this and on the names of the files alone.
+        split_seed: Seed of the split, which depends only on it and on the names of the files.
 
     Attributes:
         tasks: The three tasks by name.
@@ -83,9 +83,7 @@ class UTKFace(LabelledImages):
         self.skipped = tuple(name for name, labels in faces.items() if labels is None)
         labelled = {name: labels for name, labels in faces.items() if labels is not None}
         if not labelled:
-            raise FileNotFoundError(
-                f"{folder}: no image that is named [age]_[gender]_[race]_[date].jpg.chip.jpg; {self._source}"
-            )
+            raise FileNotFoundError(f"{folder}: found no image named [age]_[gender]_[race]_[date].jpg.chip.jpg; {self._source}")
         if self.skipped:
             logger.warning(
                 "UTKFace: %d of %d files skipped, whose names have no age, gender and race: %s",

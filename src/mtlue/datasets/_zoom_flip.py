@@ -29,9 +29,9 @@ class RandomZoomFlip(JointTransform):
 
     Each sample is zoomed by 1, 1.2 or 1.5: a window of 1/zoom of the height and the width, at a random place, is enlarged to
     the whole image, bilinearly, and the label maps by nearest neighbour. What looks larger by a factor is nearer by it, so the
-    depth is divided by the zoom. Then every other sample, at random, is mirrored, which turns the x of its surface normals
-    round. Classes of a whole image stay; so do readings that are not there (0). What happens to the labels of another kind of
-    task, `zoom_flip_values` has to be told.
+    depth is divided by the zoom. Then a random half of the samples is mirrored, which reverses the x of their surface normals.
+    Classes of a whole image stay, and so do missing readings (0). For your own kind of task, register a function with
+    `zoom_flip_values`.
 
     The random numbers are torch's global ones.
 
@@ -39,7 +39,7 @@ class RandomZoomFlip(JointTransform):
         tasks: Tasks by name, such as a reader's ``tasks``.
 
     Raises:
-        TypeError: ``tasks`` is no mapping of tasks.
+        TypeError: ``tasks`` is not a mapping of tasks.
         ValueError: there is no task, or one is of a kind for which no `zoom_flip_values` is registered.
 
     Example:
@@ -58,16 +58,16 @@ class RandomZoomFlip(JointTransform):
                 raise ValueError(f"tasks[{name!r}]: {_unregistered(task)}")
 
     def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Augmented copies of images (B, C, H, W) and of their targets, of all tasks or of some; what is given stays as it is.
+        """Augmented copies of images (B, C, H, W) and of their targets of some or all tasks; the arguments stay as they are.
 
         Raises:
-            TypeError: the images are no floats.
+            TypeError: the images are not floats.
             ValueError: the images have another shape, or a target does not fit its task or the images.
         """
         check_images("images", images, values=False)
         foreign = [name for name in targets if name not in self.tasks]
         if foreign or not targets:
-            raise ValueError(f"targets: expected those of {list(self.tasks)} or of some of them, got {list(targets)}")
+            raise ValueError(f"targets: expected targets of some of {list(self.tasks)}, got {list(targets)}")
         # A victim that learns some of the tasks has the labels of those alone.
         labels = read_targets(targets, {name: self.tasks[name] for name in targets})
         for name, target in labels.items():
@@ -116,10 +116,10 @@ def _fits(task: Task, target: Tensor, images: Tensor) -> bool:
 
 @singledispatch
 def zoom_flip_values(task: Task, values: Tensor, zoom: float, mirrored: bool) -> Tensor:
-    """What a zoom and a flip do to the values of labels; `RandomZoomFlip` has moved the pixels of label maps before.
+    """Change the values of labels for a zoom and a flip, after `RandomZoomFlip` has moved the pixels of label maps.
 
-    ``zoom_flip_values.register`` takes the function for a kind of your own, whether its labels are maps or of whole images. It
-    returns targets of the same shape: the same ones where they depend neither on what is nearer nor on left and right.
+    Register a function for your own kind of task with ``zoom_flip_values.register``, for label maps and for labels of whole
+    images. It returns targets of the same shape, and the same targets if distance, left and right do not matter to them.
 
     Args:
         task: The task.

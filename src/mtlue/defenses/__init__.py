@@ -1,8 +1,8 @@
-"""What somebody who trains on a protected set may try against the protection.
+"""Defences: what somebody who trains on a protected set may try against the protection.
 
-Functions on images are applied to the training images; a `Defense` takes part in the whole training. Where labels are maps,
-what moves pixels would leave them behind: `StrongAugmentation` refuses such tasks, `UEraser` leaves out what moves pixels, and
-`OrthogonalProjection` needs at least one task with labels of the whole image. All others take any kind of task.
+A function on images is applied to the training images; a `Defense` takes part in the whole training. Label maps do not move
+with the pixels, so `StrongAugmentation` refuses such tasks, and `UEraser` leaves out what moves pixels. `OrthogonalProjection`
+needs at least one task with labels of the whole image. All others take any kind of task.
 """
 
 from mtlue._data import differentiable_jpeg

@@ -14,9 +14,9 @@ from mtlue.defenses._defense import Defense
 class AdversarialTraining(Defense):
     """Train on the worst images within a radius of the given ones (Madry et al., 2018).
 
-    Projected gradient descent in l-infinity: from a random point within the radius, steps along the sign of the gradient of
-    the tasks' summed losses. A perturbation smaller than the radius can be undone in the search, so that nothing is
-    gained by relying on it (Tao et al., 2021).
+    Projected gradient descent in l-infinity: from a random point within the radius, steps along the sign of the gradient of the
+    tasks' summed losses. The search can undo a perturbation smaller than the radius, so the model gains nothing by relying on
+    it (Tao et al., 2021).
 
     Args:
         radius: Largest change of a pixel, on the scale of [0, 1].
@@ -24,7 +24,7 @@ class AdversarialTraining(Defense):
         steps: Number of steps.
 
     Raises:
-        TypeError: an argument is no number.
+        TypeError: an argument is not a number.
         ValueError: an argument is out of range.
 
     Example:

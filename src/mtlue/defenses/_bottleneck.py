@@ -51,7 +51,8 @@ class Bottleneck(nn.Module):
 
     def rebuild(self, codes: Tensor) -> Tensor:
         """Images from codes."""
-        return 0.5 + self.image_decoder(codes)
+        images: Tensor = 0.5 + self.image_decoder(codes)
+        return images
 
     def rest(self, codes: Tensor, targets: CheckedTargets) -> Tensor:
         """What labels and codes tell of images beyond what is rebuilt."""

@@ -48,8 +48,8 @@ class CheckedSamples(Samples):
             self._shape = shape
         if shape != self._shape:
             raise ValueError(
-                f"{self.argument}: sample {index}: image of shape {shape}, others have {self._shape}; expected images of one "
-                "size, or an image_size to resize them to"
+                f"{self.argument}: sample {index}: image of shape {shape}, but others have {self._shape}; expected images of "
+                "one size, or an image_size to resize them to"
             )
         return image, targets
 

@@ -17,8 +17,8 @@ from mtlue._tasks import Task
 class Defense:
     """What somebody who trains on a protected set may do against the protection.
 
-    Each method is called at one moment of a victim's training and does nothing of its own here; a defence overrides those
-    that it needs. Random numbers are to be drawn from torch's global source, which the training seeds.
+    Each method is called at one moment of a victim's training, and does nothing by default. Override those that you need. Draw
+    random numbers from torch's global source, which the training seeds.
 
     A training that goes on from a checkpoint calls `prepare` again, with the same seed. What a defence learns from then on goes
     on where it has ``state_dict()`` and ``load_state_dict(state)``; the state is made of tensors and plain values. Keep it in
@@ -44,7 +44,7 @@ class Defense:
         return type(self).__name__
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
-        """Before anything is trained: raise a ValueError that names the tasks which it cannot be used on, and why."""
+        """Before any training: raise a ValueError that names the tasks that it cannot be used on, and why."""
 
     def prepare(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, seed: int) -> None:
         """Once, before the training: look at the whole protected set, images in [0, 1] and targets as it gives them."""
@@ -76,7 +76,7 @@ class Defense:
 class Preprocessing(Defense):
     """A function on training images, such as `jpeg`, as a defence.
 
-    A plain function given to `train_victim` or `audit` becomes one by itself.
+    `train_victim` and `audit` turn a plain function into one.
 
     Args:
         function: Takes and returns images (B, C, H, W) in [0, 1].
@@ -112,7 +112,7 @@ class Preprocessing(Defense):
         return str(getattr(self.function, "__name__", None) or described(self.function))
 
     def images(self, images: Tensor) -> Tensor:
-        """What the function makes of the images."""
+        """The images after the function."""
         return self.function(images)
 
     def __repr__(self) -> str:

@@ -21,21 +21,21 @@ from mtlue.defenses._defense import Defense
 class EarlyStopping(Defense):
     """Keep the model of the epoch that does best on clean images.
 
-    A model may learn something of the images before it finds the protection's shortcut. After each epoch the mean over
-    tasks of `mtlue.Task.skill` is measured on clean images that whoever trains is assumed to hold; at the end the weights
-    of the best epoch are put back. All epochs are trained, so that the best one is known. Skill is 0 at chance and 1 when
-    perfect for every kind of task, so shares and errors can be averaged. Label maps are measured batch by batch, other
+    A model may learn something about the images before it finds the protection's shortcut. After each epoch it is measured on
+    clean images, which whoever trains it is assumed to have, by the mean of `mtlue.Task.skill` over the tasks. At the end the
+    weights of the best epoch are restored. All epochs are trained, so that the best one is known. Skill is 0 at chance and 1
+    when perfect for every kind of task, so shares and errors can be averaged. Label maps are measured batch by batch, other
     labels over the whole set.
 
     Args:
         validation: Clean data set, map-style, in any form that `mtlue.protect` takes.
         tasks: Its tasks, in the order of its targets. By default its own ``tasks`` if it has them, else the model's.
         batch_size: Images in a batch.
-        image_size: Height and width to resize images to, those of the training; None where all have one size.
+        image_size: Height and width to resize images to, as in the training; None if all have one size.
 
     Attributes:
         skills: The mean skill after each epoch; 0 is chance, 1 is perfect.
-        best_epoch: The epoch that was kept, counted from 0, the first of equals; None before there is one.
+        best_epoch: The epoch that was kept, counted from 0, the first of equals; None before any.
 
     Raises:
         TypeError: ``validation`` has no length, or cannot be indexed, or an argument has the wrong type.
@@ -76,7 +76,7 @@ class EarlyStopping(Defense):
         self._forget()
 
     def after_epoch(self, victim: Surrogate, epoch: int) -> None:
-        """Measure the model, and keep its state if it is the best yet.
+        """Measure the model, and keep its state if it is the best so far.
 
         Raises:
             ValueError: the validation set lacks a task of the model, or has an image that cannot be used.
@@ -89,7 +89,7 @@ class EarlyStopping(Defense):
             self._best_state = copy.deepcopy(victim.module.state_dict())
 
     def finish(self, victim: Surrogate) -> None:
-        """Put the state of the best epoch back."""
+        """Restore the state of the best epoch."""
         if self._best_state:
             victim.module.load_state_dict(self._best_state)
             self._best_state = {}

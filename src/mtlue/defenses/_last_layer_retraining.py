@@ -22,9 +22,9 @@ from mtlue.defenses._heads import Heads, chosen_heads, find_heads
 class LastLayerRetraining(Defense):
     """Train the heads again on a few clean images, on top of the features learned from protected ones.
 
-    A model that leans on a shortcut may have learned the right features too; a new last layer then brings them out
-    (Kirichenko et al., 2023). All but the heads is frozen, batch normalisation and dropout are in eval mode. The heads
-    start from the values that they were trained to, and take enough steps to leave them: few images are seen many times.
+    A model that relies on a shortcut may have learned the right features too, and a new last layer then uses them (Kirichenko
+    et al., 2023). Everything except the heads is frozen; batch normalisation and dropout are in eval mode. The heads start from
+    their trained values, and take enough steps to leave them, so few images are seen many times.
 
     The heads are, by default, the last linear layer or convolution of each part of the module's attribute ``heads`` if it has
     one, so that of a decoder for label maps only the last layer is trained, or all of that attribute if it is neither a list,
@@ -36,7 +36,7 @@ class LastLayerRetraining(Defense):
         steps: Number of steps.
         learning_rate: Of Adam.
         batch_size: Images in a step.
-        image_size: Height and width to resize images to, those of the training; None where all have one size.
+        image_size: Height and width to resize images to, as in the training; None if all have one size.
         tasks: Its tasks, in the order of its targets. By default its own ``tasks`` if it has them, else the model's.
         heads: A function from the model to the parameters to train, in place of the default.
 
@@ -74,10 +74,10 @@ class LastLayerRetraining(Defense):
         self.heads = heads
 
     def finish(self, victim: Surrogate) -> None:
-        """Train the heads of the model in place; all else of it is left as it was.
+        """Train the heads of the model in place, and leave the rest as it was.
 
         Raises:
-            ValueError: the model has no heads that can be found, or the clean set cannot be used for it.
+            ValueError: no heads are found in the model, or the clean set does not fit it.
         """
         device = choose_device(None, victim.module)
         with borrowed(victim.module, device=device, trainable=True), torch.enable_grad():

@@ -14,15 +14,15 @@ from mtlue.defenses._defense import Defense
 class Mixup(Defense):
     """Train on mixtures of two images with the labels of both (Zhang et al., 2018).
 
-    A share s is drawn from Beta(alpha, alpha) for each batch. The image is s x + (1 - s) x', and the loss of a task
-    s loss(y) + (1 - s) loss(y'), where (x', y') is another sample of the batch. Labels themselves are never mixed: any kind of
-    task will do, with label maps each pixel is asked for both of its labels.
+    A share s is drawn from Beta(alpha, alpha) for each batch. The image is s x + (1 - s) x', and the loss of a task s loss(y) +
+    (1 - s) loss(y'), where (x', y') is another sample of the batch. Labels themselves are never mixed, so any kind of task
+    works; with label maps, each pixel has to answer both of its labels.
 
     Args:
-        alpha: Both parameters of the beta distribution; 1 is the uniform one.
+        alpha: Both parameters of the beta distribution; 1 makes it uniform.
 
     Raises:
-        TypeError: ``alpha`` is no number.
+        TypeError: ``alpha`` is not a number.
         ValueError: ``alpha`` is not positive.
 
     Example:

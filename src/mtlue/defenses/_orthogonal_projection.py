@@ -19,16 +19,16 @@ from mtlue.defenses._defense import Defense
 
 
 class OrthogonalProjection(Defense):
-    """Remove from the training images all that a linear model of their pixels uses (Sandoval-Segura et al., 2023).
+    """Remove from the training images whatever a linear model of their pixels uses (Sandoval-Segura et al., 2023).
 
-    A linear model without bias is fitted to the protected pixels, one output for each class of each task. With the columns
-    of Q an orthonormal basis of all its weights, an image x becomes x - Q Q^T x. As in the paper nothing is clamped: the result
-    may leave [0, 1]. Tasks whose labels are maps take no part in the fit, but may be trained on the projected images.
+    A linear model without bias is fitted to the protected pixels, one output for each class of each task. With the columns of Q
+    an orthonormal basis of all its weights, an image x becomes x - Q Q^T x. As in the paper nothing is clamped, so the result
+    may leave [0, 1]. Tasks whose labels are maps do not take part in the fit, but can be trained on the projected images.
 
     Args:
         epochs: Passes over the data set in the fit; the paper takes 20.
         batch_size: Images in a step of the fit.
-        image_size: Height and width to resize images to, those of the training; None where all have one size.
+        image_size: Height and width to resize images to, as in the training; None if all have one size.
         device: Where to fit; CUDA, MPS or CPU by default, in that order.
 
     Attributes:
@@ -36,7 +36,7 @@ class OrthogonalProjection(Defense):
         basis: Orthonormal rows (rank, C * H * W) that span the weights, Q^T, or None before `Defense.prepare`.
 
     Raises:
-        TypeError: ``epochs`` or ``batch_size`` is no integer, or ``device`` no device.
+        TypeError: ``epochs`` or ``batch_size`` is not an integer, or ``device`` not a device.
         ValueError: an argument is out of range, or there is no such device.
 
     Example:
@@ -67,7 +67,7 @@ class OrthogonalProjection(Defense):
         self._shape: tuple[int, ...] = ()
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
-        """Refuse tasks that the linear model could not be fitted to.
+        """Refuse tasks that the linear model cannot be fitted to.
 
         Raises:
             ValueError: the labels of all tasks are maps.

@@ -17,18 +17,18 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def grayscale(images: Tensor) -> Tensor:
-    """Images with the luma of ITU-R BT.601 in each of their channels.
+    """Replace each channel by the luma of ITU-R BT.601.
 
     One of the three image shortcut squeezings of Liu et al. (2023).
 
     Args:
-        images: Images in [0, 1], (B, C, H, W): RGB, or of one channel, which is left as it is.
+        images: Images in [0, 1], (B, C, H, W): RGB, or one channel, which is left as it is.
 
     Returns:
         Images of the same shape.
 
     Raises:
-        TypeError: ``images`` are no floats.
+        TypeError: ``images`` are not floats.
         ValueError: ``images`` have another shape or range.
 
     Example:
@@ -47,7 +47,7 @@ def grayscale(images: Tensor) -> Tensor:
 
 
 def bit_depth(images: Tensor, bits: int = 2) -> Tensor:
-    """Images of which only the first bits of each 8-bit value are kept, the others set to 0 (posterizing).
+    """Keep only the first bits of each 8-bit value, and set the others to 0 (posterizing).
 
     One of the three image shortcut squeezings of Liu et al. (2023), who use two bits.
 
@@ -59,7 +59,7 @@ def bit_depth(images: Tensor, bits: int = 2) -> Tensor:
         Images of the same shape.
 
     Raises:
-        TypeError: ``images`` are no floats, or ``bits`` is no integer.
+        TypeError: ``images`` are not floats, or ``bits`` is not an integer.
         ValueError: ``images`` have another shape or range, or ``bits`` is out of range.
 
     Example:
@@ -76,7 +76,7 @@ def bit_depth(images: Tensor, bits: int = 2) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: int = 10) -> Tensor:
-    """Images after a real JPEG encoder and decoder, in memory.
+    """Compress images with a real JPEG encoder and decoder, in memory.
 
     One of the three image shortcut squeezings of Liu et al. (2023), who use quality 10.
 
@@ -88,7 +88,7 @@ def jpeg(images: Tensor, quality: int = 10) -> Tensor:
         Images of the same shape, type and device; their values are multiples of 1/255.
 
     Raises:
-        TypeError: ``images`` are no floats, or ``quality`` is no integer.
+        TypeError: ``images`` are not floats, or ``quality`` is not an integer.
         ValueError: ``images`` have another shape or range, or ``quality`` is out of range.
 
     Example:

@@ -19,18 +19,18 @@ _OPERATION = v2.TrivialAugmentWide()
 
 
 class StrongAugmentation(Defense):
-    """Change each training image so much that a faint pattern on it may not survive.
+    """Change each training image strongly, so that a faint pattern on it may not survive.
 
     Each image gets one random operation at a random strength (TrivialAugment, Müller and Hutter, 2021), a Gaussian blur of
-    random width, and a hidden square (cutout, DeVries and Taylor, 2017). TrivialAugment moves pixels: labels have to be of
+    random width, and a hidden square (cutout, DeVries and Taylor, 2017). TrivialAugment moves pixels, so labels have to be of
     the whole image.
 
     Args:
-        blur: The largest standard deviation of the blur in pixels; that of an image is drawn uniformly from 0 on.
+        blur: The largest standard deviation of the blur in pixels; each image draws its own uniformly from 0 on.
         cutout: Side of the hidden square as a share of the image's shorter side, in [0, 1].
 
     Raises:
-        TypeError: an argument is no number.
+        TypeError: an argument is not a number.
         ValueError: an argument is out of range.
 
     Example:
@@ -54,14 +54,14 @@ class StrongAugmentation(Defense):
         if maps:
             raise ValueError(
                 f"defense: StrongAugmentation moves pixels, and the labels of {maps} are maps that would stay where they are; "
-                "Mixup and UEraser leave pixels in their places"
+                "use Mixup or UEraser, which leave pixels in place"
             )
 
     def images(self, images: Tensor) -> Tensor:
         """Augmented images in [0, 1], (B, C, H, W), with one channel or three.
 
         Raises:
-            TypeError: the images are no floats.
+            TypeError: the images are not floats.
             ValueError: the images have another shape or range.
         """
         check_images("images", images, channels=(1, 3))

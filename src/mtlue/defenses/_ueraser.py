@@ -16,15 +16,15 @@ from mtlue.defenses._strong_augmentation import trivial_augment
 class UEraser(Defense):
     """Train on the worst of several random augmentations of each image (Qin et al., 2023).
 
-    Each image is augmented ``count`` times; what is trained on is the one whose summed task loss is the largest. The
-    augmentations change brightness and contrast smoothly over the image, and the order of the channels. Where every label is
-    one of the whole image, TrivialAugment comes on top, as in the paper; it would move pixels away from the labels of a map.
+    Each image is augmented ``count`` times, and the version with the largest summed task loss is trained on. The augmentations
+    change brightness and contrast smoothly over the image, and the order of the channels. If every label is one of the whole
+    image, TrivialAugment is added, as in the paper; it would move pixels away from the labels of a map.
 
     Args:
         count: Number of augmentations to choose from.
 
     Raises:
-        TypeError: ``count`` is no integer.
+        TypeError: ``count`` is not an integer.
         ValueError: ``count`` is below one.
 
     Example:

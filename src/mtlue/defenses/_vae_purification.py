@@ -104,7 +104,7 @@ class VAEPurification(Defense):
 
     def _fit(self, samples: CheckedSamples, compute: Compute, *, stage: int, clear: Callable[[Batch], Tensor]) -> Bottleneck:
         channels, height, width = self._shape
-        model = Bottleneck(samples.tasks, channels, (height, width), width=self.width).to(compute.device)
+        model = Bottleneck(dict(samples.tasks), channels, (height, width), width=self.width).to(compute.device)
         optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE)
         steps, step = self.epochs * -(-len(samples) // self.batch_size), 0
         with torch.enable_grad():

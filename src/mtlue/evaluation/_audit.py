@@ -96,8 +96,8 @@ def audit(
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, a
-            defence or the transform cannot be used on them, or ``controls`` or ``checkpoint`` were made with other settings or
-            sets.
+            defence or the transform cannot be used on them, or ``controls`` or ``checkpoint`` were made with different settings
+            or sets.
         NotADirectoryError: ``checkpoint`` is a file.
         FileNotFoundError: there is no folder for it.
         BlockingIOError: another call is writing to ``checkpoint``.

@@ -69,7 +69,7 @@ class Audited:
             check_map_style(name, each)
         if isinstance(clean, ProtectedDataset):
             raise ValueError(
-                "clean: expected samples without protection, got a protected set; the order is protected, clean, test"
+                "clean: expected samples without protection, got a protected set; the arguments are protected, clean, test"
             )
         if len(protected) != len(clean):  # type: ignore[arg-type]  # both have a length, this was checked
             raise ValueError(f"clean: expected the {len(protected)} samples of the protected set, got {len(clean)}")  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
     """Check the seeds of an audit.
 
     Raises:
-        TypeError: one is no integer.
+        TypeError: one is not an integer.
         ValueError: there is none, one is negative, or one is there twice.
     """
     if not seeds:
@@ -132,7 +132,7 @@ def named_defenses(defenses: Sequence[Defense | Callable[[Tensor], Tensor]]) -> 
     """The defences by what tables call them: by name, and those of one name by the calls that make them.
 
     Raises:
-        TypeError: they are no list of defences.
+        TypeError: they are not a list of defences.
         ValueError: two cannot be told apart.
     """
     if isinstance(defenses, str) or not isinstance(defenses, Sequence):
@@ -151,8 +151,8 @@ def tasks_alone(single_task: Collection[str] | None, tasks: Mapping[str, Task]) 
     """Names of the tasks that have single-task victims.
 
     Raises:
-        TypeError: it is no collection of names.
-        ValueError: a name is no task's.
+        TypeError: it is not a collection of names.
+        ValueError: a name is not the name of a task.
     """
     if single_task is not None and (isinstance(single_task, str) or not isinstance(single_task, Collection)):
         got = repr(single_task) if isinstance(single_task, str) else type(single_task).__name__
@@ -171,7 +171,7 @@ def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
     if found is None:
         raise ValueError(
             "tasks: the protected set has no attribute of that name, give the tasks by name; what mtlue.protect or a baseline "
-            "returned has it, and the order is protected, clean, test"
+            "returned has it, and the arguments are protected, clean, test"
         )
     return resolve_tasks(found)
 

@@ -24,7 +24,7 @@ def compare(reports: Mapping[str, Report | Sequence[Report]]) -> Comparison:
         reports: Reports of `audit` by the name of the method, on the same clean and test sets and with the same settings.
 
     Raises:
-        TypeError: it is no dict of reports or of lists of reports.
+        TypeError: it is not a dict of reports or of lists of reports.
         ValueError: there is none, a name is that of a control, or reports differ in their tasks, settings or sets.
 
     Example:
@@ -68,7 +68,7 @@ def _checked(reports: object) -> dict[str, list[Report]]:
     """The reports of each method, which belong together.
 
     Raises:
-        TypeError: it is no dict of reports or of lists of reports.
+        TypeError: it is not a dict of reports or of lists of reports.
         ValueError: there is none, a name is that of a control, or they differ.
     """
     if not isinstance(reports, Mapping) or not all(isinstance(name, str) for name in reports):
@@ -85,7 +85,7 @@ def _checked(reports: object) -> dict[str, list[Report]]:
             raise ValueError(f"reports: {name!r} has the tasks {dict(report.tasks)}, and {of!r} has {dict(first.tasks)}")
         changed = differing_settings(first.settings, report.settings)
         if changed:
-            raise ValueError(f"reports: {of!r} and {name!r} were made with other settings or sets: {'; '.join(changed)}")
+            raise ValueError(f"reports: {of!r} and {name!r} were made with different settings or sets: {'; '.join(changed)}")
     return found
 
 

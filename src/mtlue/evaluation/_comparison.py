@@ -58,7 +58,7 @@ class Comparison:
         | multi-task | TAP | 60.0 | 0.25 |
         <BLANKLINE>
         Balanced accuracy (%) on clean test images, mean ± standard deviation over runs (mine 2, TAP 1).
-        R: what is learned of what clean images teach, mean over the tasks; 0 = nothing, 1 = all. The least is in bold.
+        R: the share of what clean images teach that is still learned (0 = nothing, 1 = all), mean over tasks; bold = lowest.
     """
 
     tasks: Mapping[str, Task]
@@ -122,9 +122,10 @@ class Comparison:
         runs = ", ".join(f"{name} {self.runs(name)}" for name in self.methods)
         what = ", ".join(titles) if len(titles) != 1 else titles[0]
         lines = [f"{what[:1].upper()}{what[1:]} on clean test images, mean ± standard deviation over runs ({runs})."]
-        lines += [f"Of {' and '.join(errors)} less is better."] if errors else []
+        lines += [f"For {' and '.join(errors)}, less is better."] if errors else []
         lines.append(
-            "R: what is learned of what clean images teach, mean over the tasks; 0 = nothing, 1 = all. The least is in bold."
+            "R: the share of what clean images teach that is still learned (0 = nothing, 1 = all), mean over tasks; "
+            "bold = lowest."
         )
         if len(set(self.epsilons.values())) > 1:
             budgets = ", ".join(f"{name} {255 * epsilon:.3g}/255" for name, epsilon in self.epsilons.items())
@@ -166,7 +167,7 @@ class Comparison:
         """A chart: the headline metric of each task by method, with the controls and chance; needs the extra ``plot``.
 
         Args:
-            path: File to write; its ending says in which format. None writes nothing.
+            path: File to write, in the format of its ending; None writes nothing.
 
         Returns:
             The figure, which a notebook shows.

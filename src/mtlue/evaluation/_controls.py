@@ -71,7 +71,7 @@ class Controls:
         """The victims of a report, after a check that this audit would train them in the same way.
 
         Raises:
-            TypeError: it is no report.
+            TypeError: it is not a report.
             ValueError: it has other tasks, other data sets or other settings.
         """
         if report is None:

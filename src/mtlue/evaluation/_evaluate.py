@@ -76,7 +76,7 @@ def evaluate(
     resolved = resolve_tasks(tasks)
     victim = model if isinstance(model, Surrogate) else Surrogate(model, resolved, argument="model")
     if victim.tasks != resolved:
-        raise ValueError(f"model: its tasks {victim.tasks} are not those of this call, {resolved}")
+        raise ValueError(f"model: its tasks {victim.tasks} differ from the tasks of this call, {resolved}")
     check_map_style("dataset", dataset)
     check_batch_size(batch_size)
     samples = Samples(dataset, resolved, size=check_image_size(image_size))

@@ -82,7 +82,7 @@ def image_quality(clean: Tensor, protected: Tensor) -> dict[str, float]:
         PSNR is infinite for equal images; SSIM, whose window has 11 pixels, is NaN where a side is shorter.
 
     Raises:
-        TypeError: an image is no tensor of floats.
+        TypeError: an image is not a tensor of floats.
         ValueError: the shapes differ, or a value is out of [0, 1].
         ImportError: torchmetrics is not installed.
 

@@ -107,14 +107,14 @@ class Report:
         rows, headlines = self.rows(), self._headlines
         errors = dict.fromkeys(headlines[row.task].name for row in rows if headlines[row.task].lower_is_better)
         text = "Metrics on clean test images"
-        text += f"; of {' and '.join(errors)} less is better" if errors else ""
+        text += f"; for {' and '.join(errors)}, less is better" if errors else ""
         noise = self.settings.get("noise_epsilon", self.epsilon)
         parts = [f"{text}. Epsilon {255 * self.epsilon:.3g}/255", f"random noise ±{255 * noise:.3g}/255"]
         parts += [f"{name} {self.settings[name]}" for name in ("epochs", "seeds") if name in self.settings]
         lines = [", ".join(parts) + ".", *_LEGEND]
         lost = self.hardly_learned()
         if lost:
-            lines.append(f"Hardly learned from clean images either, so that R says nothing: {', '.join(lost)}; train longer.")
+            lines.append(f"Hardly learned from clean images either, so R says nothing: {', '.join(lost)}; train longer.")
         useless = no_better_than_noise([row for row in rows if row.task not in lost], margin=LEARNED)
         if useless:
             lines.append(f"Hardly better than random noise (R less than {LEARNED} below its R): {', '.join(useless)}.")
@@ -146,7 +146,7 @@ class Report:
         """The report that `to_json` wrote.
 
         Raises:
-            ValueError: the text is no such report.
+            ValueError: the text is not JSON of `to_json`.
         """
         try:
             content = json.loads(text)
@@ -172,7 +172,7 @@ class Report:
         """A chart: the headline metric of each task by training set, with chance; needs the extra ``plot``.
 
         Args:
-            path: File to write; its ending says in which format. None writes nothing.
+            path: File to write, in the format of its ending; None writes nothing.
 
         Returns:
             The figure, which a notebook shows.

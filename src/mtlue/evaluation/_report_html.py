@@ -133,4 +133,4 @@ def _text(value: object) -> str:
 
 def footer() -> str:
     """What the page was made by."""
-    return f"<footer>mtlue {escape(version('mtlue'))}. For you alone: it says what works against the protection.</footer>"
+    return f"<footer>mtlue {escape(version('mtlue'))}. Keep it to yourself: it says what works against the protection.</footer>"

@@ -24,7 +24,7 @@ class SelectedTasks(Dataset[tuple[Any, dict[str, object]]]):
         tasks: The tasks that are kept.
 
     Raises:
-        ValueError: a name is no task's.
+        ValueError: a name is not the name of a task.
 
     Example:
         >>> import torch

@@ -81,4 +81,4 @@ def _sentence(row: Row) -> str:
     defended = "" if row.defense == NO_DEFENSE else f" with {row.defense}"
     residual = row.residuals[PROTECTED]
     learned = "nothing" if residual <= 0 else f"{100 * residual:.0f} %"
-    return f"a {row.victim} victim{defended} learns {learned} of what clean images teach it of {row.task}"
+    return f"a {row.victim} victim{defended} learns {learned} of what clean images teach it about {row.task}"

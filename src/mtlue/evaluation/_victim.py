@@ -104,7 +104,7 @@ def train_victim(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are told at once), the model does not answer the
+        ValueError: an argument is out of range, the data set has faults (all are listed at once), the model does not answer the
             tasks, or the defence cannot be used on them.
         RuntimeError: the loss is no longer finite.
         BlockingIOError: another call is writing to ``checkpoint``.
@@ -193,7 +193,7 @@ def seen_shape(inspection: Inspection, image_size: tuple[int, int] | None) -> tu
     """
     if not inspection.uniform and image_size is None:
         sizes = len(inspection.sizes)
-        raise ValueError(f"image_size: expected one, such as image_size=(64, 64): the images have {sizes} sizes")
+        raise ValueError(f"image_size: expected a size such as image_size=(64, 64), because the images have {sizes} sizes")
     return (inspection.channels, *(image_size or inspection.typical_size))
 
 
@@ -218,7 +218,7 @@ def make_model(model: Model | None, tasks: Mapping[str, Task], *, image_shape: t
                 raise
             name = model.__name__
             raise TypeError(
-                f"model: calling {name} with the tasks failed: {error}; a module that is made already is given as {name}(...)"
+                f"model: calling {name} with the tasks failed: {error}; if it is a class, pass an instance: {name}(...)"
             ) from error
     if not isinstance(made, nn.Module):
         raise TypeError(f"model: the function returned {type(made).__name__}, expected a torch.nn.Module")

@@ -24,7 +24,7 @@ class FairGrad(GradientWeighting):
 
     Raises:
         ImportError: torchjd or SciPy is not installed.
-        TypeError: ``alpha`` is no number.
+        TypeError: ``alpha`` is not a number.
         ValueError: ``alpha`` is negative.
 
     Example:
