@@ -107,7 +107,7 @@ def test_a_kind_from_outside_is_drawn_as_it_is_registered() -> None:
 def test_a_map_without_a_picture_is_named_and_the_others_drawn() -> None:
     tasks = {**TASKS, "sea": Waves()}
     sentence = (
-        r"^tasks: 'sea' is left out, no picture is registered for Waves; register a function with analysis\.draw_map\.register$"
+        r"^tasks: 'sea' is left out: no picture is registered for Waves; register a function with analysis\.draw_map\.register$"
     )
     with pytest.warns(UserWarning, match=sentence):
         figure = analysis.plot_maps(torch.zeros(1, 3, 1, 2), {"truth": maps()}, tasks=tasks)

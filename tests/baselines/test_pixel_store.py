@@ -102,7 +102,7 @@ def test_a_disk_that_becomes_full_costs_no_work(whole_search: Any, tmp_path: Pat
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        with pytest.raises(OSError, match=r"path: no room is left for .*safe\.partial; make some") as caught:
+        with pytest.raises(OSError, match=r"path: no room is left for .*safe\.partial; free some space") as caught:
             search(kind, tmp_path / "safe")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

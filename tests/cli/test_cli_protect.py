@@ -235,9 +235,9 @@ WRONG = [
     (["protect", "nowhere", "--out", "safe"], "nowhere is not a folder; name the folder with the photos"),
     (
         ["protect", "photos", "--out", "safe"],
-        "no table of labels at .*photos.labels.csv or .*labels.csv; --labels",
+        "found no table of labels at .*photos.labels.csv or .*labels.csv; name a CSV file .* --labels FILE",
     ),
-    (["protect", "photos", "--labels", "no.csv", "--out", "safe"], "no table of labels at .*no.csv or .*photos.no.csv"),
+    (["protect", "photos", "--labels", "no.csv", "--out", "safe"], "found no table of labels at .*no.csv or .*photos.no.csv"),
     (["protect", "photos", "--labels", "photos.csv"], "--out: name the folder to write"),
     (["protect", "photos", *QUICK, "--out", "photos"], "--out: photos exists and is not empty"),
     (["protect", "photos", *QUICK, "--out", "safe", "--tasks", "height"], "has no column of labels 'height'"),

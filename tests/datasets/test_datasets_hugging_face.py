@@ -189,10 +189,14 @@ def test_worker_processes_give_the_same_samples(rows: Any) -> None:
         (
             lambda rows: HuggingFace(rows, tasks=["thumbnail"]),
             ValueError,
-            "column 'thumbnail' is Image.*, which holds no class",
+            "column 'thumbnail' is Image.*, which does not hold a class",
         ),
         (lambda rows: HuggingFace(rows, tasks={"age": 20}), ValueError, "row 0, column 'age': '31': label 31 is out of range"),
-        (lambda rows: HuggingFace(rows.select_columns(["image", "city"])), ValueError, r"no column holds .*, of \['city'\]"),
+        (
+            lambda rows: HuggingFace(rows.select_columns(["image", "city"])),
+            ValueError,
+            r"no column has a type that holds classes; .*, from \['city'\]",
+        ),
         (lambda rows: HuggingFace(rows, channels=2), ValueError, "channels: expected 1, 3 or None, got 2"),
         (to_hugging_face, TypeError, "protected: expected a mtlue.ProtectedDataset, got Dataset"),
     ],

@@ -31,8 +31,14 @@ def root(tmp_path: Path) -> Path:
         (["photo,score", "a.png,0.5", "c.png,0.7"], r"line 2, column 'score': '0.5'; .* name the columns that do with tasks="),
         (["photo,age", "a.png,-2", "c.png,1"], "line 2, column 'age': label -2 is out of range"),
         (["photo,age", "a.png,", "c.png,"], "line 2, column 'age': every label is missing"),
-        (["photo,id", "a.png,0", "c.png,70000"], "column 'id': 2 different values in 2 cells are no classes"),
-        (["photo,when", *(f"a.png,day {day}" for day in range(20))], "'when': 20 different values in 20 cells are no classes"),
+        (
+            ["photo,id", "a.png,0", "c.png,70000"],
+            "column 'id': 2 different values in 2 cells look like identifiers, not classes",
+        ),
+        (
+            ["photo,when", *(f"a.png,day {day}" for day in range(20))],
+            "'when': 20 different values in 20 cells look like identifiers, not classes",
+        ),
         (["photo,age", "a.png,1", "x.png,1"], "line 3, column 'photo': the image .*/x.png does not exist$"),
         (
             ["age,photo", "1,a.png"],
@@ -76,7 +82,7 @@ def test_many_missing_images_are_counted(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"root": "nowhere"}, FileNotFoundError, "root: nowhere is no folder"),
+        ({"root": "nowhere"}, FileNotFoundError, "root: nowhere is not a folder"),
         ({"table": "other.csv"}, FileNotFoundError, "other.csv: not found; expected a CSV file"),
         ({"image_column": "file"}, ValueError, "image_column: .*labels.csv has no column 'file'; it has .'photo', 'age'"),
         ({"tasks": ["height"]}, ValueError, "tasks: .*labels.csv has no column of labels 'height'; it has .'age', 'race'"),

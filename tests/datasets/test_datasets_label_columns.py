@@ -60,5 +60,5 @@ def test_the_column_of_the_images_is_none_of_them(tmp_path: Path) -> None:
     assert [column.name for column in label_columns(tmp_path, image_column="pet")] == ["file"]
     with pytest.raises(ValueError, match=r"image_column: .* has no column 'photo'"):
         label_columns(tmp_path, image_column="photo")
-    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         label_columns("nowhere")

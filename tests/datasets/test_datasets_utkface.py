@@ -175,7 +175,7 @@ def test_resizing_is_antialiased_and_stays_in_range(tmp_path: Path) -> None:
         ({"split_seed": -1}, ValueError, "split_seed: expected at least 0, got -1"),
         ({"split_seed": "0"}, TypeError, "split_seed: expected an int"),
         ({"root": 3}, TypeError, "root: expected the path of a folder, got int"),
-        ({"root": "nowhere"}, FileNotFoundError, "root: nowhere is no folder; get .*https://susanqq.github.io/UTKFace"),
+        ({"root": "nowhere"}, FileNotFoundError, "root: nowhere is not a folder; get .*https://susanqq.github.io/UTKFace"),
     ],
 )
 def test_wrong_arguments_are_named(root: Path, arguments: dict[str, Any], error: type[Exception], words: str) -> None:

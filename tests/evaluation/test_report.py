@@ -141,7 +141,7 @@ def test_each_metric_is_shown_in_its_unit_and_only_shares_of_what_was_learned_ar
         "| multi-task | none | mean | – | – | – | – | – | – | 0.90 | 0.03 |",
     ]
     assert lines[7] == (
-        "Metrics on clean test images; of absolute error and mean angle less is better. Epsilon 8/255, random noise ±8/255."
+        "Metrics on clean test images; for absolute error and mean angle, less is better. Epsilon 8/255, random noise ±8/255."
     )
 
 

@@ -71,7 +71,7 @@ def test_wrong_arguments_are_named(wrong: dict[str, Any], error: type[Exception]
 
 
 def test_a_set_without_length_is_refused() -> None:
-    with pytest.raises(TypeError, match="no length"):
+    with pytest.raises(TypeError, match="lacks a length"):
         train_victim(iter([]), model=net(), **OPTIONS)  # type: ignore[arg-type]
 
 

@@ -247,10 +247,10 @@ def test_load_gives_back_what_was_protected(canvases: Any, make_safe: Any, tmp_p
 def test_load_knows_an_export(canvases: Any, make_safe: Any, tmp_path: Path) -> None:
     make_safe(canvases).export(tmp_path / "out")
     with pytest.raises(
-        FileNotFoundError, match=r"no manifest\.json; it looks like an export, which mtlue\.datasets\.ImageTable"
+        FileNotFoundError, match=r"manifest\.json is missing; it looks like an export, which mtlue\.datasets\.ImageTable"
     ):
         mtlue.ProtectedDataset.load(tmp_path / "out", canvases)
-    with pytest.raises(FileNotFoundError, match=r"no manifest\.json$"):
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing$"):
         mtlue.ProtectedDataset.load(tmp_path, canvases)
 
 

@@ -74,7 +74,7 @@ def test_em_with_a_surrogate_that_knows_the_clean_images(canvases: Any, net: nn.
     with torch.no_grad():
         knows[1].weight.fill_(0.1)
         knows[1].bias.fill_(-10.0)
-    words = r"surrogate: it answers 100 % of the clean images right, .* after one epoch, .* give EM an untrained one"
+    words = r"surrogate: it answers 100 % of the clean images right, .* after one epoch, .* give EM an untrained surrogate"
     with pytest.warns(UserWarning, match=words):
         mtlue.protect(easy, **{**call, "surrogate": knows})
     generator = mtlue.UEGenerator({"task0": 2}, (1, 16, 16), width=4)

@@ -33,7 +33,7 @@ class Verdict:
         >>> report.verdict.word
         'protected'
         >>> print(report.verdict)
-        protected, because a multi-task victim learns 10 % of what clean images teach it of gender
+        protected, because a multi-task victim learns 10 % of what clean images teach it about gender
     """
 
     word: str
