@@ -40,6 +40,7 @@ class Recipe:
             perturbation.
         own_networks: Whether the loss trains networks of its own. A surrogate that is made is then a small network, which is
             their pattern.
+        network_passes: How often small networks see each image that the generator sees, there and back.
         surrogate_share: How long a surrogate that is made is trained, as a share of the generator's epochs; 0 for not at all.
     """
 
@@ -52,6 +53,7 @@ class Recipe:
     processor_width: int = 64
     half_size: bool = False
     own_networks: bool = False
+    network_passes: float = 0.0
     surrogate_share: float = 1.0
 
     def plan(self, dataset: Dataset[Any], compute: Compute, **given: Any) -> FitPlan:
@@ -117,6 +119,8 @@ def _(loss: RestartedEM) -> Recipe:
         processor_width=16,
         half_size=True,
         own_networks=True,
+        # With its own content and with another's; the surrogate sees the first.
+        network_passes=2 * loss.count + bool(loss.misleading),
         # One that has seen little is easier to mislead.
         surrogate_share=0.2 if loss.misleading else 0.0,
     )

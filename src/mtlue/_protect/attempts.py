@@ -49,6 +49,7 @@ class Making:
         selected: Which samples to perturb, booleans of shape (N,).
         protected: Tasks to make unlearnable.
         compute: Where and how to compute.
+        network_passes: See `mtlue._fit.Recipe`.
     """
 
     samples: Samples
@@ -56,6 +57,7 @@ class Making:
     selected: Tensor
     protected: Sequence[str]
     compute: Compute
+    network_passes: float = 0.0
 
     @cached_property
     def augmentation(self) -> Transform | None:
@@ -69,7 +71,12 @@ class Making:
     def check(self, generator: UEGenerator, history: History | None, folders: WorkFolder | None) -> Check:
         """What small networks learn from what a generator makes; see `check_generation`."""
         return check_generation(
-            self.generation(generator), self.inspection, history, folders, transform=lambda: self.augmentation
+            self.generation(generator),
+            self.inspection,
+            history,
+            folders,
+            transform=lambda: self.augmentation,
+            network_passes=self.network_passes,
         )
 
     def train(

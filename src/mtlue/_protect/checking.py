@@ -34,6 +34,7 @@ def check_generation(
     folders: WorkFolder | None,
     *,
     transform: Callable[[], Transform | None],
+    network_passes: float = 0.0,
 ) -> Check:
     """What small networks learn from the images that a generator makes; kept in the folder of a call, and read from there.
 
@@ -43,11 +44,12 @@ def check_generation(
         history: Its training in this call, if there was one: the check costs a tenth of it.
         folders: Where the state of an interrupted call is; None for a call that keeps none.
         transform: Gives what networks see images through.
+        network_passes: How often a small network saw each image of that training, there and back.
     """
     file = None if folders is None else folders.work / _CHECK
     if file is not None and file.exists():
         return Check.from_json(file.read_text())
-    check = _checked(generation, inspection, history, transform)
+    check = _checked(generation, inspection, history, transform, network_passes)
     if file is not None:
         write_bytes(check.to_json().encode(), file)
     return check
@@ -79,7 +81,11 @@ def tell(check: Check, *, fraction: float) -> None:
 
 
 def _checked(
-    generation: Generation, inspection: Inspection, history: History | None, transform: Callable[[], Transform | None]
+    generation: Generation,
+    inspection: Inspection,
+    history: History | None,
+    transform: Callable[[], Transform | None],
+    network_passes: float,
 ) -> Check:
     samples, compute = generation.samples, generation.compute
     protected = generation.protected_tasks
@@ -88,7 +94,10 @@ def _checked(
         why = f"there are {length} images, and the check needs {FEWEST_SAMPLES}"
         return Check(untold=dict.fromkeys(samples.tasks, why), protected_tasks=list(protected))
     typical = inspection.typical_size if inspection.uniform else generation.generator.image_shape[1:]
-    views = None if history is None else _views(generation, (inspection.channels, *check_size(typical)), len(history) * length)
+    views = None
+    if history is not None:
+        each = _cost(generation, (inspection.channels, *check_size(typical))) + network_passes
+        views = _BUDGET * len(history) * length * each / NETWORKS
     plan, size = plan_for(inspection, samples, typical, views=views)
     logger.info(
         "check: %d images to learn from, %d to be tested on, of %d x %d pixels, %d steps of %d",
@@ -131,15 +140,14 @@ def clean_batch(samples: Samples, indices: Sequence[int], size: tuple[int, int],
     return Batch(torch.cat([part.images for part in read]), _joined([part.targets for part in read], samples, size))
 
 
-def _views(generation: Generation, shape: tuple[int, int, int], trained: int) -> float:
-    """How many images each network may be shown, for a generator that was shown so many."""
+def _cost(generation: Generation, shape: tuple[int, int, int]) -> float:
+    """What the way of an image through the generator costs, in ways of an image of a shape through a network of the check."""
     samples = generation.samples
     few = samples.read(range(2), torch.device("cpu"))
     with generation.ready():
         cost = forward_cost(lambda: generation.perturbations(few), images=2)
     network = network_for(samples.tasks, shape, seed=0).module.eval()
-    own = forward_cost(lambda: network(torch.zeros(2, *shape)), images=2)
-    return _BUDGET * trained * cost / (_SLOWER * own * NETWORKS)
+    return cost / (_SLOWER * forward_cost(lambda: network(torch.zeros(2, *shape)), images=2))
 
 
 def _read(generation: Generation, train: Sequence[int], test: Sequence[int], size: tuple[int, int]) -> CheckData:

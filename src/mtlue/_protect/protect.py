@@ -174,7 +174,7 @@ def protect(
                     )
                 return ProtectedDataset[Tensor](finished, dataset, generator=None if untrained else generator, **known)
         selected = selected_samples(fraction, inspection.length, compute)
-        making = Making(samples, inspection, selected, protected, compute)
+        making = Making(samples, inspection, selected, protected, compute, recipe.network_passes)
         history, found = None, None
         if generator is None or untrained:
             try:
