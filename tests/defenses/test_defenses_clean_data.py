@@ -76,7 +76,7 @@ def test_images_of_several_sizes_are_resized_where_a_size_is_given() -> None:
 def test_wrong_clean_images() -> None:
     victim = mtlue.Surrogate(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1)), {"young": 2})
     sizes = [(torch.rand(1, 2, 2), 0), (torch.rand(1, 3, 3), 1)]
-    with pytest.raises(ValueError, match="validation: sample 1: image of shape \\(1, 3, 3\\), others have \\(1, 2, 2\\)"):
+    with pytest.raises(ValueError, match="validation: sample 1: image of shape \\(1, 3, 3\\), but others have \\(1, 2, 2\\)"):
         EarlyStopping(sizes).after_epoch(victim, 0)
     with pytest.raises(ValueError, match="clean: sample 0: image values reach 255, expected floats in \\[0, 1\\]"):
         LastLayerRetraining([(torch.full((1, 2, 2), 255.0), 0)]).finish(victim)

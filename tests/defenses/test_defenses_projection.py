@@ -139,7 +139,7 @@ def test_wrong_use() -> None:
     data, defense = as_data(images, labels), OrthogonalProjection(epochs=1, device=CPU)
     with pytest.raises(RuntimeError, match="OrthogonalProjection has nothing to project out before prepare"):
         defense.images(images)
-    with pytest.raises(ValueError, match=r"dataset: sample \d: image of shape \(1, 8, 8\), others have \(1, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"dataset: sample \d: image of shape \(1, 8, 8\), but others have \(1, 16, 16\)"):
         defense.prepare([*data, (images[0, :, :8, :8], data[0][1])], PATTERNED_TASKS, seed=0)
     with pytest.raises(ValueError, match=r"dataset: sample 1: image values lie in .* normalised"):
         defense.prepare([data[0], (images[0] - 0.9, data[0][1])], PATTERNED_TASKS, seed=0)

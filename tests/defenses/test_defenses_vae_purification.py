@@ -96,7 +96,7 @@ def test_wrong_use() -> None:
     data, defense = as_data(images, labels), small()
     with pytest.raises(RuntimeError, match="VAEPurification has no autoencoder before prepare"):
         defense.images(images)
-    with pytest.raises(ValueError, match=r"dataset: sample \d: image of shape \(1, 8, 8\), others have \(1, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"dataset: sample \d: image of shape \(1, 8, 8\), but others have \(1, 16, 16\)"):
         defense.prepare([*data, (images[0, :, :8, :8], data[0][1])], PATTERNED_TASKS, seed=0)
     defense.prepare(data, PATTERNED_TASKS, seed=0)
     with pytest.raises(ValueError, match="images: expected shape \\(B, 1, 16, 16\\), got \\(8, 1, 8, 8\\)"):
