@@ -201,7 +201,7 @@ def test_what_is_no_folder_of_an_audit_is_left_alone(tmp_path: Path, finished: P
     with pytest.raises(ValueError, match=r"^checkpoint: expected a new folder or that of an audit, got .*, where file is$"):
         audit(tmp_path)
     assert (tmp_path / "letter.draft").read_text() == "mine"
-    with pytest.raises(FileNotFoundError, match=r"^checkpoint: there is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"^checkpoint: the folder .* does not exist"):
         audit(tmp_path / "nowhere" / "audit")
 
 

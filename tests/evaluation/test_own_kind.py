@@ -200,7 +200,7 @@ def test_the_table_has_the_registered_name_unit_and_digits(report: Report) -> No
     assert (below[2], below[3]) == ("below", "mean error (people)")
     # Of one metric: so the mean is one of errors, not of R alone.
     assert mean[2:5] == ["mean", "mean error (people)", f"{sum(report.chance.values()) / 2:.2f}"]
-    assert "\nMetrics on clean test images; of mean error less is better. " in report.to_markdown()
+    assert "\nMetrics on clean test images; for mean error, less is better. " in report.to_markdown()
     assert "registered" not in report.to_markdown()
 
 
