@@ -319,7 +319,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     assert file.read_bytes() == b"mine"
     with pytest.raises(ValueError, match=r"checkpoint: .* is a folder, expected a checkpoint of mtlue"):
         victim(tmp_path)
-    with pytest.raises(FileNotFoundError, match="checkpoint: the folder .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: the folder .* does not exist"):
         victim(tmp_path / "nowhere" / "run.pt")
 
 
