@@ -144,6 +144,7 @@ _CHEAP = (
 )
 _PURIFY = Attack(NOTHING, "purification by two autoencoders", _purified)
 
+
 #: All attacks, and what they are compared with; what takes longest comes last.
 def learned_from_pairs(count: int, scene: Scene) -> Tensor:
     """The protected images, with what so many pairs teach of perturbations taken off."""
