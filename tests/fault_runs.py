@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults import Ended, Faults, Operation, in_child
+from faults import Ended, Faults, Operation, at_once, in_child
 from writing_verbs import Verb, files_below
 
 
 @dataclass(frozen=True)
 class Whole:
-    """An undisturbed call: what was there before, what it did, left and returned."""
+    """An undisturbed call: what was there before, what it did, left and returned, and how long that took."""
 
     before: dict[str, Any]
     operations: tuple[Operation, ...]
     files: dict[str, bytes]
     read: dict[str, Any]
     value: Any
+    written: int
+    seconds: float
 
 
 def undisturbed(verb: Verb) -> Whole:
@@ -32,9 +35,11 @@ def undisturbed(verb: Verb) -> Whole:
         folder = Path(name)
         verb.prepare(folder)
         before = files_below(folder)
+        started = time.monotonic()
         with Faults(folder) as counted:
             value = verb.run(folder)
-        return Whole(before, tuple(counted.operations), files_below(folder), verb.read(folder), value)
+        seconds, operations = time.monotonic() - started, tuple(counted.operations)
+        return Whole(before, operations, files_below(folder), verb.read(folder), value, counted.written, seconds)
 
 
 def after_kill(verb: Verb, whole: Whole, at: int) -> list[str]:
@@ -105,6 +110,36 @@ def _failing(verb: Verb, whole: Whole, faults: Faults, folder: Path) -> list[str
         return wrong
     error = None
     return [*wrong, *repeated(verb, whole, folder)]
+
+
+def after_two_calls(verb: Verb, whole: Whole, apart: float) -> list[str]:
+    """Make a call twice at once, the second so many seconds later; repeat it, and say what is wrong."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        verb.prepare(folder)
+
+        def call() -> None:
+            if verb.run(folder) != whole.value:
+                raise RuntimeError("it returned something else")
+
+        def later() -> None:
+            time.sleep(apart)
+            call()
+
+        ended = at_once([call, later])
+        wrong = [f"ended with signal {each.signal}" for each in ended if each.signal]
+        for each in ended:
+            if each.error and not (each.error.split(":")[0].endswith(_REFUSALS) and str(folder) in each.error):
+                wrong.append(each.error)
+        if all(each.error for each in ended):
+            wrong.append("neither call was made")
+        if not verb.is_well(folder, whole.before, whole.files):
+            wrong.append(f"left {sorted(files_below(folder))}")
+        return [*wrong, *repeated(verb, whole, folder)]
+
+
+#: What the second of two calls may end in: the other one is at work, or has finished just now; the command says it in words.
+_REFUSALS = ("BlockingIOError", "FileExistsError", "OSError")
 
 
 def complaints(error: BaseException, folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ import signal
 import tarfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,8 @@ class Faults:
         self.root, self.at, self.kill, self.lasting, self.room = os.path.realpath(root), at, kill, lasting, room
         #: What was done, in order.
         self.operations: list[Operation] = []
+        #: Bytes that were written.
+        self.written = 0
         #: Those that failed.
         self.failed: list[Operation] = []
         self._guard, self._stack, self._open = threading.Lock(), ExitStack(), builtins.open
@@ -164,6 +166,7 @@ class _CountedFile(io.FileIO):
         self._happens("write", lambda: super(_CountedFile, self).write(view[: len(view) // 2]) if room is None else None)
         if room is not None:
             self._faults.room = room - fits
+        self._faults.written += fits
         return super().write(view[:fits])
 
     def readinto(self, buffer: Any) -> int:
@@ -202,27 +205,40 @@ class Ended:
 
 def in_child(call: Callable[[], object], *, after: float | None = None) -> Ended:
     """Call something in a copy of this process, which is killed after so many seconds, and say how it ended."""
+    return at_once([call], after=after)[0]
+
+
+def at_once(calls: Sequence[Callable[[], object]], *, after: float | None = None) -> list[Ended]:
+    """Make several calls at the same time, each in a copy of this process, and say how each ended."""
+    return [_ended(child, pipe, after) for child, pipe in [_started(call) for call in calls]]
+
+
+def _started(call: Callable[[], object]) -> tuple[int, int]:
+    """A process that makes a call, and a pipe from which the error can be read that it ends in."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Threads of libraries that rest: the child uses none of them.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
-    if not child:
-        os.close(reading)
-        told = ""
-        try:
-            with mock.patch("sys.stderr", io.StringIO()), mock.patch("sys.stdout", io.StringIO()):
-                call()
-        except BaseException as error:
-            told = f"{type(error).__name__}: {error}"
-        finally:
-            os.write(writing, told.encode(errors="replace")[:60_000])
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
+    if child:
+        os.close(writing)
+        return child, reading
+    told = ""
+    try:
+        with mock.patch("sys.stderr", io.StringIO()), mock.patch("sys.stdout", io.StringIO()):
+            call()
+    except BaseException as error:
+        told = f"{type(error).__name__}: {error}"
+    finally:
+        os.write(writing, told.encode(errors="replace")[:60_000])
+        os._exit(0)
+
+
+def _ended(child: int, pipe: int, after: float | None) -> Ended:
+    with os.fdopen(pipe, "rb") as reading:
         # At the end, in whatever way, the pipe can be read.
-        if after is not None and not select.select([pipe], [], [], after)[0]:
+        if after is not None and not select.select([reading], [], [], after)[0]:
             os.kill(child, signal.SIGKILL)
-        told = pipe.read().decode()
+        told = reading.read().decode()
     _, status = os.waitpid(child, 0)
     return Ended(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, told)

@@ -21,6 +21,7 @@ import broken_search
 import exported_sets
 import killed_run
 import mtlue
+import resumed_victims
 from mtlue import baselines, datasets
 from mtlue._cli import main
 from mtlue._cli.audit import write_report
@@ -98,6 +99,25 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
 
 def _is_checkpoint(folder: Path) -> bool:
     return not (folder / RESULT).exists() or bool(load_tensors(folder / RESULT))
+
+
+def _victim(folder: Path) -> Any:
+    trained = resumed_victims.victim(folder / RESULT, epochs=2)
+    return tensors_digest(tensors_in(trained.victim)), trained.norms, trained.skills
+
+
+def _audit(folder: Path) -> str:
+    return resumed_victims.audit(folder / RESULT, epochs=1).to_json()
+
+
+def _names(folder: Path) -> dict[str, Any]:
+    """The names of the files of an audit: in them are times."""
+    return dict.fromkeys(files_below(folder))
+
+
+def _are_tensors(folder: Path) -> bool:
+    """Whether all that is called a victim can be read."""
+    return all(load_tensors(file) for file in (folder / RESULT).glob("*.victim"))
 
 
 def _protect(kind: str, **changes: Any) -> Callable[[Path], Any]:
@@ -242,5 +262,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("UEGenerator.save", _key),
     Verb("UEGenerator.save over another", _key, prepare=_other_key),
     Verb("a report", _report),
+    Verb("train_victim(checkpoint=)", _victim, read=_checkpoint, valid=_is_checkpoint),
+    Verb("audit(checkpoint=)", _audit, read=_names, valid=_are_tensors),
     Verb("mtlue protect", _command, done="result exists and is not empty"),
 )
