@@ -33,7 +33,7 @@ def through_jpeg(images: Tensor) -> Tensor:
 
 
 def default_loss() -> BaseUELoss:
-    """What protects best on the whole: two networks that start anew, one of which sees images after JPEG, and one misled."""
+    """The loss of a call that names none: two networks that start anew, one of which sees images after JPEG, and one misled."""
     return RestartedEM(count=2, distortions=[through_jpeg], misleading=1.0)
 
 
