@@ -122,7 +122,5 @@ def test_a_damaged_or_foreign_file_is_a_value_error(tmp_path: Path) -> None:
             mtlue.UEGenerator.load(path)
     with pytest.raises(FileNotFoundError, match=r"^path: the file .*absent\.pt does not exist$"):
         mtlue.UEGenerator.load(tmp_path / "absent.pt")
-    with pytest.raises(
-        FileNotFoundError, match=r"^path: the folder .*absent does not exist; make it first"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"^path: the folder .*absent does not exist; make it first"):
         make().save(tmp_path / "absent" / "key.pt")

@@ -117,7 +117,7 @@ def test_no_changed_checkpoint_is_taken_up(script: Any, tmp_path: Path) -> None:
     whole = path.read_bytes()
     for number in range(60):
         path.write_bytes(changed(whole, draw, number))
-        with pytest.raises(ValueError, match=r"^checkpoint: .*run\.pt is damaged, or is not the checkpoint"):
+        with pytest.raises(ValueError, match=r"^checkpoint: .*run\.pt is damaged, or is not a checkpoint"):
             script.fit("em", path, epochs=1)
 
 
