@@ -82,8 +82,8 @@ _Protect = Callable[["_Labelled", Recipe, Data, Budget, int], mtlue.ProtectedDat
 def _default(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
-    if not recipe.misleading:
-        given["loss"] = mtlue.RestartedEM(count=2, distortions=[through_jpeg])
+    if recipe.misleading:
+        given["loss"] = mtlue.RestartedEM(count=2, distortions=[through_jpeg], misleading=recipe.misleading)
     if budget.processor and budget.device != "cpu":
         own, processor = recipe_for(default_loss()), Compute(torch.device("cpu"))
         torch.manual_seed(seed)

@@ -17,8 +17,8 @@ class Recipe:
         faded: Whether other images are faded towards grey, each by another share: measured once, no longer made.
         growing: Whether their own images come in by and by.
         jpeg_students: How many of the students see images after JPEG of quality 10.
-        misleading: Weight of the loss towards shifted labels; 0 for none. With ``plain="default"`` its loss is as it comes,
-            or without that part.
+        misleading: Weight of the loss towards shifted labels; 0 for none. With ``plain="default"`` it is a part of the
+            library's loss.
         young: Steps after which the network that is misled starts anew on clean images; 0 for a trained surrogate.
         surrogate_epochs: Epochs of that trained surrogate.
         power: See `Misleading`.
@@ -60,8 +60,8 @@ _GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
 STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
 RECIPES: dict[str, Recipe] = {
-    "mtlue.protect": Recipe(plain="default", misleading=1.0),
-    "mtlue.protect, nobody misled": Recipe(plain="default"),
+    "mtlue.protect": Recipe(plain="default"),
+    "mtlue.protect, one misled": Recipe(plain="default", misleading=1.0),
     "LSP (patches)": Recipe(plain="LSP"),
     "AR (patches)": Recipe(plain="AR"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),

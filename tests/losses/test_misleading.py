@@ -122,7 +122,7 @@ def test_its_state_goes_on() -> None:
 
 def test_a_surrogate_that_protect_makes_is_trained_for_a_fifth_of_the_epochs(canvases: Any, caplog: Any) -> None:
     caplog.set_level("INFO", logger="mtlue")
-    mtlue.protect(canvases, epochs=10, check=False, progress=False)
+    mtlue.protect(canvases, loss=mtlue.RestartedEM(misleading=1.0), epochs=10, check=False, progress=False)
     assert any("surrogate: 48 samples, 2 epochs" in line for line in caplog.messages), caplog.messages
     caplog.clear()
     mtlue.protect(canvases, loss=mtlue.RestartedEM(), epochs=2, check=False, progress=False)

@@ -53,8 +53,7 @@ def protect(
     """Protect a data set, in the simplest case by ``mtlue.protect(dataset)``.
 
     By default it reads the tasks from the labels. The loss is `mtlue.RestartedEM` with two small networks that start anew, one
-    of which sees images after JPEG of quality 10; a third one learns from the clean images for a short while, and is then shown
-    the features of other classes. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
+    of which sees images after JPEG of quality 10. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
     images. Each argument replaces one of these parts. ``loss=mtlue.TAP()`` gives the paper's method: it trains a ResNet-18 on
     the clean data, then a generator of the images' size against it, 60 epochs each. Networks see images shifted at random, and
     mirrored if a small network finds that this keeps the labels. Neither is done if a task's labels are maps, which would have
@@ -67,7 +66,7 @@ def protect(
         tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the ``tasks`` of the generator, the surrogate
             or the data set, whichever exists first, else read from the labels.
         surrogate: A model that sees images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
-            `mtlue.RestartedEM` trains new copies of it, and the one of the default needs it trained as well.
+            `mtlue.RestartedEM` trains new copies of it.
         loss: ``mtlue.RestartedEM`` as above if None.
         generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used as it is; a new one is trained first.
         epsilon: Budget on the scale of [0, 1]; by default 8/255, or the given generator's own.

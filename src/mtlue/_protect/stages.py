@@ -33,8 +33,8 @@ def through_jpeg(images: Tensor) -> Tensor:
 
 
 def default_loss() -> BaseUELoss:
-    """The loss of a call that names none: two networks that start anew, one of which sees images after JPEG, and one misled."""
-    return RestartedEM(count=2, distortions=[through_jpeg], misleading=1.0)
+    """The loss of a call that names none: two networks that start anew, one of which sees images after JPEG."""
+    return RestartedEM(count=2, distortions=[through_jpeg])
 
 
 @dataclass(frozen=True)
