@@ -10,17 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlue.evaluation import build_model
-from narrow_models import ARCHITECTURES, COLUMNS, TASKS, NarrowResNet, build, drawn_images, drawn_resnet, reached
-
-
-@pytest.fixture
-def resnet() -> NarrowResNet:
-    return drawn_resnet()
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return drawn_images()
+from narrow_models import ARCHITECTURES, COLUMNS, TASKS, build, reached
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

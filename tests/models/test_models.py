@@ -12,17 +12,7 @@ from torch import Tensor, nn
 
 from mtlue._losses.redrawn import redrawn
 from mtlue.evaluation import build_model
-from narrow_models import ARCHITECTURES, COLUMNS, SHAPE, TASKS, WIDTHS, NarrowResNet, build, drawn_images, drawn_resnet, reached
-
-
-@pytest.fixture
-def resnet() -> NarrowResNet:
-    return drawn_resnet()
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return drawn_images()
+from narrow_models import ARCHITECTURES, COLUMNS, SHAPE, TASKS, WIDTHS, NarrowResNet, build, reached
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
