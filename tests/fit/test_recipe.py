@@ -35,6 +35,14 @@ def test_networks_that_start_anew_see_as_many_images_whatever_the_size_of_the_se
     assert recipe_for(Own()).plan([0] * length, CUDA).epochs == max(1, round(4 * 64_000 / length))
 
 
+def test_what_networks_of_a_loss_take_beside_the_generator() -> None:
+    for loss, passes, surrogate in ((mtlue.RestartedEM(count=3), 6, 0), (mtlue.RestartedEM(misleading=0.5), 3, 4)):
+        recipe = recipe_for(loss)
+        assert (recipe.network_passes, recipe.surrogate_epochs(20)) == (passes, surrogate)
+    assert recipe_for(mtlue.RestartedEM(misleading=1.0)).surrogate_epochs(1) == 1
+    assert (Recipe().network_passes, Recipe().surrogate_epochs(7)) == (0, 7)
+
+
 def test_what_is_given_counts() -> None:
     given = {"epochs": 3, "batch_size": 8, "learning_rate": 0.1, "schedule": evaluation.paper_schedule, "lambda_intra": 2.0}
     assert recipe_for(Own()).plan([0] * 10, CPU, **given) == FitPlan(**given)

@@ -14,8 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mtlue
+from mtlue._data import Samples, inspect_dataset
 from mtlue._models import small_network
 from mtlue._protect import checking
+from mtlue._protect.attempts import Making
+from mtlue._runtime import Compute
 from multi_fashion import MultiFashion
 from small_rooms import ROOMS, rooms
 
@@ -256,3 +259,26 @@ def test_several_attempts_that_make_no_sense(pale: Garments) -> None:
             attempt(pale[:64], **changes)
     with pytest.raises(ValueError, match=r"attempts: expected 1 for 48 samples, got 2; to choose among attempts takes 64"):
         attempt(pale[:48], attempts=2)
+
+
+@pytest.mark.parametrize(("passes", "steps"), [(0.0, 80), (2.0, 85), (50.0, 90)])
+def test_the_networks_of_a_loss_count_in_what_a_check_may_cost(
+    pale: Garments, monkeypatch: pytest.MonkeyPatch, passes: float, steps: int
+) -> None:
+    plans: list[Any] = []
+
+    def noted(data: Any, tasks: Any, protected: Any, plan: Any, *_: Any, **__: Any) -> mtlue.Check:
+        plans.append(plan)
+        return mtlue.Check()
+
+    monkeypatch.setattr(checking, "run_check", noted)
+    # A generator that costs nothing.
+    monkeypatch.setattr(checking, "_cost", lambda generation, shape: 0.0)
+    compute = Compute(torch.device("cpu"))
+    samples = Samples(pale, TASKS)
+    everything = torch.ones(len(pale), dtype=torch.bool)
+    making = Making(samples, inspect_dataset(pale, TASKS), everything, list(TASKS), compute, passes)
+    history: Any = range(240)
+    making.check(Stripes(), history, None)
+    # A tenth of 240 epochs of 400 images, for seven networks with 32 images a step, within 80 and twelve passes.
+    assert plans[0].steps == steps
