@@ -52,7 +52,7 @@ class Verb:
         run: Calls it, to write to `RESULT` in a folder; gives what it returned, in a form that can be compared.
         prepare: Puts into the folder what has to be there before.
         read: What is in the folder after a call that ended, in a form that can be compared.
-        done: What a repeated call may say where the one that was killed had nothing more to do.
+        done: What a repeated call may say where the one that was killed had nothing more to do but remove an empty folder.
         valid: Whether what lies at `RESULT` after a call that was broken off is of use; by default it is whole or not there.
     """
 
