@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import Ended, Faults, Operation, at_once, in_child
-from writing_verbs import Verb, files_below
+from verb import Verb, files_below
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import pytest
 import fault_runs
 from fault_runs import Whole, undisturbed
 from faults import Faults, in_child
-from writing_verbs import VERBS, Verb
+from verb import Verb
+from writing_verbs import VERBS
 
 #: Of these every operation is taken, of others so many. The check of several attempts takes seconds.
 CHEAP = {"UEGenerator.save over another", "a report"}
