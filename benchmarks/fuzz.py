@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 _PART = 2000
@@ -46,11 +47,25 @@ def table(verdicts: Counter[str], seconds: float) -> str:
     return "\n".join([*lines, "", f"Refusals: {kinds}. {seconds:.0f} s."])
 
 
+def figures(verdicts: Counter[str], seeds: list[int], cases: int) -> dict[str, Any]:
+    """The verdicts as `benchmarks/robustness.py` shows them."""
+    told = sum(verdicts.values())
+    return {
+        "seeds": seeds,
+        "calls": cases,
+        "a right result": verdicts["right"],
+        "an error that names the argument": told - verdicts["right"],
+        # A part ends at its first failure.
+        "anything else": cases - told,
+    }
+
+
 def main() -> None:
     """Make the calls."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first part; the next one has the next")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     verdicts: Counter[str] = Counter()
     started, failures = time.monotonic(), []
@@ -61,6 +76,9 @@ def main() -> None:
             verdicts += found
             failures += [f"seed {seed}:\n{failure}"] if failure else []
             print(f"seed {seed}: {sum(found.values())} calls{', FAILED' if failure else ''}", flush=True)
+    if options.json is not None:
+        seeds = list(range(options.seed, options.seed + -(-options.cases // _PART)))
+        options.json.write_text(json.dumps(figures(verdicts, seeds, options.cases), indent=1) + "\n")
     print(table(verdicts, time.monotonic() - started), *failures, sep="\n\n")
     sys.exit(bool(failures))
 

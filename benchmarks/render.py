@@ -1,4 +1,4 @@
-"""Writes the tables of the README, of docs/results.md and of docs/threats.md from the figures in benchmarks/results.
+"""Writes the tables of the README and of some pages of docs from the figures in benchmarks/results.
 
 With ``--check`` it changes nothing, and fails if a table does not say what the figures say.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlue.evaluation import Report
+from robust.table import calls_table, fuzzed_table, tampered_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -131,6 +132,9 @@ def tables() -> dict[str, str]:
         "dense-surrogate": dense_surrogate_table(),
         "many-attributes": many_attributes_table(),
         "threat": threat_table(),
+        "robustness-calls": calls_table(read("robustness")),
+        "robustness-files": tampered_table(read("robustness")),
+        "robustness-fuzzed": fuzzed_table(read("robustness")),
     }
 
 
@@ -140,7 +144,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     stale = []
-    for page in (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "threats.md"):
+    for page in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "robustness", "threats"))):
         before = page.read_text()
         after = before
         for name, content in tables().items():

@@ -10,7 +10,8 @@ import pytest
 import fault_runs
 from fault_runs import Whole, undisturbed
 from faults import Faults, in_child
-from writing_verbs import VERBS, Verb
+from verb import Verb
+from writing_verbs import VERBS
 
 #: Of these every operation is taken, of others so many. The check of several attempts takes seconds.
 CHEAP = {"UEGenerator.save over another", "a report"}
@@ -57,6 +58,8 @@ def test_a_full_disk_is_told_of_and_costs_nothing(case: tuple[Verb, Whole]) -> N
         # The key was lost, and the folder to publish was in the way of the command that had written it.
         ("mtlue protect", "unlink", "settings.json"),
         ("mtlue protect", "unlink", "protected.json"),
+        # Beside the key an empty file stayed.
+        ("mtlue protect", "unlink", "key.pt.lock"),
     ],
 )
 def test_a_call_that_is_killed_at_an_operation_is_made_whole(name: str, operation: str, of: str) -> None:

@@ -16,6 +16,7 @@ from mtlue._cli.losses import NAMES, sep_settings, training_settings
 from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
 from mtlue._cli.photos import Photos
 from mtlue._cli.publication import Publication
+from mtlue._runtime import sole_owner
 
 # What decides the result, by which a repeated command is known as the same.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
@@ -125,7 +126,8 @@ def _check_key(options: argparse.Namespace) -> None:
     """Refuse a key in the folder to publish, and one that cannot be written, before hours of work.
 
     Raises:
-        ValueError: so it is.
+        BlockingIOError: another command is writing the key.
+        ValueError: it is one of the two.
     """
     if options.key is None:
         return
@@ -134,3 +136,5 @@ def _check_key(options: argparse.Namespace) -> None:
         raise ValueError(f"--key: {options.key} would be published with {options.out}; keep the key elsewhere")
     if not key.parent.is_dir():
         raise ValueError(f"--key: make the folder first: {options.key.parent}")
+    with sole_owner(options.key, argument="--key"):
+        pass  # what a command that was killed has left beside it is gone now

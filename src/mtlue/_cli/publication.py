@@ -116,8 +116,8 @@ class Publication:
         os.replace(draft, self.out)
 
     def remove(self) -> None:
-        """Remove the work; last go the files by which a command that is repeated after a kill knows that all is done."""
-        remove_folder(self.work, last=(_PROTECTED, _COMMAND))
+        """Remove the work; last goes the file by which a command that is repeated after a kill knows that all is done."""
+        remove_folder(self.work, last=(_COMMAND, _PROTECTED))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Each call that writes files: killed, on disks that fail or are full, and made twice at once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+RANDOM_KILLS, PAIRS, DISKS = 40, 40, 10
+
+
+def verbs() -> dict[str, Any]:
+    """The rows of the table of calls, by name."""
+    return {verb.name: verb for verb in importlib.import_module("writing_verbs").VERBS}
+
+
+def tried(verb: Any) -> dict[str, Any]:
+    """Break a call off in every way; count the trials of each, and tell of all that went wrong."""
+    runs: Any = importlib.import_module("fault_runs")
+    whole = runs.undisturbed(verb)
+    # The first call warms up.
+    whole = runs.undisturbed(verb)
+    found: dict[str, Any] = {"operations": len(whole.operations)}
+    faults = []
+    for name, (trial, places) in _trials(runs, whole).items():
+        found[name] = len(places)
+        for place in places:
+            where = whole.operations[place] if name in {"killed", "failed"} else f"at {place:.4g}"
+            faults += [f"{name}, {where}: {fault}" for fault in trial(verb, whole, place)]
+    return {**found, "faults": faults}
+
+
+def _trials(runs: Any, whole: Any) -> dict[str, tuple[Callable[[Any, Any, Any], list[str]], Sequence[float]]]:
+    """What is done to a call, and where: at which operation, after how many seconds, or with room for how many bytes."""
+    operations, end = range(len(whole.operations)), 1.1 * whole.seconds
+    return {
+        "killed": (runs.after_kill, operations),
+        "failed": (runs.after_error, operations),
+        "killed at random": (runs.after_random_kill, _spread(RANDOM_KILLS, end)),
+        "two at once": (runs.after_two_calls, _spread(PAIRS, end)),
+        "full disk": (runs.after_full_disk, [int(room) for room in _spread(DISKS, whole.written)]),
+    }
+
+
+def _spread(count: int, end: float) -> list[float]:
+    return [(index + 0.5) / count * end for index in range(count)]
