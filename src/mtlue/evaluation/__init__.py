@@ -1,4 +1,4 @@
-"""Measuring what can be learned from a protected set: victims, metrics, and an audit.
+"""Measure what can be learned from a protected set: victims, metrics, weightings, audits and comparisons.
 
 Needs the extra ``evaluation``: ``pip install "mtlue[evaluation]"``.
 """

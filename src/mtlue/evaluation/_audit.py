@@ -1,4 +1,4 @@
-"""Does a protection work, against whom, and what breaks it?"""
+"""Measure whether a set is protected, against which victims, and what breaks the protection."""
 
 from __future__ import annotations
 
@@ -56,23 +56,26 @@ def audit(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressOption = None,
 ) -> Report:
-    """Train victims on clean images, on random noise of the same budget and on protected images, and compare them.
+    """Train victims on clean images, on random noise and on protected images, and compare what they learn.
 
-    The random noise is the control: if a victim cannot learn from that, its failure on protected images says nothing. It has
-    the budget epsilon of the protected set, or, where that is a peak which most pixels stay far below, as in sets bounded in
-    the l2 norm, the mean size of their changes (`Report.settings` has it as ``noise_epsilon``).
-    Multi-task victims learn all tasks at once, single-task victims one each. A defended victim is trained on clean and on
-    protected images. Each is measured on clean test images after every epoch, as `evaluate` does. The best answer that ignores
-    the image is measured on them too (`Report.chance`).
+    Random noise is the control. If a victim cannot learn from noisy images either, its failure on protected images says
+    nothing. The noise has the budget epsilon of the protected set. Some sets are bounded in the l2 norm: most of their pixels
+    change far less than epsilon. There the noise has the mean size of the changes, and `Report.settings` names it
+    ``noise_epsilon``.
+
+    Multi-task victims learn all tasks at once, single-task victims learn one task each. A defended victim is trained on clean
+    and on protected images. Every victim is measured on clean test images after each epoch, as `evaluate` does it, and so is
+    the best answer that ignores the image (`Report.chance`).
 
     Args:
-        protected: The protected set, as `mtlue.protect` or a baseline gives it.
+        protected: The protected set, as `mtlue.protect` or a baseline returns it.
         clean: The same samples without protection.
         test: Clean samples that no victim is trained on.
-        tasks: Tasks by name; if None those of ``protected``.
-        model: As in `train_victim`; one that can be made for one task alone, or one whose other answers are left out.
-        single_task: Names of the tasks for which single-task victims are trained too: all if None, none if empty.
-        defenses: Each is tried by a multi-task victim.
+        tasks: Tasks by name. By default the tasks of ``protected``.
+        model: As in `train_victim`. Single-task victims need a model that can be made for one task, or one that answers by name
+            so that its other answers can be ignored.
+        single_task: Names of the tasks that get a single-task victim too: all tasks if None, no task if empty.
+        defenses: Defences to try. A multi-task victim is trained with each of them.
         weighting: As in `train_victim`, for multi-task victims.
         transform: As in `train_victim`.
         epochs: As in `train_victim`.
@@ -83,23 +86,23 @@ def audit(
         device: As in `train_victim`.
         precision: As in `train_victim`.
         num_workers: As in `train_victim`.
-        seeds: Each is used for a training of every victim and for its noise.
+        seeds: Seeds of the trainings and of the noise. Every victim is trained once with each.
         controls: A report on another protection of the same images, made with the same settings. Its victims on clean images
-            and on random noise are taken over and not trained again, so that ten methods cost one set of controls. The figures
-            are those that a training would give.
-        checkpoint: Folder that holds what each finished victim has reached, and the state of the one in training after each
-            epoch; it is kept at the end. An audit that was interrupted, and is repeated, goes on from there and gives the
-            report that an unbroken one would have given. More ``seeds``, ``single_task`` or ``defenses`` add victims to those
-            that are there. Victims of other sets, of a model with other initial weights or of other arguments are refused.
-        progress: As in `mtlue.fit`; a step is a victim.
+            and on random noise are reused instead of trained again, so ten methods share one set of controls. The figures equal
+            those of a new training.
+        checkpoint: Folder for the results of finished victims, and for the state of the victim in training after each epoch.
+            The folder stays when the audit is done. Repeat an interrupted audit with the same folder to resume it: the report
+            equals that of an uninterrupted audit. You can add ``seeds``, ``single_task`` or ``defenses`` to a finished audit,
+            and only the new victims are trained. Victims of other sets, of other arguments, or of a model with other initial
+            weights are refused.
+        progress: As in `mtlue.fit`. A step is a victim.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the sets differ in length, the tasks are not given and cannot be found, a
-            defence or the transform cannot be used on them, or ``controls`` or ``checkpoint`` were made with different settings
-            or sets.
+        ValueError: an argument is out of range, the sets differ in length, the tasks are neither given nor found, a defence or
+            the transform does not work on these sets, or ``controls`` or ``checkpoint`` belong to other settings or sets.
         NotADirectoryError: ``checkpoint`` is a file.
-        FileNotFoundError: there is no folder for it.
+        FileNotFoundError: the parent folder of ``checkpoint`` does not exist.
         BlockingIOError: another call is writing to ``checkpoint``.
 
     Example:
@@ -149,7 +152,7 @@ def audit(
         known = Controls.checked(controls, audited, settings)
         records = Records.opened(folder, plan, compute, audited, defended)
         trainings = plan_trainings(audited.tasks, alone, defended, seeds)
-        # All are read before anything is trained: one may be refused.
+        # Read all of them before training anything: one may be refused.
         found = {training: known.of(training) or records.of(training) for training in trainings}
         noise: dict[int, Dataset[Any]] = {}
         with Progress(progress, stage="audit", total=len(trainings)) as shown:

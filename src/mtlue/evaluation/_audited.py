@@ -1,4 +1,4 @@
-"""What an audit is about: three sets, their tasks and how victims see them, checked before anything is trained."""
+"""The three sets of an audit, their tasks, and how victims see them. All are checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEFAULT_EPSILON = 8 / 255
 
 @dataclass(frozen=True)
 class Audited:
-    """The sets of an audit, which have been read once and are not looked at again.
+    """The sets of an audit, which have been read once and are not checked again.
 
     Attributes:
         protected: The protected set.
@@ -34,9 +34,9 @@ class Audited:
         test: Clean samples that no victim is trained on.
         tasks: All tasks.
         epsilon: The budget of the protection.
-        noise_epsilon: That of the control.
+        noise_epsilon: The budget of the noise in the control.
         image_shape: Shape (C, H, W) of the images that victims see.
-        image_size: Height and width that images are brought to; None where they have one size.
+        image_size: Height and width to resize images to; None if all images have one size.
     """
 
     protected: Dataset[Any]
@@ -59,11 +59,11 @@ class Audited:
         image_size: tuple[int, int] | None,
         num_workers: int,
     ) -> Audited:
-        """The sets that a caller gave.
+        """Check the sets of an audit, and return them as one object.
 
         Raises:
             TypeError: a set has no length, or cannot be indexed.
-            ValueError: one has samples that cannot be used, they do not belong together, or the tasks cannot be found.
+            ValueError: a set has samples that cannot be used, the sets do not belong together, or the tasks cannot be found.
         """
         for name, each in (("protected", protected), ("clean", clean), ("test", test)):
             check_map_style(name, each)
@@ -76,7 +76,7 @@ class Audited:
         resolved = _tasks_of(protected, tasks)
         inspection = _inspect("clean", clean, resolved, num_workers)
         held_out = _inspect("test", test, resolved, num_workers)
-        # What is trained on may augment its images.
+        # Sets to train on may augment their images.
         _inspect("protected", protected, resolved, num_workers, reread=False)
         if held_out.channels != inspection.channels:
             raise ValueError(
@@ -89,20 +89,20 @@ class Audited:
         return cls(protected, clean, test, resolved, epsilon, noise, shape, image_size)
 
     def samples(self, dataset: Dataset[Any], names: Collection[str]) -> Samples:
-        """Samples of one of the sets with the labels of some tasks, as a victim sees them."""
+        """Return one of the sets as a victim sees it, with the labels of some tasks."""
         selected = SelectedTasks(dataset, self.tasks, names)
         return Samples(selected, selected.tasks, size=self.image_size)
 
     def noise(self, seed: int) -> Dataset[Any]:
-        """The control: the clean set with random noise."""
+        """Return the control: the clean set with random noise."""
         return random_noise(self.clean, tasks=self.tasks, epsilon=self.noise_epsilon, seed=seed)
 
     def rehearse(self, plan: VictimPlan, defenses: Iterable[Defense], alone: Sequence[str]) -> None:
-        """Let defences and augmentation work on a few images.
+        """Try the defences and the augmentation on a few images.
 
         Raises:
-            TypeError: one gives back something else than it should.
-            ValueError: one cannot be used on these sets or tasks.
+            TypeError: one of them returns something of the wrong type.
+            ValueError: one of them does not work on these sets or tasks.
         """
         for defense in defenses:
             defense.check_tasks(self.tasks)
@@ -117,8 +117,8 @@ def check_seeds(seeds: Sequence[int]) -> None:
     """Check the seeds of an audit.
 
     Raises:
-        TypeError: one is not an integer.
-        ValueError: there is none, one is negative, or one is there twice.
+        TypeError: a seed is not an integer.
+        ValueError: the list is empty, a seed is negative, or a seed is repeated.
     """
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
@@ -129,11 +129,11 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 
 def named_defenses(defenses: Sequence[Defense | Callable[[Tensor], Tensor]]) -> dict[str, Defense]:
-    """The defences by what tables call them: by name, and those of one name by the calls that make them.
+    """Name the defences as tables do. Defences that share a name are named by the call that makes them.
 
     Raises:
-        TypeError: they are not a list of defences.
-        ValueError: two cannot be told apart.
+        TypeError: the defences are not a list, or one of them is not a defence.
+        ValueError: two defences cannot be told apart.
     """
     if isinstance(defenses, str) or not isinstance(defenses, Sequence):
         raise TypeError(f"defenses: expected a list of defences, got {defenses!r}")
@@ -148,10 +148,10 @@ def named_defenses(defenses: Sequence[Defense | Callable[[Tensor], Tensor]]) -> 
 
 
 def tasks_alone(single_task: Collection[str] | None, tasks: Mapping[str, Task]) -> list[str]:
-    """Names of the tasks that have single-task victims.
+    """Return the names of the tasks that get a single-task victim.
 
     Raises:
-        TypeError: it is not a collection of names.
+        TypeError: the names are not a collection.
         ValueError: a name is not the name of a task.
     """
     if single_task is not None and (isinstance(single_task, str) or not isinstance(single_task, Collection)):
@@ -162,10 +162,10 @@ def tasks_alone(single_task: Collection[str] | None, tasks: Mapping[str, Task]) 
 
 
 def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
-    """The tasks that are given, else those of the protected set.
+    """Return the given tasks, or else those of the protected set.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the protected set has no tasks.
     """
     found = getattr(protected, "tasks", None) if tasks is None else tasks
     if found is None:
@@ -179,10 +179,10 @@ def _tasks_of(protected: Dataset[Any], tasks: Tasks | None) -> dict[str, Task]:
 def _inspect(
     argument: str, dataset: Dataset[Any], tasks: Mapping[str, Task], num_workers: int, *, reread: bool = True
 ) -> Inspection:
-    """Read every sample of a set, and say of which set what is wrong.
+    """Read every sample of a set, and report faults under the name of the set.
 
     Raises:
-        ValueError: it is empty, or has samples that cannot be used.
+        ValueError: the set is empty, or has samples that cannot be used.
     """
     try:
         return inspect_dataset(dataset, tasks, num_workers=num_workers, reread=reread)

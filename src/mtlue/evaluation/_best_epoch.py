@@ -1,4 +1,4 @@
-"""Which epoch of a training somebody with clean test images would have chosen."""
+"""The epoch of a training that somebody with clean test images would choose."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mtlue.evaluation._metrics import Headline, headlines_of, value_of
 def best_epoch(
     found: Sequence[Mapping[str, Mapping[str, float]]], tasks: Mapping[str, Task], chance: Mapping[str, float]
 ) -> int:
-    """The first of the epochs at which the most was learned; the last where that cannot be said of any.
+    """Return the first epoch at which most was learned, or the last epoch if this cannot be said of any.
 
-    Metrics of different kinds cannot be averaged. What is averaged over the tasks is how far each headline metric has come
-    from chance, 0, to perfect, 1.
+    Metrics of different kinds cannot be averaged. The average is therefore over how far each headline metric has come from
+    chance (0) to perfect (1).
 
     Args:
         found: Metrics by task after each epoch.

@@ -13,15 +13,15 @@ from mtlue._runtime import Compute
 from mtlue._tasks import Task
 from mtlue.evaluation._metrics import best_constant_for, headlines_of, known_chance, metrics_for, value_of
 
-# Small, for what label maps take.
+# Small, because a batch of label maps takes much memory.
 _BATCH = 16
 
 
 def measure_chance(samples: Samples, compute: Compute) -> dict[str, float]:
-    """The headline metric of each task that has one, for the best constant answer on a data set.
+    """Measure the best constant answer on a data set: the headline metric of each task that has one.
 
-    Where the metric has a chance that is known without data, it is that. Elsewhere the set is read twice: for the constant, and
-    to measure it as a model is measured. A kind of task for which no constant is registered is left out.
+    Some metrics have a chance that is known without data. For the others the set is read twice: once to find the constant, and
+    once to measure it as a model is measured. A kind of task without a registered constant is left out.
     """
     tasks = samples.tasks
     headlines = headlines_of(tasks)
@@ -51,7 +51,7 @@ def measure_chance(samples: Samples, compute: Compute) -> dict[str, float]:
 
 
 def _of_every_image(task: Task, answer: Tensor, target: Tensor) -> Tensor:
-    """A constant answer as a model gives it for a batch."""
+    """Return a constant answer as a model returns it for a batch."""
     if task.is_map:
         return answer.reshape(1, -1, 1, 1).expand(len(target), -1, *target.shape[-2:])
     return answer.expand(len(target), *answer.shape)

@@ -1,4 +1,4 @@
-"""From the reports of several methods to one comparison."""
+"""Merge the reports of several methods into one comparison."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ _RESERVED = (CLEAN, NOISE, PROTECTED, "chance")
 
 
 def compare(reports: Mapping[str, Report | Sequence[Report]]) -> Comparison:
-    """Put the reports of several methods beside each other.
+    """Compare several methods by their reports.
 
-    A method has one report or several, such as those of sets that were protected with different seeds. A run is a report with
-    one of its seeds; figures are means over the runs with their standard deviation. Victims on clean images and on random noise
-    are pooled over all reports: where `audit` was given ``controls``, they are there once.
+    Each method has one report or several, for instance one for each seed of the protection. A run is a report with one of its
+    seeds. Figures are means over the runs, with their standard deviation. Victims on clean images and on random noise are
+    pooled over all reports; those that `audit` took over with ``controls`` count once.
 
     Args:
-        reports: Reports of `audit` by the name of the method, on the same clean and test sets and with the same settings.
+        reports: Reports of `audit` by name of the method, made on the same clean and test sets and with the same settings.
 
     Raises:
-        TypeError: it is not a dict of reports or of lists of reports.
-        ValueError: there is none, a name is that of a control, or reports differ in their tasks, settings or sets.
+        TypeError: ``reports`` is not a dict of reports or of lists of reports.
+        ValueError: ``reports`` is empty, a method has the name of a control, or reports differ in their tasks, settings or
+            sets.
 
     Example:
         >>> import torch
@@ -53,7 +54,7 @@ def compare(reports: Mapping[str, Report | Sequence[Report]]) -> Comparison:
                     run = runs.setdefault((number, each.seed), len(runs))
                     methods.append(replace(each, data=name, seed=run))
                 else:
-                    # What audits have shared counts once.
+                    # Victims that audits share count once.
                     controls[repr(each)] = each
     settings = {**first.settings}
     if "seeds" in settings:
@@ -65,11 +66,11 @@ def compare(reports: Mapping[str, Report | Sequence[Report]]) -> Comparison:
 
 
 def _checked(reports: object) -> dict[str, list[Report]]:
-    """The reports of each method, which belong together.
+    """Return the reports of each method after checking that they belong together.
 
     Raises:
-        TypeError: it is not a dict of reports or of lists of reports.
-        ValueError: there is none, a name is that of a control, or they differ.
+        TypeError: ``reports`` is not a dict of reports or of lists of reports.
+        ValueError: ``reports`` is empty, a method has the name of a control, or reports do not belong together.
     """
     if not isinstance(reports, Mapping) or not all(isinstance(name, str) for name in reports):
         raise TypeError(f'reports: expected a dict such as {{"mine": report}}, got {type(reports).__name__}')

@@ -1,4 +1,4 @@
-"""Methods beside each other."""
+"""Several methods side by side."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mtlue.evaluation._rows import Row, hardly_learned, rows_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours that the controls leave, and darker ones of the same hues.
+# Those colours of Okabe and Ito that the controls do not use, and darker ones of the same hues.
 _METHODS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#6B4423", "#7A3500", "#005C43", "#7A3F60")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What victims learned from the sets of several methods; `compare` makes it. Print it for a table.
+    """What victims learned from the sets of several methods. `compare` makes it; print it for a table.
 
     Attributes:
         tasks: The tasks.
         epsilons: The budget of each method, by name.
-        measurements: Every task of every victim. A victim that was trained on a protected set has the name of the method as
-            ``data``, and the number of the run as ``seed``.
+        measurements: All results. For victims that were trained on protected images, ``data`` holds the name of the method and
+            ``seed`` the number of the run.
         settings: How the victims were trained.
         chance: As in `Report`.
 
@@ -69,22 +69,22 @@ class Comparison:
 
     @property
     def methods(self) -> list[str]:
-        """Names of the methods, in the order of `compare`."""
+        """Names of the methods, in the order given to `compare`."""
         return list(self.epsilons)
 
     def rows(self) -> list[Row]:
-        """A line for each victim, defence and task, whose values are those of the controls and of each method."""
+        """One row for each victim, defence and task, with the values of the controls and of each method."""
         chance = {**known_chance(headlines_of(self.tasks)), **self.chance}
         return rows_of(self.tasks, chance, self.measurements)
 
     def runs(self, method: str) -> int:
-        """How many runs there are of a method."""
+        """Return the number of runs of a method."""
         return len({each.seed for each in self.measurements if each.data == method})
 
     def mean_residuals(self, rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-        """R of each method and of the noise, mean over the tasks of some rows, and its standard deviation over the runs.
+        """Return R of each method and of the noise, with standard deviations over the runs. R is the mean over the rows' tasks.
 
-        Tasks that were hardly learned from clean images are left out; NaN where none is left.
+        Tasks that were hardly learned from clean images are left out. R is NaN if no task is left.
         """
         lost = hardly_learned(self.rows(), headlines_of(self.tasks))
         counted = [row for row in rows if row.task not in lost]
@@ -106,7 +106,7 @@ class Comparison:
         return statistics.fmean(found), statistics.stdev(means) if len(means) > 1 else 0.0
 
     def _reference(self, row: Row) -> float:
-        """What an undefended victim reaches from clean images."""
+        """Return what an undefended victim reaches with clean images."""
         undefended = (CLEAN, row.victim, NO_DEFENSE, row.task)
         return statistics.fmean(
             each.last[row.metric]
@@ -115,7 +115,7 @@ class Comparison:
         )
 
     def notes(self) -> list[str]:
-        """What the table does not say of itself, a line for each thing."""
+        """Sentences that explain the table, one a line."""
         headlines = headlines_of(self.tasks)
         titles = list(dict.fromkeys(counted.title for counted in headlines.values()))
         errors = dict.fromkeys(counted.name for counted in headlines.values() if counted.lower_is_better)
@@ -140,19 +140,19 @@ class Comparison:
         return lines
 
     def to_markdown(self) -> str:
-        """A table in Markdown: the methods below the controls, a column for each task."""
+        """Return a Markdown table: controls first, then the methods, with a column for each task."""
         return "\n".join([to_markdown(self), "", *self.notes()])
 
     def to_latex(self) -> str:
-        """The same table in LaTeX, with the rules of the package booktabs; the notes are comments above it."""
+        """Return the same table in LaTeX for the package booktabs. The notes are comments above it."""
         return to_latex(self)
 
     def to_html(self) -> str:
-        """A page for a browser, which needs no other file and no network."""
+        """Return a page for a browser: one file that works offline."""
         return comparison_page(self)
 
     def to_json(self) -> str:
-        """Every measurement, and the rows with the mean and the spread of each method, as JSON; NaN becomes null."""
+        """Return every measurement and the rows, with mean and spread of each method, as JSON. NaN becomes null."""
         content = {
             "tasks": tasks_to_config(self.tasks),
             "epsilons": dict(self.epsilons),
@@ -164,10 +164,10 @@ class Comparison:
         return json.dumps(without_nan(content), indent=2)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """A chart: the headline metric of each task by method, with the controls and chance; needs the extra ``plot``.
+        """Draw a chart: the headline metric of each task by method, with the controls and chance. Needs the extra ``plot``.
 
         Args:
-            path: File to write, in the format of its ending; None writes nothing.
+            path: File to write; its ending decides the format. None writes nothing.
 
         Returns:
             The figure, which a notebook shows.
@@ -180,13 +180,13 @@ class Comparison:
         epsilon = max(self.epsilons.values())
         return draw_report(self.rows(), headlines_of(self.tasks), path, epsilon=epsilon, colors=colors)
 
-    #: What a notebook shows of a comparison.
+    #: How a notebook shows a comparison.
     _repr_markdown_ = to_markdown
 
     def __str__(self) -> str:
-        """The table in Markdown."""
+        """Return the Markdown table."""
         return self.to_markdown()
 
     def __repr__(self) -> str:
-        """The methods, and how many runs there are of each."""
+        """Return the methods and their numbers of runs."""
         return f"Comparison({', '.join(f'{name}: {self.runs(name)} runs' for name in self.methods)})"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """A page with a bar for each method first, then a table for each victim."""
+    """Return a page with a bar for each method, then a table for each victim."""
     rows = comparison.rows()
     first = [row for row in rows if (row.victim, row.defense) == (rows[0].victim, rows[0].defense)]
     means = {name: mean for name, (mean, _) in comparison.mean_residuals(first).items() if name != NOISE or math.isfinite(mean)}

@@ -24,12 +24,12 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table.
+    """One line of a table.
 
     Attributes:
-        texts: Victim, and what it was trained on.
+        texts: The victim, and what it was trained on.
         numbers: A cell for each task, and R.
-        bold: Which of the numbers are set in bold.
+        bold: Which of the numbers are bold.
     """
 
     texts: tuple[str, str]
@@ -38,19 +38,19 @@ class Line:
 
 
 def header_of(comparison: Comparison) -> list[str]:
-    """Names of the columns."""
+    """Return the names of the columns."""
     return [*_TITLES, *_names(comparison), "R"]
 
 
 def blocks_of(comparison: Comparison) -> list[list[Line]]:
-    """The lines of each victim: chance, the controls, and the methods."""
+    """Return the lines of each victim: chance, the controls, and the methods."""
     rows = comparison.rows()
     kinds = dict.fromkeys((row.victim, row.defense) for row in rows)
     return [_block(comparison, [row for row in rows if (row.victim, row.defense) == kind]) for kind in kinds]
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     header = header_of(comparison)
     lines = [f"| {' | '.join(map(_in_cell, header))} |", "|" + "---|" * len(_TITLES) + "---:|" * (len(header) - len(_TITLES))]
     for line in (line for block in blocks_of(comparison) for line in block):
@@ -60,7 +60,7 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def to_latex(comparison: Comparison) -> str:
-    """The table in LaTeX."""
+    """Return the table in LaTeX."""
     header = header_of(comparison)
     lines = [f"% {note}" for note in comparison.notes()]
     lines += [rf"\begin{{tabular}}{{ll{'r' * (len(header) - len(_TITLES))}}}", r"\toprule"]
@@ -77,7 +77,7 @@ def to_latex(comparison: Comparison) -> str:
 
 
 def _names(comparison: Comparison) -> list[str]:
-    """Tasks as columns; with their metrics where these differ."""
+    """Return the tasks as column names, with their metrics if these differ."""
     headlines = headlines_of(comparison.tasks)
     one = len(set(headlines.values())) == 1
     return [name if one else f"{name}, {counted.title}" for name, counted in headlines.items()]
@@ -107,7 +107,7 @@ def _block(comparison: Comparison, rows: Sequence[Row]) -> list[Line]:
 
 
 def _clean_residual(rows: Sequence[Row]) -> tuple[float, float]:
-    # A defended victim is measured by an undefended one, whose figures stand elsewhere.
+    # A defended victim is compared with an undefended one, whose figures stand in another table.
     return (1.0, 0.0) if rows[0].defense == NO_DEFENSE else (math.nan, 0.0)
 
 

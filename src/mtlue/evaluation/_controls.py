@@ -1,4 +1,4 @@
-"""What an audit was made with, and victims of another audit that it need not train again."""
+"""Victims of another audit that an audit can reuse, and the settings that decide whether it can."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mtlue.evaluation._report import Report
 from mtlue.evaluation._trainings import Training
 from mtlue.evaluation._victim_training import Model, VictimPlan
 
-# Settings that may differ between an audit and the one whose victims it takes: what they decide is looked at victim by victim.
+# Settings that may differ between an audit and the one whose victims it reuses. What they decide is checked victim by victim.
 _OF_VICTIMS = ("seeds", "defenses", "noise_epsilon", "protected_tasks", "mtlue")
 
 
 def settings_of(
     plan: VictimPlan, compute: Compute, audited: Audited, defenses: Mapping[str, Defense], seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """What an audit is made with, as JSON can hold it."""
+    """Return the settings of an audit in a form that JSON can hold."""
     settings: dict[str, Any] = {
         "model": _model_name(plan.model),
         "weighting": repr(plan.weighting),
@@ -59,8 +59,8 @@ class Controls:
     """Victims that another audit has trained on clean images and on noise.
 
     Attributes:
-        report: What that audit found; None where there is none.
-        settings: What this audit is made with.
+        report: The report of that audit; None if there is none.
+        settings: The settings of this audit.
     """
 
     report: Report | None
@@ -68,11 +68,11 @@ class Controls:
 
     @classmethod
     def checked(cls, report: Report | None, audited: Audited, settings: Mapping[str, Any]) -> Controls:
-        """The victims of a report, after a check that this audit would train them in the same way.
+        """Take victims from a report, after checking that this audit would train them in the same way.
 
         Raises:
-            TypeError: it is not a report.
-            ValueError: it has other tasks, other data sets or other settings.
+            TypeError: ``report`` is not a report.
+            ValueError: the report has other tasks, other data sets or other settings.
         """
         if report is None:
             return cls(None, settings)
@@ -86,7 +86,7 @@ class Controls:
         return cls(report, settings)
 
     def of(self, training: Training) -> list[Measurement]:
-        """What a victim that was trained already has reached; empty where it has to be trained."""
+        """Return what a victim reached that is trained already. The result is empty if it has to be trained."""
         if self.report is None or training.data == PROTECTED:
             return []
         before = self.report.settings
@@ -106,12 +106,12 @@ class Controls:
 
 
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In what two audits differ that decides what a victim learns from the same images, in words."""
+    """Name the differences between two audits that change what a victim learns from the same images."""
     return list(differences(_comparable(before), _comparable(now)).values())
 
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    # As a report has them that was read from a file.
+    # A report that was read from a file holds them in this form.
     kept: dict[str, Any] = json.loads(json.dumps({name: each for name, each in settings.items() if name not in _OF_VICTIMS}))
     return kept
 
@@ -123,7 +123,7 @@ def _checksum_of(audited: Audited, dataset: Any) -> str:
 def _model_name(model: Model | None) -> str:
     if model is None or isinstance(model, str):
         return model or "resnet18"
-    # Which weights a victim starts from.
+    # The weights that a victim starts from.
     weights = f" ({checksum(tensors_digest(tensors_in(model)))})" if isinstance(model, nn.Module) else ""
     return f"{_name(model)}{weights}"
 

@@ -1,4 +1,4 @@
-"""Measuring a model on a data set."""
+"""Measure a model on a data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mtlue._runtime import BatchSize, Compute
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.evaluation._metrics import metrics_for
 
-# Samples at a time; the answers of maps are as large as the images.
+# Samples in a batch. Answers to tasks with maps are as large as the images.
 _AT_ONCE, _MAPS_AT_ONCE = 256, 32
 
 
@@ -31,37 +31,38 @@ def evaluate(
     precision: torch.dtype | None = None,
     num_workers: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """Measure a model on a data set, in eval mode; it is given back as it came.
+    """Measure a model on a data set in eval mode, and return the model to the mode it was in.
 
-    Metrics are gathered over the whole set, not averaged over batches or images. Missing labels, ignored pixels and readings
-    that are not there do not count; without any label a metric is NaN.
+    Metrics are computed over the whole set, not averaged over batches or images. Missing labels, ignored pixels and pixels
+    without a reading do not count. If nothing is labelled, a metric is NaN.
 
-    * Classification: ``accuracy`` and ``balanced_accuracy`` (the mean of the recalls of the classes that occur), and for two
-      classes ``auroc``, NaN where all labels are of one class.
+    * Classification: ``accuracy`` and ``balanced_accuracy`` (the mean recall of the classes that occur). With two classes also
+      ``auroc``, which is NaN if all labels are of one class.
     * Segmentation: ``miou``, the mean intersection over union of the classes that occur in labels or answers, and
       ``pixel_accuracy``.
-    * Depth: ``absolute_error``, the mean of ``|p - g|`` in the labels' unit, and ``relative_error``, that of ``|p - g| / g``.
-    * Surface normals: ``mean_angle`` and ``median_angle`` between answer and label, in degrees; the median to 0.001°.
-    * Another kind of task: what is registered for it (see `metrics_for`), else ``loss``, the mean of its loss over samples.
+    * Depth: ``absolute_error``, the mean of ``|p - g|`` in the labels' unit, and ``relative_error``, the mean of ``|p - g| /
+      g``.
+    * Surface normals: ``mean_angle`` and ``median_angle`` between answer and label in degrees. The median is exact to 0.001°.
+    * Another kind of task: the metrics registered for it (see `metrics_for`), or else ``loss``, its mean loss over samples.
 
     Args:
-        model: Sees images in [0, 1], and answers in any of the forms that `mtlue.Surrogate` reads.
+        model: A module that takes images in [0, 1]. It may answer in any form that `mtlue.Surrogate` reads.
         dataset: Map-style set of pairs (image, targets).
         tasks: The tasks that the model answers.
-        image_size: Height and width to resize images to; None where all have one size.
-        batch_size: Samples at a time, halved when memory runs out; if None 256, or 32 where labels are maps. The result does
-            not depend on it.
-        device: Where to compute; if None the model's device.
-        precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
+        image_size: Height and width to resize images to. None if all images have one size.
+        batch_size: Samples in a batch, halved when memory runs out. By default 256, or 32 if labels are maps. It does not
+            change the result.
+        device: Where to compute. By default the model's device.
+        precision: ``torch.float32`` or ``torch.bfloat16``. By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set.
 
     Returns:
-        Task -> metric -> value.
+        A dict of metrics for each task: task -> metric -> value.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the data set is empty, has images outside [0, 1], or the model does not answer the tasks, or answers maps
-            of another size than the labels'.
+        ValueError: the data set is empty or has images outside [0, 1], the model does not answer the tasks, or it answers with
+            maps of another size than the labels.
 
     Example:
         >>> import torch
@@ -87,10 +88,10 @@ def evaluate(
 def measure(
     victim: Surrogate, samples: Samples, compute: Compute, *, batch_size: int | None = None
 ) -> dict[str, dict[str, float]]:
-    """`evaluate` on arguments that are already checked.
+    """Run `evaluate` on arguments that are already checked.
 
     Raises:
-        ValueError: an image is out of [0, 1], or the model answers maps of another size than the labels'.
+        ValueError: an image is outside [0, 1], or the model answers with maps of another size than the labels.
     """
     if batch_size is None:
         batch_size = _MAPS_AT_ONCE if samples.has_maps else _AT_ONCE

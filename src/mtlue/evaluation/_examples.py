@@ -1,4 +1,4 @@
-"""A few images of an audited set, as a report shows them."""
+"""Some images of an audited set, for the pages of a report."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mtlue._protect import ProtectedDataset
 from mtlue._runtime import require
 
 _SHOWN = 4
-# A larger image is cut to its middle: scaled down, its perturbation would be another one.
+# A larger image is cropped to its middle. Scaling it down would change the perturbation.
 _LARGEST_SIDE = 224
-# The side of the window of SSIM.
+# Side of SSIM's window, in pixels.
 _WINDOW = 11
 
 
@@ -27,11 +27,11 @@ class Example:
     """One image, clean and protected.
 
     Attributes:
-        index: Which sample it is.
-        clean: The clean image, uint8 (C, H, W): the middle of a large one.
-        protected: The same of the protected image.
-        psnr: Peak signal-to-noise ratio of the whole image in dB; infinite where nothing was changed.
-        ssim: Structural similarity of the whole image; NaN where a side is below 11 pixels.
+        index: Index of the sample.
+        clean: The clean image, uint8 (C, H, W). Only the middle of a large image.
+        protected: The same part of the protected image.
+        psnr: Peak signal-to-noise ratio of the whole image in dB; infinite if nothing was changed.
+        ssim: Structural similarity of the whole image; NaN if a side is shorter than 11 pixels.
 
     Example:
         >>> import torch
@@ -53,14 +53,14 @@ class Example:
     ssim: float
 
     def __repr__(self) -> str:
-        """Which image, and how much of it is left to see."""
+        """Return the index and the two measures."""
         return f"Example(image {self.index}, {tuple(self.clean.shape)}, psnr={self.psnr:.4g}, ssim={self.ssim:.4g})"
 
 
 def find_examples(clean: Dataset[Any], protected: Dataset[Any], count: int = _SHOWN) -> list[Example]:
-    """Samples spread over a set, of those whose pictures can be shown; none where images have other than 1 or 3 channels."""
+    """Choose samples spread over a set. Returns none if images have neither 1 nor 3 channels, which cannot be shown."""
     length = len(cast("Sized", clean))
-    # Random augmentation would be taken for the perturbation.
+    # Random augmentation would be mistaken for the perturbation.
     protected = protected.with_transform(None) if isinstance(protected, ProtectedDataset) else protected
     examples = []
     for index in sorted({round(step * (length - 1) / max(1, count - 1)) for step in range(count)}):
@@ -72,18 +72,19 @@ def find_examples(clean: Dataset[Any], protected: Dataset[Any], count: int = _SH
 
 
 def image_quality(clean: Tensor, protected: Tensor) -> dict[str, float]:
-    """How much a protected image looks like the clean one: PSNR in dB and SSIM, as ``"psnr"`` and ``"ssim"``.
+    """Measure how closely a protected image resembles the clean one: PSNR in dB and SSIM, as ``"psnr"`` and ``"ssim"``.
 
     Args:
         clean: Image (C, H, W) in [0, 1].
         protected: The protected image, of the same shape.
 
     Returns:
-        PSNR is infinite for equal images; SSIM, whose window has 11 pixels, is NaN where a side is shorter.
+        Both measures by name. PSNR is infinite for equal images. SSIM has a window of 11 pixels: it is NaN if a side is
+        shorter.
 
     Raises:
         TypeError: an image is not a tensor of floats.
-        ValueError: the shapes differ, or a value is out of [0, 1].
+        ValueError: the shapes differ, or a value is outside [0, 1].
         ImportError: torchmetrics is not installed.
 
     Example:

@@ -1,4 +1,4 @@
-"""Pages that open anywhere: one file, no script, nothing from outside."""
+"""Pages that open anywhere: one file, without scripts and without anything from outside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from string import Template
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-# Colours hold a contrast of at least 4.5 to 1 on what lies behind them, in the light and in the dark.
+# Text has a contrast of at least 4.5 to 1 with its background, in light and in dark mode.
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --raised: #f3f4f6; --text: #1b1d21; --soft: #565b63; --line: #d3d6db;
   --good: #0b6b3f; --good-ground: #e2f4ea; --weak: #7a4d00; --weak-ground: #fdf1d8; --bad: #a3201a; --bad-ground: #fdeae8;
@@ -69,17 +69,17 @@ $body
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """A whole page from a title, which is text, and parts, which are HTML."""
+    """Return a whole page. The title is text, the parts are HTML."""
     return _PAGE.substitute(title=escape(title), style=_STYLE, body="\n".join(part for part in parts if part))
 
 
 def section(heading: str, *parts: str) -> str:
-    """A part of a page from a heading, which is text, and parts, which are HTML; nothing where there is no part."""
+    """Return a section of a page, or nothing if it has no parts. The heading is text, the parts are HTML."""
     return "\n".join(["<section>", f"<h2>{escape(heading)}</h2>", *parts, "</section>"]) if any(parts) else ""
 
 
 def paragraph(text: str, style: str = "") -> str:
-    """A paragraph of text."""
+    """Return a paragraph of text."""
     return f'<p class="{style}">{escape(text)}</p>' if style else f"<p>{escape(text)}</p>"
 
 
@@ -92,15 +92,15 @@ def table(
     long: bool = False,
     strong: Collection[tuple[int, int]] = (),
 ) -> str:
-    """A table that scrolls in a box of its own where the page is narrower.
+    """Return a table. Where the page is narrower, the table scrolls in a box of its own.
 
     Args:
-        caption: What it shows, as text.
+        caption: What the table shows, as text.
         header: Names of the columns.
-        rows: Cells, as text; a row whose cells say "mean" is set off.
-        texts: How many of the first columns hold text, the others hold numbers.
-        long: Whether text in cells is broken into lines.
-        strong: Row and column, from 0, of each cell that is set in bold.
+        rows: Cells, as text. A row with a cell "mean" is set off from the others.
+        texts: Number of columns, from the left, that hold text. The others hold numbers.
+        long: Whether to break the text of cells into lines.
+        strong: Row and column, from 0, of each bold cell.
     """
     kinds = [(" long" if long else "") if index < texts else " number" for index in range(len(header))]
     lines = [f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">', "<table>"]
@@ -117,7 +117,7 @@ def table(
 
 
 def bars(values: Mapping[str, float]) -> str:
-    """A bar for each value by name, from 0 to 1; longer and shorter ones are cut off, and the number stands beside it."""
+    """Draw a bar for each value by name, with the number beside it. Bars outside 0 to 1 are cut off."""
     lines = []
     for name, value in values.items():
         width = 100 * min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
@@ -134,7 +134,7 @@ def _cell(text: str, kind: str, *, first: bool) -> str:
 
 
 def picture(image: Tensor, alt: str) -> str:
-    """An image, uint8 (C, H, W) with 1 or 3 channels, as a part of the page, and what it shows, as text."""
+    """Return an image, uint8 (C, H, W) with 1 or 3 channels, as HTML. The text says what it shows."""
     buffer = io.BytesIO()
     to_pil_image(image).save(buffer, format="PNG", optimize=True)
     content = base64.b64encode(buffer.getvalue()).decode()

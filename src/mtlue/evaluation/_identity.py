@@ -1,4 +1,4 @@
-"""By what the training of a victim is known again: only the same one takes up its checkpoint."""
+"""What identifies the training of a victim: only the same training resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from mtlue.evaluation._victim_training import VictimPlan
 def victim_settings(
     module: nn.Module, samples: Samples, plan: VictimPlan, compute: Compute, *, batch_size: int
 ) -> dict[str, Any]:
-    """What determines a victim.
+    """Return everything that determines what a victim learns.
 
     Args:
         module: The model before its first step.
-        samples: What it is trained on.
-        plan: How.
-        compute: Where and how it is computed.
-        batch_size: What stands for that of the plan where the device decides.
+        samples: The data set that it is trained on.
+        plan: The settings of the training.
+        compute: Where and how it computes.
+        batch_size: What to note in place of the plan's batch size if the device decides it.
     """
     own = {"model": model_checksum(module), "tasks": json.dumps(tasks_to_config(samples.tasks)), "batch_size": batch_size}
     return {**samples_settings(samples, compute), **plan.settings(), **compute.settings(), **own}
 
 
 def samples_settings(samples: Samples, compute: Compute) -> dict[str, Any]:
-    """What a set to train on is known by. It may augment: what changes from read to read, whatever the seed, says nothing."""
+    """Return what identifies a training set.
+
+    Values that augmentation changes from read to read, whatever the seed, are left out.
+    """
     looks = []
     for _ in range(2):
         with compute.random_numbers(Stream.FINGERPRINT):
@@ -39,5 +42,5 @@ def samples_settings(samples: Samples, compute: Compute) -> dict[str, Any]:
 
 
 def model_checksum(module: nn.Module) -> str:
-    """Checksum of a model: how it is built, and its weights."""
+    """Return a checksum of how a model is built and of its weights."""
     return checksum(text_digest(f"{described(module)} {tensors_digest(tensors_in(module))}"))

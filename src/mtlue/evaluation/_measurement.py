@@ -12,17 +12,17 @@ NO_DEFENSE = "none"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One task of one victim.
+    """What one victim reached at one task.
 
     Attributes:
-        data: What it was trained on: ``"clean"``, ``"random noise"`` or ``"protected"``.
+        data: What the victim was trained on: ``"clean"``, ``"random noise"`` or ``"protected"``.
         victim: ``"multi-task"`` or ``"single-task"``.
-        defense: What it did against the protection, or ``"none"``.
+        defense: The victim's defence, or ``"none"``.
         task: The task.
         seed: Seed of the training.
         last: Metrics on clean test images after the last epoch.
-        best: The same after the epoch with the best headline metrics, which somebody with clean images would have chosen.
-        best_epoch: Which epoch that was, from 1.
+        best: The same after the epoch with the best headline metrics, which somebody with clean test images would choose.
+        best_epoch: The number of that epoch, from 1.
 
     Example:
         >>> import mtlue

@@ -1,4 +1,4 @@
-"""How much random noise is a fair control."""
+"""The budget of random noise that makes a fair control."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PEAKED = 2.0
 
 
 def noise_budget(protected: Dataset[Any], clean: Dataset[Any], epsilon: float) -> float:
-    """Budget on the scale of [0, 1] for noise that moves every pixel by all of it.
+    """Return the budget, on the scale of [0, 1], of noise that changes every pixel by the whole budget.
 
     Args:
         protected: The protected set.
@@ -24,11 +24,12 @@ def noise_budget(protected: Dataset[Any], clean: Dataset[Any], epsilon: float) -
         epsilon: Largest change of a pixel.
 
     Returns:
-        ``epsilon``; or the root mean square change of the images that were changed, in whole levels, where ``epsilon`` is more
-        than twice that: such a set is bounded in another norm than the largest change.
+        ``epsilon``, or the root mean square change of the changed images, in whole levels, if ``epsilon`` is more than twice
+        that. Such a set is bounded in another norm than the largest change.
 
     Raises:
-        ValueError: an image is further from its clean one than ``epsilon``: the two sets do not belong together.
+        ValueError: a protected image differs from its clean image by more than ``epsilon``. The two sets do not belong
+            together.
     """
     length = len(cast("Sized", clean))
     squares = []

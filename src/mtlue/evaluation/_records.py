@@ -1,4 +1,4 @@
-"""What an audit has found so far: each of its victims in a file, from which an interrupted audit is taken up."""
+"""The results of an audit so far, with a file for each victim, from which an interrupted audit resumes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from mtlue.evaluation._trainings import Training
 from mtlue.evaluation._victim import make_model
 from mtlue.evaluation._victim_training import VictimPlan
 
-# A victim that is trained, one in training, and a draft of either.
+# Files of a trained victim, of one in training, and drafts of either.
 _OURS = re.compile(r"[0-9a-f]{16}\.(victim|training)(\.\d+\.draft)?")
 
 
 def check_folder(checkpoint: str | os.PathLike[str] | None) -> Path | None:
-    """Return the folder of an audit, which is new, empty or an audit's: drafts in it are removed.
+    """Return the folder of an audit, which may be new, empty or an audit's already. Drafts in it are removed.
 
     Raises:
         NotADirectoryError: it is a file.
-        ValueError: there is something else in it.
+        ValueError: it holds other files.
     """
     if checkpoint is None:
         return None
@@ -51,13 +51,13 @@ def check_folder(checkpoint: str | os.PathLike[str] | None) -> Path | None:
 
 @dataclass(frozen=True)
 class Records:
-    """The victims of an audit that are trained, and the one that is in training.
+    """The trained victims of an audit, and the victim in training.
 
     Attributes:
-        folder: Where they are kept; None keeps nothing.
-        settings: What each victim depends on.
-        of_data: What else it depends on where it learns from some set, by the name of the set.
-        of_defense: The same for defences.
+        folder: Where they are kept. None keeps nothing.
+        settings: What every victim depends on.
+        of_data: What else a victim depends on, by the name of the set that it learns from.
+        of_defense: The same by the name of its defence.
     """
 
     folder: Path | None
@@ -69,7 +69,7 @@ class Records:
     def opened(
         cls, folder: Path | None, plan: VictimPlan, compute: Compute, audited: Audited, defenses: Mapping[str, Defense]
     ) -> Records:
-        """Those of a folder, which is made where it is not there."""
+        """Open the records in a folder, which is made if it does not exist."""
         if folder is None:
             return cls(None, {}, {}, {})
         folder.mkdir(exist_ok=True)
@@ -96,10 +96,10 @@ class Records:
         return cls(folder, settings, of_data, of_defense)
 
     def of(self, training: Training) -> list[Measurement]:
-        """What a victim has reached that is trained; empty where it has to be trained.
+        """Return what a trained victim has reached. The result is empty if it has to be trained.
 
         Raises:
-            ValueError: the record is that of a victim with other settings, or is damaged.
+            ValueError: the record belongs to a victim with other settings, or is damaged.
         """
         record = self._record(training)
         state = record.load()
@@ -113,12 +113,12 @@ class Records:
         return found
 
     def keep(self, training: Training, found: Sequence[Measurement]) -> None:
-        """Note what a victim has reached. What its training would have been taken up from goes."""
+        """Note what a victim has reached, and delete the state from which its training would have resumed."""
         self._record(training).save({"measurements": [asdict(each) for each in found]})
         self._forget_unfinished(training)
 
     def unfinished(self, training: Training) -> Path | None:
-        """The checkpoint of a victim that is in training."""
+        """Return the checkpoint of a victim in training."""
         return self._file(training, "training")
 
     def _forget_unfinished(self, training: Training) -> None:
@@ -131,5 +131,5 @@ class Records:
         return Checkpoint(self._file(training, "victim"), {**self.settings, **own})
 
     def _file(self, training: Training, ending: str) -> Path | None:
-        # Names of tasks and of defences may be no names of files.
+        # Names of tasks and defences need not be valid names of files.
         return None if self.folder is None else self.folder / f"{text_digest(str(training))[:16]}.{ending}"

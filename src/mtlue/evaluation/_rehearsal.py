@@ -1,4 +1,4 @@
-"""A look at defences and augmentation before hours of training."""
+"""Try defences and augmentation before hours of training."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LOOK = 4
 
 
 def rehearse(defense: Defense, module: nn.Module, samples: Samples) -> None:
-    """Let a defence work on a few images, on copies of itself and of the model.
+    """Try a defence on a few images, with copies of the defence and of the model.
 
     Raises:
-        ValueError: it does not give back images of the same shape, or not a loss for each task.
-        TypeError: it gives back something else than images.
+        ValueError: it does not return images of the same shape, or a loss for each task.
+        TypeError: it returns something other than images.
     """
-    # Not deeply: it may hold a data set.
+    # Not a deep copy: the defence may hold a data set.
     rehearsing = copy.copy(defense)
     victim = Surrogate(copy.deepcopy(module).train(), samples.tasks)
     device = next(module.parameters()).device
     few = samples.read(range(min(_LOOK, len(samples))), device)
     images = few.images
     with random_numbers(derived_seed(0, Stream.REHEARSAL), device):
-        # One that has to see the whole set first cannot be tried on a few.
+        # A defence that has to see the whole set first cannot be tried on a few images.
         if type(rehearsing).prepare is Defense.prepare:
             with torch.no_grad():
                 changed = rehearsing.images(images)
@@ -45,11 +45,11 @@ def rehearse(defense: Defense, module: nn.Module, samples: Samples) -> None:
 
 
 def rehearse_transform(transform: JointTransform, samples: Samples) -> None:
-    """Let a joint transform move a few samples, which may be labelled with some of the tasks that it knows only.
+    """Try a joint transform on a few samples. They may carry labels of only some of the tasks that it knows.
 
     Raises:
-        ValueError: it cannot, or gives back targets that are not the tasks'.
-        TypeError: it gives back something else than images and targets.
+        ValueError: it fails, or returns targets that do not fit the tasks.
+        TypeError: it returns something other than images and targets.
     """
     device = torch.device("cpu")
     few = samples.read(range(min(_LOOK, len(samples))), device)

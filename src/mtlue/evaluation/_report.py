@@ -1,4 +1,4 @@
-"""What an audit found."""
+"""The report of an audit."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class Report:
-    """What victims learned from clean images, from random noise of the same budget, and from protected images.
+    """What victims learned from clean images, from random noise of the same budget and from protected images.
 
-    Print it for a table. Metrics are taken on clean test images.
+    Print it for a table. Metrics are measured on clean test images.
 
     Attributes:
         tasks: The tasks.
         epsilon: The budget of the protection.
-        measurements: Every task of every victim.
+        measurements: The results of every victim at every task.
         settings: How the victims were trained.
-        chance: The headline metric of each task for the best answer that ignores the image: 1/C for classification, else that
-            of the best constant on the test set (see `best_constant_for`).
-        examples: A few of the images, for `to_html`; JSON does not have them.
+        chance: The headline metric of each task for the best answer that ignores the image. For classification it is 1/C, for
+            other tasks that of the best constant on the test set (see `best_constant_for`).
+        examples: Some of the images, for `to_html`. JSON does not hold them.
 
     Example:
         >>> import mtlue
@@ -75,35 +75,35 @@ class Report:
 
     @property
     def residual_learnability(self) -> dict[str, float]:
-        """R of each task for a multi-task victim without a defence, (protected - chance) / (clean - chance)."""
+        """R of each task for a multi-task victim without a defence: (protected - chance) / (clean - chance)."""
         rows = [row for row in self.rows() if (row.victim, row.defense) == (MULTI, NO_DEFENSE)]
         return {row.task: row.residuals[PROTECTED] for row in rows if PROTECTED in row.residuals}
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the set is protected, and why; defences that were tried count too."""
+        """Whether the set is protected, and why. Defences that were tried count too."""
         rows = self.rows()
         names = self.settings.get("protected_tasks", list(self.tasks))
         return verdict_of(rows, names, self.hardly_learned(), margin=LEARNED)
 
     def rows(self) -> list[Row]:
-        """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
-        # What no data is needed for is known of a report that was put together by hand, too.
+        """One row for each victim, defence and task that has a headline metric and was learned from clean images."""
+        # Chance levels that need no data are known for a report that was built by hand, too.
         return rows_of(self.tasks, {**known_chance(self._headlines), **self.chance}, self.measurements)
 
     def hardly_learned(self) -> list[str]:
-        """Tasks of which a victim learned next to nothing from clean images either, so that R says nothing of them."""
+        """Tasks that a victim hardly learned from clean images either, so that their R says nothing."""
         return hardly_learned(self.rows(), self._headlines)
 
     def to_markdown(self) -> str:
-        """The rows as a Markdown table: each metric in its unit, R as a share.
+        """Return the rows as a Markdown table. Metrics have their units, R is a share.
 
-        Below the rows of each victim is the mean over its tasks; where they have different metrics, of R alone.
+        The last row of each victim is the mean over its tasks; of R alone if the tasks have different metrics.
         """
         return "\n".join([to_markdown(self.rows(), self._headlines), "", *self.notes()])
 
     def notes(self) -> list[str]:
-        """What the table does not say of itself, a line for each thing."""
+        """Sentences that explain the table, one a line."""
         rows, headlines = self.rows(), self._headlines
         errors = dict.fromkeys(headlines[row.task].name for row in rows if headlines[row.task].lower_is_better)
         text = "Metrics on clean test images"
@@ -126,11 +126,11 @@ class Report:
         return headlines_of(self.tasks)
 
     def __str__(self) -> str:
-        """The table as text."""
+        """Return the table as text."""
         return "\n".join([to_text(self.rows(), self._headlines), "", *self.notes()])
 
     def to_json(self) -> str:
-        """Everything that is in the report but the pictures of its examples, as JSON; NaN becomes null."""
+        """Return the report as JSON, without the pictures of its examples. NaN becomes null."""
         content = {
             "tasks": tasks_to_config(self.tasks),
             "epsilon": self.epsilon,
@@ -143,10 +143,10 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that `to_json` wrote.
+        """Read the report that `to_json` wrote.
 
         Raises:
-            ValueError: the text is not JSON of `to_json`.
+            ValueError: the text is not the JSON of `to_json`.
         """
         try:
             content = json.loads(text)
@@ -160,19 +160,19 @@ class Report:
             raise ValueError(f"text: expected what Report.to_json writes: {error!r}") from error
 
     def to_html(self) -> str:
-        """A page for a browser, which needs no other file and no network: the verdict first, then everything that led to it.
+        """Return a page for a browser: one file that works offline, with the verdict first.
 
-        Below the verdict are the tasks, what victims learned with and without defences, a few images beside their
-        perturbations with PSNR and SSIM, and the settings with the seeds. It is for you alone: it says what works against the
+        Below the verdict are the tasks, what victims learned with and without defences, some images beside their perturbations
+        with PSNR and SSIM, and the settings with the seeds. Keep the page to yourself: it says what works against the
         protection.
         """
         return report_page(self)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """A chart: the headline metric of each task by training set, with chance; needs the extra ``plot``.
+        """Draw a chart: the headline metric of each task by training set, with chance. Needs the extra ``plot``.
 
         Args:
-            path: File to write, in the format of its ending; None writes nothing.
+            path: File to write; its ending decides the format. None writes nothing.
 
         Returns:
             The figure, which a notebook shows.
@@ -182,17 +182,17 @@ class Report:
         """
         return draw_report(self.rows(), self._headlines, path, epsilon=self.epsilon)
 
-    #: What a notebook shows of a report.
+    #: How a notebook shows a report.
     _repr_markdown_ = to_markdown
 
     def __repr__(self) -> str:
-        """Residual learnability by task."""
+        """Return R by task."""
         shares = ", ".join(f"{task}={value:.2f}" for task, value in self.residual_learnability.items())
         return f"Report(R: {shares})"
 
 
 def without_nan(value: Any) -> Any:
-    """What JSON can hold: numbers that are not finite become null."""
+    """Replace numbers that are not finite by None, which JSON writes as null."""
     if isinstance(value, Mapping):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ from mtlue.evaluation._rows import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind can tell apart.
+# Okabe and Ito's colours, which colour-blind people can tell apart.
 COLORS = {"clean": "#0072B2", "random noise": "#999999", "protected": "#D55E00"}
 
 
@@ -25,14 +25,14 @@ def draw_report(
     epsilon: float,
     colors: Mapping[str, str] = COLORS,
 ) -> Figure:
-    """A figure with bars for each task by training set, a panel for each victim, defence and metric; written if told where.
+    """Draw bars for each task by training set, with a panel for each victim, defence and metric.
 
     Args:
-        rows: The rows.
+        rows: The rows of the report.
         headlines: The metric of each task.
         path: File to write, or None.
         epsilon: The budget of the protection.
-        colors: Training sets in their order, with the colour of each.
+        colors: Training sets in order, with the colour of each.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -45,7 +45,7 @@ def draw_report(
         for kind in kinds
         for metric in metrics
     ]
-    # Metrics side by side, victims one below the other; with one metric alone there is room for two victims.
+    # Metrics stand side by side, victims one below the other. With a single metric there is room for two victims in a line.
     across = len(metrics) if len(metrics) > 1 else (1 if len(kinds) <= 2 else 2)
     down = max(1, -(-len(groups) // across))
     widest = max((len(group) for group in groups), default=1)

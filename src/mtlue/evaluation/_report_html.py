@@ -28,7 +28,7 @@ _STYLES = {PROTECTED: "good", WEAKLY_PROTECTED: "weak", NOT_PROTECTED: "bad", NO
 
 
 def report_page(report: Report) -> str:
-    """A page with the verdict first; `mtlue.evaluation.Report.to_html` says what is on it."""
+    """Return a page with the verdict first. `mtlue.evaluation.Report.to_html` says what is on it."""
     rows, verdict = report.rows(), report.verdict
     undefended = [row for row in rows if row.defense == NO_DEFENSE]
     defended = [row for row in rows if row.defense != NO_DEFENSE]
@@ -51,7 +51,7 @@ def report_page(report: Report) -> str:
 
 
 def _known(report: Report) -> dict[str, float]:
-    """R of each task, NaN where it says nothing."""
+    """Return R of each task; NaN where R says nothing."""
     lost = report.hardly_learned()
     return {name: math.nan if name in lost else value for name, value in report.residual_learnability.items()}
 
@@ -67,14 +67,14 @@ def _tasks(report: Report) -> str:
 
 
 def banner(verdict: Verdict) -> str:
-    """The verdict, set off."""
+    """Return the verdict, set off from the rest."""
     style = _STYLES[verdict.word]
     word = verdict.word.capitalize()
     return f'<p class="verdict {style}"><strong>{escape(word)}</strong> <span>because {escape(verdict.reason)}.</span></p>'
 
 
 def _results(rows: Sequence[Row], report: Report) -> str:
-    """A table for each victim: the columns of `HEADER` but those that its caption and the table of the tasks tell."""
+    """Return a table for each victim, without the columns that its caption and the table of tasks cover."""
     tables = []
     for victim, defense in dict.fromkeys((row.victim, row.defense) for row in rows):
         group = [row for row in rows if (row.victim, row.defense) == (victim, defense)]
@@ -90,7 +90,7 @@ def _told(cells: Sequence[str]) -> list[str]:
 
 
 def gallery(examples: Sequence[Example]) -> str:
-    """Pictures of each example, with what they measure below; empty where there is none."""
+    """Return pictures of the examples with their measures below. Empty if there are no examples."""
     if not examples:
         return ""
     figures = []
@@ -118,7 +118,7 @@ def _number(value: float) -> str:
 
 
 def settings_table(settings: Mapping[str, Any]) -> str:
-    """Settings, a line each; empty where there are none."""
+    """Return a table of the settings, one a line. Empty if there are none."""
     rows = [[name.replace("_", " "), _text(value)] for name, value in settings.items()]
     return table("How victims were trained", ["setting", "value"], rows, texts=2, long=True) if rows else ""
 
@@ -132,5 +132,5 @@ def _text(value: object) -> str:
 
 
 def footer() -> str:
-    """What the page was made by."""
+    """Return a line that says what made the page."""
     return f"<footer>mtlue {escape(version('mtlue'))}. Keep it to yourself: it says what works against the protection.</footer>"

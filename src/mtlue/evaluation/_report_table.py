@@ -11,18 +11,18 @@ from mtlue.evaluation._metrics import Headline, residuals_of
 from mtlue.evaluation._rows import Row
 
 HEADER = ("victim", "defense", "task", "metric", "chance", CLEAN, NOISE, PROTECTED, "best epoch", "R noise", "R protected")
-#: Columns of text, before those of numbers.
+#: Columns of text, which stand before those of numbers.
 TEXTS = 4
 
 
 def to_markdown(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * TEXTS + "---:|" * (len(HEADER) - TEXTS)]
     return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in cells_of(rows, headlines, rows)])
 
 
 def to_text(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
-    """The rows as a table of text."""
+    """Return the rows as a table of text."""
     header = ["victim", "defense", "task", "metric", "chance", CLEAN, "noise", PROTECTED, "best", "R(noise)", "R(protected)"]
     lines = [header, *cells_of(rows, headlines, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -36,12 +36,12 @@ def to_text(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
 
 
 def cells_of(rows: Sequence[Row], headlines: Mapping[str, Headline], every: Sequence[Row]) -> list[list[str]]:
-    """The cells below `HEADER`, with a line for the mean over the tasks of each victim.
+    """Return the cells below `HEADER`, with a line for each victim's mean over its tasks.
 
     Args:
         rows: The rows to show.
         headlines: The metric of each task.
-        every: All rows of the report, by which defended victims are measured.
+        every: All rows of the report. Defended victims are compared with the undefended ones among them.
     """
     cells: list[list[str]] = []
     for kind in dict.fromkeys((row.victim, row.defense) for row in rows):
@@ -67,12 +67,12 @@ def _cells_of(row: Row, counted: Headline) -> list[str]:
 
 
 def share(residual: float) -> str:
-    """R as tables have it."""
+    """Format R for tables."""
     return f"{residual:.2f}" if math.isfinite(residual) else "–"
 
 
 def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row], headlines: Mapping[str, Headline]) -> list[str]:
-    """Means over tasks; with metrics that cannot be averaged that of R alone, over the tasks that have one."""
+    """Return means over tasks. If the metrics cannot be averaged, only R, over the tasks that have one."""
     first = rows[0]
     counted = {headlines[row.task] for row in rows}
     if len(counted) == 1:
@@ -86,7 +86,7 @@ def _mean_cells(rows: Sequence[Row], undefended: Sequence[Row], headlines: Mappi
 
 
 def _mean_row(rows: Sequence[Row], undefended: Sequence[Row], *, lower_is_better: bool) -> Row:
-    """The mean over tasks; its R is that of the means, since a task that cannot be learned has none of its own."""
+    """Return the mean over tasks. Its R is that of the means, because a task that cannot be learned has no R of its own."""
     first = rows[0]
     chance = statistics.fmean(row.chance for row in rows)
     values = {data: statistics.fmean(row.values[data] for row in rows) for data in first.values}

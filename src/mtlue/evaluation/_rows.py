@@ -1,4 +1,4 @@
-"""The lines of a report."""
+"""The rows of a report."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from mtlue._tasks import Task
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import Headline, headline_for, residuals_of
 
-#: A tenth of the way from chance to perfect may be luck.
+#: A tenth of the way from chance to perfect can be luck.
 LEARNED = 0.1
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a report: the headline metric of a task, means over seeds.
+    """One row of a report: the headline metric of a task, as means over seeds.
 
     Attributes:
         victim: ``"multi-task"`` or ``"single-task"``.
         defense: The victim's defence, or ``"none"``.
         task: The task.
         metric: Name of the headline metric (see `headline_for`): ``"balanced_accuracy"``, ``"miou"``, ``"absolute_error"``,
-            ``"mean_angle"`` or one of your own; errors are better when lower.
+            ``"mean_angle"`` or one of your own. Errors are better when lower.
         chance: Its value for the best answer that ignores the image.
-        values: Its value by set that the victim was trained on, after the last epoch.
-        spreads: Standard deviation over the seeds of each of these; 0 with one seed.
+        values: Its value after the last epoch, by the set that the victim was trained on.
+        spreads: The standard deviation of each value over the seeds; 0 with one seed.
         best: The value for the protected set after the best epoch.
-        residuals: Residual learnability of each set but the clean one, against a victim without a defence.
+        residuals: Residual learnability of each set except the clean one, relative to a victim without a defence.
 
     Example:
         >>> import mtlue
@@ -59,7 +59,7 @@ class Row:
 
 
 def rows_of(tasks: Mapping[str, Task], chance: Mapping[str, float], measurements: Sequence[Measurement]) -> list[Row]:
-    """A line for each victim, defence and task that has a headline metric and was learned from clean images."""
+    """Return a row for each victim, defence and task that has a headline metric and was learned from clean images."""
     rows = []
     for victim, defense, task in dict.fromkeys((each.victim, each.defense, each.task) for each in measurements):
         counted = headline_for(tasks[task])
@@ -72,7 +72,7 @@ def rows_of(tasks: Mapping[str, Task], chance: Mapping[str, float], measurements
 
 
 def hardly_learned(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> list[str]:
-    """Tasks of which a victim learned next to nothing from clean images either, so that R says nothing of them."""
+    """Return the tasks that a victim hardly learned from clean images either, so that their R says nothing."""
     lost = (
         row.task
         for row in rows
@@ -82,9 +82,9 @@ def hardly_learned(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> li
 
 
 def no_better_than_noise(rows: Sequence[Row], *, margin: float) -> list[str]:
-    """Tasks that victims without a defence learn from protected images as they do from random noise, but for a margin.
+    """Return the tasks that undefended victims learn from protected images as well as from random noise, within a margin.
 
-    Where it is so for one kind of victim alone, that is named beside the task.
+    If this holds for one kind of victim only, that kind is named beside the task.
     """
     undefended = [row for row in rows if row.defense == NO_DEFENSE]
     failed = [

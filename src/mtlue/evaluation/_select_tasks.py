@@ -1,4 +1,4 @@
-"""Some tasks of a data set."""
+"""A data set with some of its tasks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mtlue._tasks import Task, Tasks, resolve_tasks, split_by_task
 
 
 class SelectedTasks(Dataset[tuple[Any, dict[str, object]]]):
-    """A data set with the labels of some of its tasks, for a victim that is trained on these alone.
+    """A data set with the labels of some of its tasks, for a victim that is trained on these only.
 
     Args:
         dataset: Pairs (image, targets) with targets in any form.
-        tasks: All tasks of the data set, in its order.
-        names: Those to keep.
+        tasks: All tasks of the data set, in order.
+        names: The tasks to keep.
 
     Attributes:
         dataset: The whole data set.
@@ -40,15 +40,15 @@ class SelectedTasks(Dataset[tuple[Any, dict[str, object]]]):
         self.tasks: dict[str, Task] = {name: task for name, task in self._all.items() if name in kept}
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(cast("Sized", self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Any, dict[str, object]]:
-        """Image, and the labels that are kept, by task."""
+        """Return the image, and the kept labels by task."""
         image, targets = self.dataset[index]
         labels = split_by_task(targets, self._all, what="targets")
         return image, {name: labels[name] for name in self.tasks}
 
     def __repr__(self) -> str:
-        """Size, and the tasks that are kept."""
+        """Return the size and the kept tasks."""
         return f"SelectedTasks({len(self)} samples, tasks={self.tasks})"

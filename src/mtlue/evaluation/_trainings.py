@@ -1,4 +1,4 @@
-"""The victims of an audit: which there are, and what each of them learns."""
+"""The victims of an audit, and what each of them learns."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from mtlue.evaluation._weighting import Uniform
 
 @dataclass(frozen=True)
 class Training:
-    """One victim that an audit trains.
+    """The training of one victim in an audit.
 
     Attributes:
         data: What it is trained on.
-        victim: Which kind of victim it is.
+        victim: The kind of victim.
         names: The tasks that it learns.
         defense: Name of its defence.
         seed: Seed of the training.
@@ -43,7 +43,7 @@ class Training:
     seed: int
 
     def __str__(self) -> str:
-        """What a bar and log lines call it."""
+        """Name the training for progress bars and logs."""
         alone = "" if self.victim == MULTI else f" of {self.names[0]}"
         defense = "" if self.defense == NO_DEFENSE else f" against {self.defense}"
         return f"{self.victim}{alone} on {self.data}{defense}, seed {self.seed}"
@@ -52,7 +52,7 @@ class Training:
 def plan_trainings(
     tasks: Collection[str], alone: Sequence[str], defenses: Iterable[str], seeds: Sequence[int]
 ) -> list[Training]:
-    """All victims of an audit: on each set, for all tasks and for those that have one of their own, and with each defence."""
+    """List all victims of an audit: on each set, for all tasks together and alone, and with each defence."""
     trainings = []
     every = (MULTI, tuple(tasks))
     for seed in seeds:
@@ -74,16 +74,16 @@ def run_training(
     """Train a victim, and measure it on the test set after every epoch.
 
     Args:
-        training: Which victim.
+        training: Which victim to train.
         dataset: What it is trained on.
-        audited: The sets.
-        plan: How it is trained, with its defence.
-        compute: Where and how to compute, with its seed.
+        audited: The sets of the audit.
+        plan: The settings of the training, with its defence.
+        compute: Where and how to compute, with the seed.
         chance: The headline metric of each task for the best answer that ignores the image.
         checkpoint: As in `train_victim`.
     """
     samples, test = audited.samples(dataset, training.names), audited.samples(audited.test, training.names)
-    # What is enough to train on is little to measure with, unless the answers are maps.
+    # A batch that is large enough to train on is small for measuring, unless the answers are maps.
     at_once = plan.batch_size if test.has_maps else None
     if training.victim == SINGLE:
         answering = plan.model if not isinstance(plan.model, nn.Module) else _Answering(plan.model, audited.tasks)
@@ -104,14 +104,14 @@ def run_training(
 
 
 def reached(found: Sequence[Measurement], tasks: Mapping[str, Task]) -> str:
-    """The headline metric of each task that has one, on one line."""
+    """Format the headline metric of each task that has one, on one line."""
     headlines = headlines_of(tasks)
     counted = [(each, headlines[each.task]) for each in found if each.task in headlines]
     return ", ".join(f"{each.task} {metric.name} {each.last[metric.metric]:.4g}" for each, metric in counted)
 
 
 class _Look:
-    """Measures a victim after each epoch on the test set, with so many samples at once."""
+    """Measure a victim on the test set after each epoch, in batches of the given size."""
 
     def __init__(self, test: Samples, compute: Compute, at_once: int | None) -> None:
         self._test, self._compute, self._at_once = test, compute, at_once
@@ -129,7 +129,7 @@ class _Look:
 
 
 class _Answering(nn.Module):
-    """A model for several tasks that answers by name, so that some of its answers can be left out."""
+    """A model for several tasks that answers by name, so that some of its answers can be ignored."""
 
     def __init__(self, module: nn.Module, tasks: Mapping[str, Task]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a report comes to, in a word and a sentence."""
+"""The verdict of a report: one word and one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Verdict:
 
     Attributes:
         word: ``"protected"``, ``"weakly protected"``, ``"not protected"`` or ``"not measured"``.
-        reason: The rest of the sentence, after "because".
+        reason: What follows "because" in the sentence.
 
     Example:
         >>> import mtlue
@@ -40,21 +40,21 @@ class Verdict:
     reason: str
 
     def __str__(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"{self.word}, because {self.reason}"
 
 
 def verdict_of(rows: Sequence[Row], protected_tasks: Collection[str], lost: Collection[str], *, margin: float) -> Verdict:
-    """The verdict on rows of a report.
+    """Judge the rows of a report.
 
-    Undefended victims decide, with the borders of a check (see `mtlue.Check.verdict`), and so does the control: what noise does
-    as well is no protection. With a defence that brings a task to "not protected", a protection is weak.
+    Undefended victims decide, by the limits of a check (see `mtlue.Check.verdict`) and by the control: a change that works no
+    better than noise is no protection. If a defence brings a task to "not protected", the protection is weak.
 
     Args:
-        rows: All rows.
+        rows: All rows of the report.
         protected_tasks: The tasks that were to be protected.
         lost: Tasks that victims hardly learned from clean images either.
-        margin: How much below that of noise R has to be.
+        margin: How much lower than that of noise R has to be.
     """
     counted = [
         row

@@ -1,4 +1,4 @@
-"""Training a victim: the model of somebody who takes the protected set and trains on it."""
+"""Train a victim: the model of somebody who takes the protected set and trains on it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from mtlue.evaluation._weighting import Uniform, Weighting
 
 
 def dense_paper_schedule(done: float) -> float:
-    """A tenth of the learning rate in the second half of the training (from epoch 100 of 200 on, NYUv2 in A.2).
+    """Divide the learning rate by ten in the second half of the training (from epoch 100 of 200 on NYUv2, appendix A.2).
 
-    There the learning rate is 1e-4, and a batch has 8 samples.
+    The paper starts at a learning rate of 1e-4, with batches of 8 samples.
 
     Args:
-        done: Share of the training done, in [0, 1).
+        done: Share of the training that is done, in [0, 1).
 
     Returns:
-        Share of the learning rate to use.
+        The factor for the learning rate.
 
     Example:
         >>> import torch, mtlue
@@ -68,44 +68,45 @@ def train_victim(
     seed: int = 0,
     progress: ProgressOption = None,
 ) -> nn.Module:
-    """Train a model on a data set as somebody who found it would, with the schedule of the paper (Adam, appendix A.2).
+    """Train a model on a data set as somebody who found it would, by default with the paper's schedule (Adam, appendix A.2).
 
     Args:
         dataset: Map-style set of pairs (image, targets), such as a `mtlue.ProtectedDataset`. It may augment its images.
-        tasks: What to learn; an integer n means ``Classification(n)``. For some tasks of a data set wrap it in
+        tasks: The tasks to learn. An integer n means ``Classification(n)``. To learn only some tasks of a data set, wrap it in
             `SelectedTasks`.
-        model: A module (a copy of it is trained, from the weights that it has), the name of a backbone for `build_model`, or
-            a function that makes a module for tasks. ``"resnet18"`` if None.
-        weighting: How the losses of the tasks are weighted; `Uniform` if None.
-        defense: One of `mtlue.defenses`, or a function on training images (B, C, H, W) in [0, 1].
-        transform: Augmentation of batches, after the defence: a function on images, or a joint transform such as
-            `mtlue.datasets.RandomZoomFlip`, which label maps need as soon as pixels move. If None a random crop and flip where
-            every label is one of the whole image, and none where labels are maps.
+        model: A module, the name of a backbone for `build_model`, or a function that makes a module for the given tasks. A copy
+            of a module is trained, from its present weights. ``"resnet18"`` if None.
+        weighting: How to weight the losses of the tasks. `Uniform` if None.
+        defense: One of `mtlue.defenses`, or a function of training images (B, C, H, W) in [0, 1].
+        transform: Augmentation of batches, after the defence: a function of images, or a joint transform such as
+            `mtlue.datasets.RandomZoomFlip`. Label maps need a joint transform as soon as pixels move. If None, a random crop
+            and flip, or nothing if labels are maps.
         epochs: Passes over the data.
-        batch_size: Samples a step; if None as in `mtlue.fit`.
-        learning_rate: Adam's.
-        schedule: Share of the training done, in [0, 1), to the share of the learning rate then used; for label maps the paper
-            has `dense_paper_schedule`.
-        image_size: Height and width to resize images to; None where all have one size.
-        after_epoch: Called with the number of the epoch, from 0, and the model in eval mode.
-        checkpoint: File that holds the state after each epoch, and is kept at the end. If it exists the training goes on from
-            there, and gives the model that an unbroken one would have given. ``after_epoch`` is not called again for epochs
-            that are done: what it gathers is kept where it has ``state_dict`` and ``load_state_dict``, and so it is with a
-            `Weighting` and a defence. A file of another data set (some of its samples are looked at), of a model with other
-            initial weights or of other arguments is refused: seed before you make a module, or give a function that does.
-        device: Where to compute; if None the model's device, else CUDA, MPS or CPU.
-        precision: ``torch.float32`` or ``torch.bfloat16`` (autocast); if None bfloat16 on a GPU that has it.
+        batch_size: Samples in a step. If None, as in `mtlue.fit`.
+        learning_rate: Learning rate of Adam.
+        schedule: A function from the share of the training that is done, in [0, 1), to a factor for the learning rate. For
+            label maps the paper uses `dense_paper_schedule`.
+        image_size: Height and width to resize images to. None if all images have one size.
+        after_epoch: Called after each epoch with its number, from 0, and the model in eval mode.
+        checkpoint: File for the state after each epoch. It stays when the training is done. If the file exists, the training
+            resumes from it, and gives the model that an uninterrupted training would have given. ``after_epoch`` is not called
+            again for finished epochs. If it has ``state_dict`` and ``load_state_dict``, its state is kept in the file too, and
+            so is that of a `Weighting` and of a defence. A file that belongs to another data set (some samples are compared),
+            to other arguments or to a model with other initial weights is refused. So seed torch before you build a module, or
+            pass a function that does.
+        device: Where to compute. By default the model's device, or else CUDA, MPS or the CPU.
+        precision: ``torch.float32`` or ``torch.bfloat16`` (autocast). By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set.
-        seed: Decides initial weights, order and augmentation.
+        seed: Seed of the initial weights, the order of samples and the augmentation.
         progress: As in `mtlue.fit`.
 
     Returns:
-        The trained model in eval mode. It sees images in [0, 1].
+        The trained model in eval mode. It takes images in [0, 1].
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are listed at once), the model does not answer the
-            tasks, or the defence cannot be used on them.
+        ValueError: an argument is out of range, the data set has faults (the message lists all of them), the model does not
+            answer the tasks, or the defence does not work on them.
         RuntimeError: the loss is no longer finite.
         BlockingIOError: another call is writing to ``checkpoint``.
 
@@ -158,7 +159,7 @@ def train_on(
     *,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> nn.Module:
-    """`train_victim` on a data set that is already checked.
+    """Run `train_victim` on a data set that is already checked.
 
     Args:
         samples: The data set.
@@ -175,7 +176,7 @@ def train_on(
     if next(module.parameters(), None) is None:
         raise ValueError("model: expected a model with parameters, got a module that has none")
     victim = Surrogate(module.to(compute.device), samples.tasks, argument="model")
-    # As everywhere: equal seeds, equal weights.
+    # As everywhere: equal seeds give equal weights.
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         batch_size = plan.batch_size or module_batch_size(module, samples, compute)
         settings = {}
@@ -186,10 +187,10 @@ def train_on(
 
 
 def seen_shape(inspection: Inspection, image_size: tuple[int, int] | None) -> tuple[int, int, int]:
-    """Shape (C, H, W) of the images that a model sees: all have one size, or are brought to one.
+    """Return the shape (C, H, W) of the images that a model sees.
 
     Raises:
-        ValueError: neither.
+        ValueError: images differ in size, and no size to resize them to is given.
     """
     if not inspection.uniform and image_size is None:
         sizes = len(inspection.sizes)
@@ -198,11 +199,11 @@ def seen_shape(inspection: Inspection, image_size: tuple[int, int] | None) -> tu
 
 
 def make_model(model: Model | None, tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
-    """A module of one's own from what a caller may give as a model.
+    """Make a module from a model in any of the forms that a caller may give.
 
     Raises:
-        TypeError: it is neither a module, a name nor a function that makes a module, or is a class that cannot be called with
-            the tasks.
+        TypeError: it is neither a module, a name nor a function that makes a module, or it is a class that cannot be called
+            with the tasks.
     """
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)

@@ -28,9 +28,9 @@ from mtlue._tasks import Task
 from mtlue.defenses import Defense
 from mtlue.evaluation._weighting import Uniform, Weighting
 
-#: What follows an epoch, with its number and the model.
+#: Called after an epoch with its number and the model.
 AfterEpoch: TypeAlias = Callable[[int, nn.Module], object]
-#: A module, the name of a backbone, or what makes a module for given tasks.
+#: A module, the name of a backbone, or a function that makes a module for given tasks.
 Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
 
 logger = logging.getLogger("mtlue.evaluation")
@@ -38,11 +38,11 @@ logger = logging.getLogger("mtlue.evaluation")
 
 @dataclass(frozen=True, kw_only=True)
 class VictimPlan:
-    """How a victim is trained; `mtlue.evaluation.train_victim` explains the settings.
+    """The settings of a victim's training; `mtlue.evaluation.train_victim` explains them.
 
     Raises:
-        TypeError: one has the wrong type.
-        ValueError: one is out of range.
+        TypeError: a setting has the wrong type.
+        ValueError: a setting is out of range.
     """
 
     model: Model | None = None
@@ -59,7 +59,7 @@ class VictimPlan:
         """Check the values.
 
         Raises:
-            TypeError: one has the wrong type.
+            TypeError: a value has the wrong type.
         """
         check_count("epochs", self.epochs, minimum=1)
         check_batch_size(self.batch_size)
@@ -71,11 +71,14 @@ class VictimPlan:
         object.__setattr__(self, "image_size", check_image_size(self.image_size))
 
     def transform_for(self, samples: Samples) -> Transform | None:
-        """The augmentation of a data set: by default a random crop and flip, unless label maps would have to move along."""
+        """Return the augmentation of a data set.
+
+        The default is a random crop and flip, or nothing if label maps would have to move along.
+        """
         return random_crop_and_flip if self.transform is None and not samples.has_maps else self.transform
 
     def settings(self) -> dict[str, Any]:
-        """What determines a victim, but for its model, as JSON can hold it."""
+        """Return what determines a victim apart from its model, in a form that JSON can hold."""
         changed = {
             "weighting": _known_by(self.weighting),
             "defense": _known_by(self.defense),
@@ -86,20 +89,20 @@ class VictimPlan:
 
 
 def _known_by(brought: Weighting | Defense) -> str:
-    # The one that all inherit says nothing of what it is made with.
+    # The repr that all classes inherit does not say what the object is made with.
     inherited = type(brought).__repr__ in (Weighting.__repr__, Defense.__repr__)
     return described_by_attributes(brought) if inherited else described(brought)
 
 
 class VictimTraining:
-    """One training of a model that is already where it computes.
+    """One training of a model that is already on its device.
 
     Args:
-        victim: Trained in place.
+        victim: The model, which is trained in place.
         samples: The data set.
         plan: The settings.
         compute: Where and how to compute.
-        batch_size: Largest batch; halved when memory runs out.
+        batch_size: The largest batch. It is halved when memory runs out.
     """
 
     def __init__(self, victim: Surrogate, samples: Samples, plan: VictimPlan, compute: Compute, batch_size: int) -> None:
@@ -110,10 +113,10 @@ class VictimTraining:
         self.optimizer = torch.optim.Adam([*victim.module.parameters(), *plan.weighting.parameters()], lr=plan.learning_rate)
 
     def run(self, after_epoch: AfterEpoch | None, checkpoint: Checkpoint) -> None:
-        """Train until the last epoch, with each hook of the defence at its moment.
+        """Train until the last epoch, and call the hooks of the defence.
 
         Raises:
-            TypeError: there is a checkpoint, and something has a state that it cannot keep.
+            TypeError: a checkpoint was asked for, and the state of an argument cannot be kept.
         """
         module, plan, compute, length = self.victim.module, self.plan, self.compute, len(self.samples)
         defense = plan.defense
@@ -138,14 +141,14 @@ class VictimTraining:
                 if checkpoint.path is not None:
                     checkpoint.save(self._state(epoch + 1, after_epoch))
                 shown.step(length, {"epoch": epoch + 1, "victim_loss": loss})
-                # Not for all to hear: an audit trains many victims, and would tell little else.
+                # Logged quietly: an audit trains many victims, and would log little else.
                 logger.debug("victim: epoch %d of %d: loss %.4g", epoch + 1, plan.epochs, loss)
         module.eval()
         with compute.random_numbers(Stream.VICTIM, 1):
             defense.finish(self.victim)
 
     def _take_up(self, checkpoint: Checkpoint, after_epoch: AfterEpoch | None) -> int:
-        """Go on from a checkpoint; returns how many epochs are done."""
+        """Resume from a checkpoint. Returns the number of finished epochs."""
         if checkpoint.path is None:
             return 0
         for argument, brought in self._brought(after_epoch).items():
@@ -153,7 +156,7 @@ class VictimTraining:
         state = checkpoint.load()
         if state is None:
             if has_state(after_epoch):
-                # The call that takes up a broken first epoch may bring it with what it has seen then.
+                # A repeated call may pass an object that already saw some of the interrupted first epoch.
                 checkpoint.save(self._state(0, after_epoch))
             return 0
         with checkpoint.taking_up():
@@ -182,11 +185,11 @@ class VictimTraining:
         return state
 
     def _brought(self, after_epoch: AfterEpoch | None) -> dict[str, object]:
-        """What may have a state of its own, by the argument that it came in."""
+        """Return the arguments that may have a state of their own, by name."""
         return {"weighting": self.plan.weighting, "defense": self.plan.defense, "after_epoch": after_epoch}
 
     def _run_epoch(self, epoch: int) -> float:
-        """One pass over the data; returns the mean loss.
+        """Run one epoch. Returns the mean loss.
 
         Raises:
             RuntimeError: the loss is no longer finite.
@@ -205,19 +208,20 @@ class VictimTraining:
             seen += len(batch)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
-            # What has diverged answers one class for everything, which would pass for protection.
+            # A diverged model answers every image with one class, which would pass for protection.
             raise RuntimeError(f"the victim's loss is {mean} after epoch {epoch + 1}: lower the learning rate")
         return mean
 
     def _step(self, batch: Batch) -> Tensor:
-        """One step of the optimiser; returns the mean loss over the tasks."""
+        """Run one step of the optimiser. Returns the mean loss over the tasks."""
         module, plan = self.victim.module, self.plan
-        # A single sample has no statistics of its own for batch normalisation.
+        # Batch normalisation needs more than a single sample.
         module.train(len(batch) > 1)
         with torch.no_grad():
             defended = Batch(plan.defense.images(batch.images), batch.targets)
             seen = augmented(self.transform, defended, self.victim.tasks, argument="transform")
-        # Without the cache: a defence may first run the model without gradients, whose copies of the weights carry none.
+        # Without the cache: a defence may first run the model without gradients, and autocast would reuse those copies of the
+        # weights.
         with self.compute.autocast(cache=False):
             losses = plan.defense.losses(self.victim, seen.images, seen.targets)
         descend(self.optimizer, losses, lambda each: plan.weighting.backward(each, module))

@@ -1,4 +1,4 @@
-"""What is measured for each kind of task, how much of it was learned, and what a constant answer reaches."""
+"""Metrics of each kind of task, the share of a task that was learned, and what a constant answer reaches."""
 
 from mtlue.evaluation._metrics import classification, depth, normals, segmentation  # they register themselves
 from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for

@@ -1,4 +1,4 @@
-"""What metrics are, and which a kind of task has."""
+"""The base class of metrics, and the registry of metrics by kind of task."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mtlue._tasks import RegressionMap, Task
 
 
 class TaskMetrics(ABC):
-    """Metrics of one task, gathered over all batches of a data set: they do not depend on the batch size.
+    """Metrics of one task over all batches of a data set. They do not depend on the batch size.
 
-    Derive from it for a kind of task of your own, and register it with `metrics_for`.
+    For a kind of task of your own, derive from this class and register yours with `metrics_for`.
 
     Example:
         >>> import torch, mtlue
@@ -39,11 +39,11 @@ class TaskMetrics(ABC):
 
     @abstractmethod
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Take a batch: a model's output and the target, as the task reads them."""
+        """Add a batch: a model's output and the target, as the task reads them."""
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """Values by name, over all that was taken; NaN where nothing was."""
+        """Return the values by name over all batches. A value is NaN if there was nothing to measure."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -51,9 +51,10 @@ class TaskMetrics(ABC):
 
 @singledispatch
 def metrics_for(task: Task) -> TaskMetrics:
-    """Fresh metrics of a task, which `evaluate` fills; its loss where none are registered for its kind.
+    """Return fresh metrics for a task, which `evaluate` fills. The task's loss stands in if its kind has none registered.
 
-    ``metrics_for.register`` takes those of a kind of your own: a class that is made from the task, or a function of it.
+    Use ``metrics_for.register`` for a kind of task of your own. It takes a class that is made from the task, or a function of
+    the task.
 
     Args:
         task: The task.
@@ -70,7 +71,7 @@ def metrics_for(task: Task) -> TaskMetrics:
 
 
 class LossMetric(TaskMetrics):
-    """The task's own loss, a mean over labelled samples.
+    """The task's own loss, as a mean over labelled samples.
 
     Args:
         task: The task.
@@ -82,7 +83,7 @@ class LossMetric(TaskMetrics):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """See `TaskMetrics.update`."""
-        # One by one: the loss of a batch would weight a sample by how much of it is labelled.
+        # One by one: the loss of a batch would weight each sample by how much of it is labelled.
         for index in range(len(target)):
             one = slice(index, index + 1)
             if not bool(self._task.missing(target[one])[0]):
@@ -90,17 +91,17 @@ class LossMetric(TaskMetrics):
                 self._count += 1
 
     def compute(self) -> dict[str, float]:
-        """The mean loss; NaN where there is no label."""
+        """Return the mean loss, or NaN if nothing is labelled."""
         return {"loss": self._total / self._count if self._count else math.nan}
 
 
 def pixels_with_a_reading(task: RegressionMap, output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Output and target of each sample at the pixels that have a reading, (n, C) in float64 on the CPU.
+    """Yield output and target of each sample at the pixels that have a reading, (n, C) in float64 on the CPU.
 
-    Sample by sample: so sums are the same whatever the batches are, and little is held in float64.
+    One sample at a time makes the sums independent of the batches, and holds little in float64.
 
     Raises:
-        ValueError: the output's size is not the target's.
+        ValueError: output and target differ in size.
     """
     task.check_same_shape(output, target)
     observed = task.observed(target).squeeze(1).cpu()

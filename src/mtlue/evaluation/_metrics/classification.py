@@ -15,7 +15,7 @@ from mtlue.evaluation._metrics.headline import Headline, headline_for
 
 @headline_for.register
 def _(task: Classification) -> Headline:
-    # Whatever the constant answer, one class of C has a recall of 1 and all others of 0.
+    # For any constant answer, one of C classes has a recall of 1 and all others have 0.
     return Headline(
         "balanced_accuracy", "balanced accuracy", unit="%", perfect=1.0, scale=100.0, digits=1, chance=1.0 / task.num_classes
     )
@@ -23,7 +23,7 @@ def _(task: Classification) -> Headline:
 
 @metrics_for.register(Classification)
 class ClassificationMetrics(TaskMetrics):
-    """Accuracy, balanced accuracy, and for two classes the area under the ROC curve.
+    """Accuracy, balanced accuracy and, with two classes, the area under the ROC curve.
 
     Args:
         task: The task.
@@ -44,7 +44,7 @@ class ClassificationMetrics(TaskMetrics):
             self._ranking.update(scores.softmax(dim=1)[:, 1], labels)
 
     def compute(self) -> dict[str, float]:
-        """Shares in [0, 1]; NaN where there is no label, and for the area where all labels are of one class."""
+        """Return shares in [0, 1]. All are NaN if nothing is labelled; the area also if all labels are of one class."""
         counts = self._confusion.compute().double()
         labels = counts.sum(dim=1)
         seen = labels > 0
@@ -54,7 +54,7 @@ class ClassificationMetrics(TaskMetrics):
             hits = counts.diag()
             values = {
                 "accuracy": float(hits.sum() / labels.sum()),
-                # Only over the classes that occur: a class that is nowhere has no recall.
+                # Only over the classes that occur: without samples, a class has no recall.
                 "balanced_accuracy": float((hits[seen] / labels[seen]).mean()),
             }
         if self._ranking is not None:

@@ -11,9 +11,9 @@ from mtlue._tasks import Task
 
 
 class BestConstant(ABC):
-    """The best answer to a task that ignores the image, found by reading the labels of a set.
+    """The best answer to a task that ignores the image, found from the labels of a set.
 
-    `audit` measures it as it measures a model: its headline metric is the chance that R starts from.
+    `audit` measures it as it measures a model. Its headline metric is the chance level from which R counts.
 
     Example:
         >>> import torch, mtlue
@@ -37,13 +37,13 @@ class BestConstant(ABC):
 
     @abstractmethod
     def update(self, target: Tensor) -> None:
-        """Look at a batch of labels, as `mtlue.Task.read_target` returns it."""
+        """Add a batch of labels, as `mtlue.Task.read_target` returns it."""
 
     @abstractmethod
     def answer(self) -> Tensor:
-        """The answer for one image, without an axis for the batch, in the form that `mtlue.Task.read_output` returns.
+        """Return the answer for one image, without a batch axis, in the form that `mtlue.Task.read_output` returns.
 
-        Where labels are maps it is the answer for one pixel, (C,).
+        If labels are maps, it is the answer for one pixel, (C,).
         """
 
     def __repr__(self) -> str:
@@ -52,10 +52,10 @@ class BestConstant(ABC):
 
 @singledispatch
 def best_constant_for(task: Task) -> BestConstant | None:
-    """What finds the best answer to a task that ignores the image; None where none is registered for its kind.
+    """Return an object that finds the best constant answer to a task, or None if its kind has none registered.
 
-    ``best_constant_for.register`` takes that of a kind of your own: a class that is made from the task, or a function of it. It
-    is not needed where the headline metric has a ``chance`` that is known without data.
+    Use ``best_constant_for.register`` for a kind of task of your own. It takes a class that is made from the task, or a
+    function of the task. You do not need it if the headline metric has a ``chance`` that is known without data.
 
     Args:
         task: The task.

@@ -12,13 +12,13 @@ from mtlue.evaluation._metrics.base import TaskMetrics, metrics_for, pixels_with
 from mtlue.evaluation._metrics.constant import BestConstant, best_constant_for
 from mtlue.evaluation._metrics.headline import Headline, headline_for
 
-# Bins of floats by sign, exponent and the first eleven bits of the fraction: a bin is 1/2048 wide, relative to its value.
+# Bins of floats by sign, exponent and the first eleven bits of the fraction. A bin is 1/2048 wide, relative to its value.
 _DROPPED_BITS, _BINS = 12, 2**20
 
 
 @headline_for.register
 def _(task: Depth) -> Headline:
-    # In the labels' own unit, which nobody has told.
+    # In the labels' own unit, which is unknown here.
     return Headline("absolute_error", "absolute error", perfect=0.0)
 
 
@@ -38,7 +38,7 @@ class DepthMetrics(TaskMetrics):
         """See `TaskMetrics.update`.
 
         Raises:
-            ValueError: the output's size is not the target's.
+            ValueError: output and target differ in size.
         """
         for answer, truth in pixels_with_a_reading(self._task, output, target):
             error = (answer - truth).abs()
@@ -55,7 +55,7 @@ class DepthMetrics(TaskMetrics):
 
 @best_constant_for.register(Depth)
 class MedianReading(BestConstant):
-    """The median of all readings, to 1/2048 of it, since they are counted in bins.
+    """The median of all readings. Readings are counted in bins, so it is exact to 1/2048 of its value.
 
     Args:
         task: The task.
@@ -73,7 +73,7 @@ class MedianReading(BestConstant):
         self._sums += bins.bincount(weights=readings.double(), minlength=_BINS)
 
     def answer(self) -> Tensor:
-        """The depth of a pixel; 0 where there is no reading."""
+        """Return the depth of a pixel; 0 if there are no readings."""
         filled = self._counts > 0
         if not bool(filled.any()):
             return torch.zeros(1)

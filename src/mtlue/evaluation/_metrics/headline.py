@@ -1,4 +1,4 @@
-"""The metric of a task that says how much has been learned."""
+"""The metric that says how much of a task was learned."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mtlue.evaluation._metrics.constant import best_constant_for
 
 @dataclass(frozen=True)
 class Headline:
-    """A metric that says how much of a task has been learned, from chance to a perfect answer.
+    """The metric that says how much of a task was learned, from chance to a perfect answer.
 
     Attributes:
-        metric: Name of the metric, as `evaluate` gives it.
-        name: What tables call it.
-        unit: Its unit in tables, if they have one to name.
-        perfect: Its value for a perfect answer; an error, whose is 0, is better when lower.
-        scale: What tables multiply it by.
-        digits: Digits after the point in tables.
-        chance: Its value for the best answer that ignores the image, where that is known without data; if None it is measured
-            with `best_constant_for`. Tasks that differ in this alone have the same metric.
+        metric: Name of the metric, as `evaluate` returns it.
+        name: Its name in tables.
+        unit: Its unit in tables; empty if it has none.
+        perfect: Its value for a perfect answer. The metric is an error, for which lower is better, if this is 0.
+        scale: The factor that tables multiply it by.
+        digits: Digits after the decimal point in tables.
+        chance: Its value for the best answer that ignores the image, if this is known without data. Otherwise None, and
+            `best_constant_for` measures it. Tasks whose headlines differ only in this share a metric.
 
     Example:
         >>> from mtlue import evaluation
@@ -51,23 +51,23 @@ class Headline:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether it is an error."""
+        """Whether the metric is an error."""
         return self.perfect == 0.0
 
     def share_learned(self, value: float, chance: float) -> float:
-        """How far a value has come from chance, 0, to perfect, 1; NaN where chance is perfect already."""
+        """Return how far a value has come from chance (0) to perfect (1). NaN if chance is already perfect."""
         return (value - chance) / (self.perfect - chance) if chance != self.perfect else math.nan
 
     def text(self, value: float) -> str:
-        """A value as tables have it."""
+        """Format a value for tables."""
         return f"{self.scale * value:.{self.digits}f}" if math.isfinite(value) else "–"
 
 
 @singledispatch
 def headline_for(task: Task) -> Headline | None:
-    """The metric that residual learnability is made from; None where none is registered for the task's kind.
+    """Return the metric that R (residual learnability) is computed from, or None if the task's kind has none registered.
 
-    ``headline_for.register`` takes that of a kind of your own, a function of the task.
+    Use ``headline_for.register`` for a kind of task of your own. It takes a function of the task.
 
     Args:
         task: The task.
@@ -90,15 +90,15 @@ def headline_for(task: Task) -> Headline | None:
 
 
 def headlines_of(tasks: Mapping[str, Task]) -> dict[str, Headline]:
-    """The headline metric of each task that has one."""
+    """Return the headline metric of each task that has one."""
     return {name: found for name, task in tasks.items() if (found := headline_for(task)) is not None}
 
 
 def value_of(counted: Headline, metrics: Mapping[str, float], name: str) -> float:
-    """The headline metric among all metrics of a task.
+    """Pick the headline metric out of all metrics of a task.
 
     Raises:
-        ValueError: it is none of them; the message names the task.
+        ValueError: it is not among them. The message names the task.
     """
     if counted.metric not in metrics:
         raise ValueError(
@@ -109,16 +109,16 @@ def value_of(counted: Headline, metrics: Mapping[str, float], name: str) -> floa
 
 
 def known_chance(headlines: Mapping[str, Headline]) -> dict[str, float]:
-    """The chance of each task for which no data is needed to know it."""
+    """Return the chance level of each task for which it is known without data."""
     return {name: counted.chance for name, counted in headlines.items() if counted.chance is not None}
 
 
 def unregistered(tasks: Mapping[str, Task], *, known: Collection[str] = ()) -> list[str]:
-    """A sentence for each kind of task of which a report cannot say all, with the registration that is missing.
+    """Return a sentence for each kind of task that a report cannot cover fully. It names the missing registration.
 
     Args:
         tasks: The tasks.
-        known: Names of those whose chance is known.
+        known: Names of the tasks whose chance level is known.
     """
     found: dict[str, list[str]] = {}
     for name, task in tasks.items():
@@ -140,15 +140,15 @@ def unregistered(tasks: Mapping[str, Task], *, known: Collection[str] = ()) -> l
 
 
 def residual_learnability(protected: float, clean: float, chance: float, *, lower_is_better: bool = False) -> float:
-    """What is left to learn: (protected - chance) / (clean - chance).
+    """Return the share that is still learned: (protected - chance) / (clean - chance).
 
-    1 where a model learns as much from protected images as from clean ones, 0 where it learns nothing; below 0 where it is
-    misled. NaN where nothing can be learned from clean images either.
+    1 means that a model learns as much from protected images as from clean ones, and 0 that it learns nothing. Below 0 it is
+    misled. NaN if a model does not learn from clean images either.
 
     Args:
         protected: A metric of the model trained on protected images.
-        clean: That of the model trained on clean images.
-        chance: That of the best answer that ignores the image.
+        clean: The metric of the model trained on clean images.
+        chance: The metric of the best answer that ignores the image.
         lower_is_better: Whether the metric is an error.
 
     Example:
@@ -166,7 +166,7 @@ def residual_learnability(protected: float, clean: float, chance: float, *, lowe
 
 
 def residuals_of(values: Mapping[str, float], reference: float, chance: float, *, lower_is_better: bool) -> dict[str, float]:
-    """Residual learnability by set that a victim was trained on, of all but the clean one."""
+    """Return residual learnability for each set that a victim was trained on, except the clean one."""
     return {
         data: residual_learnability(value, reference, chance, lower_is_better=lower_is_better)
         for data, value in values.items()

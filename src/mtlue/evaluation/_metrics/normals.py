@@ -23,9 +23,9 @@ def _(task: SurfaceNormals) -> Headline:
 
 @metrics_for.register(SurfaceNormals)
 class NormalMetrics(TaskMetrics):
-    """Mean and median angle between answer and label, over all pixels that have a reading.
+    """Mean and median angle between answer and label over all pixels that have a reading.
 
-    The median is that of angles rounded to thousandths of a degree, which are counted, not kept.
+    The median is that of angles rounded to thousandths of a degree. They are counted instead of kept.
 
     Args:
         task: The task.
@@ -40,7 +40,7 @@ class NormalMetrics(TaskMetrics):
         """See `TaskMetrics.update`.
 
         Raises:
-            ValueError: the output's size is not the target's.
+            ValueError: output and target differ in size.
         """
         for answer, truth in pixels_with_a_reading(self._task, output, target):
             cosine = (F.normalize(answer, dim=1) * F.normalize(truth, dim=1)).sum(dim=1)
@@ -51,10 +51,10 @@ class NormalMetrics(TaskMetrics):
             self._counts += steps.bincount(minlength=len(self._counts))
 
     def compute(self) -> dict[str, float]:
-        """Degrees in [0, 180]; an answer of no length is at 90. NaN where there is no reading, or an answer is no number."""
+        """Return degrees in [0, 180]. An answer of length 0 counts as 90. NaN if there are no readings, or an answer is NaN."""
         if not self._count or math.isnan(self._total):
             return {"mean_angle": math.nan, "median_angle": math.nan}
-        # The middle one of an odd number, the mean of the two in the middle of an even one.
+        # The middle angle of an odd number, the mean of the two middle ones of an even number.
         middle = torch.tensor([(self._count - 1) // 2, self._count // 2])
         median = torch.searchsorted(self._counts.cumsum(dim=0), middle, right=True).double().mean() / _STEPS
         return {"mean_angle": self._total / self._count, "median_angle": float(median)}
@@ -62,7 +62,7 @@ class NormalMetrics(TaskMetrics):
 
 @best_constant_for.register(SurfaceNormals)
 class MeanDirection(BestConstant):
-    """The mean of all directions: the best by the cosine, which is the loss, and near the best by the angle.
+    """The mean of all directions. It is the best constant by the cosine, which is the loss, and close to the best by the angle.
 
     Args:
         task: The task.
@@ -76,5 +76,5 @@ class MeanDirection(BestConstant):
         self._total += F.normalize(target.double(), dim=1).sum(dim=(0, 2, 3))
 
     def answer(self) -> Tensor:
-        """The normal of a pixel."""
+        """Return the normal of a pixel."""
         return F.normalize(self._total, dim=0).float()

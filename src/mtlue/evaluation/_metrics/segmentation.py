@@ -31,7 +31,7 @@ class SegmentationMetrics(TaskMetrics):
 
     def __init__(self, task: Segmentation) -> None:
         metrics = require("torchmetrics.classification", extra="evaluation")
-        # Labels are checked where they are read; doing so again would sort the pixels of every batch.
+        # Labels are checked where they are read. Another check would sort the pixels of every batch.
         self._confusion: Any = metrics.MulticlassConfusionMatrix(
             max(task.num_classes, 2), ignore_index=task.ignore_index, validate_args=False, sync_on_compute=False
         )
@@ -40,7 +40,7 @@ class SegmentationMetrics(TaskMetrics):
         """See `TaskMetrics.update`.
 
         Raises:
-            ValueError: the output's size is not the target's.
+            ValueError: output and target differ in size.
         """
         if output.shape[2:] != target.shape[1:]:
             raise ValueError(f"expected logits for {tuple(target.shape[1:])} pixels, got {tuple(output.shape[2:])}")
@@ -49,10 +49,10 @@ class SegmentationMetrics(TaskMetrics):
         self._confusion.update(output.detach().argmax(dim=1).cpu(), target.cpu())
 
     def compute(self) -> dict[str, float]:
-        """Shares in [0, 1]; NaN where no pixel has a label."""
+        """Return shares in [0, 1]; NaN if no pixel is labelled."""
         counts = self._confusion.compute().double()
         hits, union = counts.diag(), counts.sum(dim=0) + counts.sum(dim=1) - counts.diag()
-        # Only over the classes that occur, in labels or in answers: one that is in neither has no union.
+        # Only over the classes that occur in labels or in answers: any other class has no union.
         occurs = union > 0
         if not bool(occurs.any()):
             return {"miou": math.nan, "pixel_accuracy": math.nan}
@@ -61,7 +61,7 @@ class SegmentationMetrics(TaskMetrics):
 
 @best_constant_for.register(Segmentation)
 class CommonestClass(BestConstant):
-    """The class of the most pixels.
+    """The class of most pixels.
 
     Args:
         task: The task.
@@ -76,5 +76,5 @@ class CommonestClass(BestConstant):
         self._counts += target[target != self._ignored].bincount(minlength=len(self._counts))
 
     def answer(self) -> Tensor:
-        """Logits of a pixel."""
+        """Return the logits of a pixel."""
         return F.one_hot(self._counts.argmax(), len(self._counts)).float()

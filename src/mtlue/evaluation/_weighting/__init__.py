@@ -1,4 +1,4 @@
-"""How the losses of several tasks become one step."""
+"""Weightings: how to combine the losses of several tasks into one step."""
 
 from mtlue.evaluation._weighting.aligned_mtl import AlignedMTL
 from mtlue.evaluation._weighting.base import Weighting

@@ -1,4 +1,4 @@
-"""Independent component alignment."""
+"""Independent component alignment (Aligned-MTL)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from mtlue.evaluation._weighting.gradients import GradientWeighting
 
 
 class AlignedMTL(GradientWeighting):
-    """Gradients made orthogonal and equally long, then summed (Senushkin et al., 2023, algorithm 1).
+    """Makes gradients orthogonal and equally long, then sums them (Senushkin et al., 2023, algorithm 1).
 
-    The principal components of the tasks' gradients are all scaled to the length of the smallest: the matrix of gradients
-    with the singular value decomposition U·S·V' becomes min(S)·U·V', and the rows of that are summed. Components of zero
-    length are left out. It takes torchjd. Only what two tasks or more share
-    is weighted so; a head gets the plain gradient of its task.
+    All principal components of the tasks' gradients are scaled to the length of the smallest one. A matrix of gradients with
+    the singular value decomposition U·S·V' becomes min(S)·U·V', and its rows are summed. Components of length zero are left
+    out. Parameters that only one task uses, such as its head, get the plain gradient of that task. Needs torchjd.
 
     Raises:
         ImportError: torchjd is not installed.
@@ -34,7 +33,7 @@ class AlignedMTL(GradientWeighting):
         self._make = require("torchjd.aggregation", extra="evaluation").AlignedMTLWeighting
 
     def weights(self, gramian: Tensor) -> Tensor:
-        """Weights under which the sum of the gradients is that of the aligned ones."""
-        # torchjd takes the mean of the aligned gradients unless told otherwise; the authors take their sum.
+        """Return the weights for which the weighted sum of gradients equals the sum of the aligned ones."""
+        # torchjd takes the mean of the aligned gradients by default, the authors take their sum.
         weights: Tensor = self._make(torch.ones_like(gramian[0]))(gramian)
         return weights

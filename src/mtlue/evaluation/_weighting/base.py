@@ -1,4 +1,4 @@
-"""The base class of every weighting."""
+"""The base class of all weightings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 class Weighting(ABC):
-    """How a victim's training makes one step of the losses of its tasks.
+    """Turns the losses of a victim's tasks into the gradients of one step.
 
-    Derive from this class to bring one of your own. A training calls `prepare` once, gives `parameters` to its optimiser
-    together with the model's, and calls `backward` in each step, after the gradients have been cleared.
+    Derive from this class for a weighting of your own. A training calls `prepare` once and gives `parameters` to its optimiser
+    together with the model's. In each step it clears the gradients and calls `backward`.
 
-    A training that goes on from a checkpoint has the parameters as they were. What else a weighting keeps from step to step
-    goes on where it has ``state_dict()`` and ``load_state_dict(state)``; the state is made of tensors and plain values. Keep it
-    in private attributes: the public ones are settings, by which a checkpoint knows the weighting again.
+    A training that resumes from a checkpoint restores the parameters. If your weighting keeps anything else from step to step,
+    give it ``state_dict()`` and ``load_state_dict(state)``, with a state of tensors and plain values. Keep such values in
+    private attributes: a checkpoint takes the public ones for settings, and recognises the weighting by them.
 
     Example:
         >>> import torch
@@ -38,26 +38,26 @@ class Weighting(ABC):
     """
 
     def prepare(self, tasks_count: int, device: torch.device) -> None:  # noqa: B027  # most keep nothing
-        """Begin a training of so many tasks on a device: forget what an earlier one left."""
+        """Begin a training of so many tasks on a device. Forget what an earlier training left."""
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """What the weighting itself learns; nothing here."""
+        """Return the weighting's own parameters, which the optimiser trains; none here."""
         return ()
 
     @abstractmethod
     def backward(self, losses: Mapping[str, Tensor], module: nn.Module) -> None:
-        """Add the step's gradients to ``.grad`` of the module's parameters, and of the weighting's own.
+        """Add the gradients of the step to ``.grad`` of the module's parameters and of the weighting's own.
 
         Args:
             losses: The loss of each task, a scalar.
-            module: The model that they come from.
+            module: The model that was trained in this step.
         """
 
     def __repr__(self) -> str:
-        """The call that makes it."""
+        """Return the call that makes the weighting."""
         return f"{type(self).__name__}()"
 
 
 def stacked(losses: Mapping[str, Tensor]) -> Tensor:
-    """The losses as one tensor (K,), in float32 at least."""
+    """Stack the losses into one tensor (K,), in float32 at least."""
     return torch.stack([loss.to(torch.promote_types(loss.dtype, torch.float32)) for loss in losses.values()])

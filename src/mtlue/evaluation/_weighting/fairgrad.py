@@ -1,4 +1,4 @@
-"""Fair resource allocation."""
+"""Fair resource allocation (FairGrad)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mtlue.evaluation._weighting.gradients import GradientWeighting
 
 
 class FairGrad(GradientWeighting):
-    """The step of which each task has its alpha-fair share (Ban & Ji, 2024, equation 4).
+    """Gives each task its alpha-fair share of the step (Ban & Ji, 2024, equation 4).
 
-    With the inner products G of the tasks' gradients the weights w solve G·w = w^(-1/alpha), found by non-linear least squares
-    as by the authors: where no weights solve it, for instance where two gradients cancel each other, the closest are taken. A
-    task without any gradient, for want of labels, takes no part. It takes torchjd and SciPy. Only what two tasks or more share
-    is weighted so; a head gets the plain gradient of its task.
+    Let G be the inner products of the tasks' gradients. The weights w solve G·w = w^(-1/alpha), by non-linear least squares as
+    in the authors' code. If no weights solve it, for instance because two gradients cancel each other, the closest weights are
+    used. A task without a gradient, because nothing was labelled, is left out. Parameters that only one task uses, such as its
+    head, get the plain gradient of that task. Needs torchjd and SciPy.
 
     Args:
-        alpha: 0 weights the tasks equally (1/K each), 1 is proportional fairness, large values favour the task that gains
+        alpha: 0 weights the tasks equally (1/K each), 1 is proportional fairness, and large values favour the task that gains
             least.
 
     Raises:
@@ -43,14 +43,14 @@ class FairGrad(GradientWeighting):
         self._weighting = require("torchjd.aggregation", extra="evaluation").FairGradWeighting(self.alpha)
 
     def weights(self, gramian: Tensor) -> Tensor:
-        """The alpha-fair weights; 0 for a task without a gradient."""
+        """Return the alpha-fair weights; 0 for a task without a gradient."""
         weights = torch.zeros_like(gramian[0])
         active = gramian.diagonal() > 0
         if not active.any():
             return weights
         products = gramian[active][:, active]
-        # The solver starts at 1/K and stops early where the weights are far from that. Products c times as large make the
-        # weights c^(-alpha / (alpha + 1)) times as large, so that it may be given products of the order of 1.
+        # The solver starts at 1/K and stops early if the weights are far from that. Products c times as large make the weights
+        # c^(-alpha / (alpha + 1)) times as large, so the products can be scaled to the order of 1.
         scale = products.diagonal().mean()
         solved: Tensor = self._weighting(products / scale)
         if self.alpha:
@@ -59,5 +59,5 @@ class FairGrad(GradientWeighting):
         return weights
 
     def __repr__(self) -> str:
-        """The call that makes it."""
+        """Return the call that makes the weighting."""
         return f"FairGrad(alpha={self.alpha:g})"

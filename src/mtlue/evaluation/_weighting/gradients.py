@@ -1,4 +1,4 @@
-"""Weightings that look at the gradients of the tasks."""
+"""Weightings that use the gradients of the tasks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _Gradients: TypeAlias = Sequence[Tensor | None]
 
 
 class GradientWeighting(Weighting):
-    """The gradient of the shared parameters is a weighted sum of those of the tasks.
+    """Computes the gradient of the shared parameters as a weighted sum over the tasks.
 
-    Shared are the parameters that the losses of two tasks or more depend on; one that a single task's loss depends on, such
-    as its head, gets that loss's gradient as it is. The weights depend on the inner products of the tasks' gradients on all
-    shared parameters together. A step keeps the gradients of all tasks in memory.
+    A parameter is shared if the losses of two tasks or more depend on it. Any other, such as a parameter of a head, gets the
+    gradient of its task unchanged. The weights depend on the inner products of the tasks' gradients over all shared parameters.
+    A step holds the gradients of all tasks in memory.
     """
 
     @abstractmethod
     def weights(self, gramian: Tensor) -> Tensor:
-        """Weights (K,) from the inner products of the tasks' gradients, (K, K)."""
+        """Return weights (K,) from the inner products of the tasks' gradients, (K, K)."""
 
     def backward(self, losses: Mapping[str, Tensor], module: nn.Module) -> None:
         """Add the weighted gradients.
@@ -36,7 +36,7 @@ class GradientWeighting(Weighting):
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         gradients = _gradients(list(losses.values()), parameters)
         shared = [index for index, each in enumerate(gradients) if len(_present(each)) > 1]
-        # A caller's autocast would round what is weighed here.
+        # A caller's autocast would round the values that are weighed here.
         with torch.no_grad(), torch.autocast(next(iter(losses.values())).device.type, enabled=False):
             weights = self._finite_weights([gradients[index] for index in shared], list(losses)) if shared else None
             for index, (parameter, each) in enumerate(zip(parameters, gradients, strict=True)):
@@ -58,9 +58,9 @@ class GradientWeighting(Weighting):
 
 
 def _gradients(losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[_Gradients]:
-    """For each parameter its gradients by task."""
+    """Return the gradients by task for each parameter."""
     by_task = [
-        # The loss of a task without a label in the batch may be a constant.
+        # The loss of a task can be a constant if the batch has no label for it.
         torch.autograd.grad(loss, parameters, retain_graph=index + 1 < len(losses), allow_unused=True)
         if loss.requires_grad
         else [None] * len(parameters)
@@ -74,7 +74,7 @@ def _present(gradients: _Gradients) -> list[Tensor]:
 
 
 def _rows(gradients: _Gradients) -> Tensor:
-    """Gradients of one parameter as a matrix (K, numbers in it), zero where there is none."""
+    """Return the gradients of one parameter as a matrix (K, size), with zeros for missing gradients."""
     nothing = torch.zeros_like(_present(gradients)[0])
     return torch.stack([(nothing if gradient is None else gradient).flatten() for gradient in gradients])
 

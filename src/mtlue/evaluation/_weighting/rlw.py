@@ -1,4 +1,4 @@
-"""Random loss weighting."""
+"""Random loss weighting (RLW)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mtlue.evaluation._weighting.base import Weighting, stacked
 
 
 class RLW(Weighting):
-    """Weights drawn anew in each step, the softmax of standard normal numbers (Lin et al., 2022, algorithm 2).
+    """Draws new weights in each step: the softmax of standard normal numbers (Lin et al., 2022, algorithm 2).
 
-    They come from torch's global source of random numbers on the losses' device, which a training seeds. It takes torchjd.
+    The numbers come from torch's global generator on the losses' device, which a training seeds. Needs torchjd.
 
     Raises:
         ImportError: torchjd is not installed.

@@ -1,4 +1,4 @@
-"""Uncertainty weighting."""
+"""Uncertainty weighting (UW)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mtlue.evaluation._weighting.base import Weighting, stacked
 
 
 class UW(Weighting):
-    """Weights learned as the uncertainties of the tasks (Kendall et al., 2018).
+    """Learns the weights as uncertainties of the tasks (Kendall et al., 2018).
 
-    What is minimised is the sum of exp(-s) / 2 · loss + s / 2 over the tasks, with a log-variance s for each, 0 at first. It
-    takes torchjd.
+    It minimises the sum over the tasks of exp(-s) / 2 · loss + s / 2. Each task has a log-variance s, which starts at 0. Needs
+    torchjd.
 
     Raises:
         ImportError: torchjd is not installed.
@@ -41,11 +41,11 @@ class UW(Weighting):
         self._scalarizer = self._make(tasks_count).to(device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """The log-variances, one tensor (K,)."""
+        """Return the log-variances, one tensor (K,)."""
         return () if self._scalarizer is None else tuple(self._scalarizer.parameters())
 
     def backward(self, losses: Mapping[str, Tensor], module: nn.Module) -> None:
-        """Add the gradients of the weighted sum, to the log-variances too.
+        """Add the gradients of the weighted sum, also to the log-variances.
 
         Raises:
             RuntimeError: `prepare` was not called.
