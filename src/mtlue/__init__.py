@@ -50,10 +50,10 @@ _SUBPACKAGES = ("analysis", "baselines", "datasets", "defenses", "evaluation")
 
 
 def __getattr__(name: str) -> _Any:
-    """Load a subpackage when it is asked for: ``mtlue.evaluation`` works after ``import mtlue``.
+    """Load a subpackage on first use, so that ``mtlue.evaluation`` works after ``import mtlue``.
 
     Raises:
-        AttributeError: it is not a name of mtlue.
+        AttributeError: mtlue has no attribute of that name.
     """
     if name in _SUBPACKAGES:
         return _import_module(f"mtlue.{name}")

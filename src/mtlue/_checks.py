@@ -1,4 +1,4 @@
-"""Checks of arguments that more than one public function takes."""
+"""Checks of arguments that several public functions take."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def check_epsilon(name: str, value: float) -> float:
 
 
 def check_task_names(name: str, names: Collection[str] | None, tasks: Collection[str]) -> list[str]:
-    """Names of some tasks, all of them if None.
+    """Return the names of the chosen tasks; all of them if None.
 
     Raises:
-        TypeError: it is a string or no collection.
-        ValueError: it is empty, or has a name that is not a task's.
+        TypeError: it is a string, or not a collection.
+        ValueError: it is empty, or has a name that is not the name of a task.
     """
     if names is None:
         return list(tasks)
@@ -73,10 +73,10 @@ def check_image_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """Height and width, both the same if one integer is given; None stays None.
+    """Return height and width. One integer stands for both, None stays None.
 
     Raises:
-        TypeError: it is neither an integer nor a pair of them.
+        TypeError: it is neither an integer nor a pair of integers.
         ValueError: a side is not positive.
     """
     if image_size is None:
@@ -104,10 +104,10 @@ def check_count(name: str, value: int, *, minimum: int) -> int:
 
 
 def check_seed(name: str, value: int) -> int:
-    """Return a seed that torch can take, an integer of 64 bits that is not negative.
+    """Return a seed that torch accepts: a non-negative integer of 64 bits.
 
     Raises:
-        ValueError: it is too large. What `check_count` raises is raised too.
+        ValueError: it is too large. `check_count` may raise too.
     """
     if check_count(name, value, minimum=0) >= 2**64:
         raise ValueError(f"{name}: expected less than 2**64, got {value}")
@@ -115,12 +115,12 @@ def check_seed(name: str, value: int) -> int:
 
 
 def check_batch_size(value: int | None) -> int | None:
-    """Return a batch size; None, which leaves the choice to the device, stays None. Raises what `check_count` raises."""
+    """Return a batch size; None, by which the device decides, stays None. Raises what `check_count` raises."""
     return None if value is None else check_count("batch_size", value, minimum=1)
 
 
 def check_number(name: str, value: float, *, above: float | None = None) -> float:
-    """Return a finite number, not negative, or above a bound.
+    """Return a finite number that is not negative, or that is above a bound.
 
     Raises:
         TypeError: it is not a number.
@@ -135,10 +135,10 @@ def check_number(name: str, value: float, *, above: float | None = None) -> floa
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """While this context lasts, a TypeError or ValueError says where it came up."""
+    """Add the place to any TypeError or ValueError that is raised in this context."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        # Not its own type: that of a UnicodeDecodeError is not made from a text.
+        # Not the error's own type: a UnicodeDecodeError cannot be made from a text.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{where}: {error}") from error

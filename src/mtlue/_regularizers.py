@@ -12,16 +12,16 @@ from mtlue._generator import ClassEmbeddingBank
 
 
 def intra_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
-    """Intra-task embedding regulariser, equation 4: how alike the classes of one task are.
+    """Regularise embeddings within a task (equation 4): how alike its classes are.
 
-    The mean of ``cos(e_m^k, e_n^k)`` over all pairs m < n of all tasks together, on flattened embeddings. A task with one class
-    contributes no pair.
+    The mean of ``cos(e_m^k, e_n^k)`` over all pairs m < n of all tasks together, with embeddings flattened. A task with one
+    class adds no pairs.
 
     Args:
         embeddings: A bank, or one tensor of shape (C_k, ...) for each task.
 
     Returns:
-        A scalar in [-1, 1]; 0 if there is no pair.
+        A scalar in [-1, 1]; 0 if there are no pairs.
 
     Example:
         >>> import torch, mtlue
@@ -32,9 +32,9 @@ def intra_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
 
 
 def inter_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
-    """Inter-task embedding regulariser, equation 5: how alike classes of different tasks are.
+    """Regularise embeddings between tasks (equation 5): how alike the classes of different tasks are.
 
-    The mean of ``|cos(e_m^k, e_n^l)|`` over all pairs of classes of different tasks k < l, on flattened embeddings.
+    The mean of ``|cos(e_m^k, e_n^l)|`` over all pairs of classes of different tasks k < l, with embeddings flattened.
 
     Args:
         embeddings: A bank, or one tensor of shape (C_k, ...) for each task, all of one size.
@@ -51,14 +51,14 @@ def inter_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
 
 
 def embedding_regularizers(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Both regularisers, (intra, inter), from one product of all embeddings with each other."""
+    """Return both regularisers, (intra, inter), from one product of all embeddings with each other."""
     if isinstance(embeddings, ClassEmbeddingBank):
         tables: list[Tensor] = [table for _, table in embeddings.items()]
     else:
         tables = list(embeddings)
     if not tables:
         return torch.zeros(()), torch.zeros(())
-    # Half precision would round away the small cosines that are left late in training.
+    # Half precision would round away the small cosines that remain late in training.
     with torch.autocast(tables[0].device.type, enabled=False):
         directions = F.normalize(torch.cat([table.flatten(1).float() for table in tables]), dim=1)
         cosines = directions @ directions.T

@@ -1,4 +1,4 @@
-"""Whether a protection protects: what a small network learns from it in a short while."""
+"""Check a protection: what do small networks learn from the protected images in a short time?"""
 
 from mtlue._check.check import ADVICE, NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED, Check, verdict_on
 from mtlue._check.cost import forward_cost

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 #: Below the first of these shares a task is protected, from the second on it is not.
 _WEAK, _LEARNED = 0.3, 0.6
-#: So much less than with noise an unprotected task may keep before it is spoilt.
+#: An unprotected task counts as spoilt if it loses this much more than noise costs.
 _SPOILT = 0.2
 
 PROTECTED, WEAKLY_PROTECTED, NOT_PROTECTED = "protected", "weakly protected", "not protected"
@@ -25,22 +25,22 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Check:
-    """What a small network learns from protected images, compared with clean ones; `mtlue.protect` sets ``protected.check``.
+    """What a small network learns from protected images, compared with clean ones. `mtlue.protect` sets ``protected.check``.
 
-    The networks are small and learn for a short while, so the check costs little. Near a border it may call a task weakly
-    protected that a full audit finds protected; trust `mtlue.evaluation.audit`.
+    The networks are small and train briefly, so the check costs little. Near a limit it may call a task weakly protected that a
+    full audit finds protected. Trust `mtlue.evaluation.audit`.
 
     Attributes:
-        residual_learnability: R by task, for a network of all tasks: how much protected images still teach above chance, as a
-            share of what clean images teach. 0 is nothing, 1 is all of it. Tasks without a verdict are left out.
-        single_task: R of a network that learns this task alone, for the tasks that looked weakest.
-        noise: R of images with random noise of the same budget, the control.
-        clean: What clean images teach, from chance, 0, to perfect, 1: balanced accuracy for classes, else `mtlue.Task.skill`.
-        luck: By how much R may be off by luck alone, two standard deviations; 0 where labels are maps, for which it is not
-            known.
-        untold: Tasks that the check cannot judge, and why.
-        protected_tasks: Names of the tasks to be made unlearnable.
-        images: Numbers of images that the networks learned from, and of others that they were tested on.
+        residual_learnability: R by task, for a network that learns all tasks: what protected images still teach above chance,
+            as a share of what clean images teach. 0 is nothing, 1 is all of it. Tasks without a verdict are left out.
+        single_task: R of a network that learns only this task, for the tasks that looked weakest.
+        noise: R of images with random noise of the same budget, which is the control.
+        clean: What clean images teach, from chance (0) to perfect (1): balanced accuracy for classes, `mtlue.Task.skill` for
+            others.
+        luck: How far R may be off by luck alone, as two standard deviations; 0 if labels are maps, for which it is unknown.
+        untold: Tasks that the check cannot judge, with the reason.
+        protected_tasks: Names of the tasks that should be unlearnable.
+        images: How many images the networks learned from, and on how many others they were tested.
 
     Example:
         >>> import mtlue
@@ -64,18 +64,18 @@ class Check:
     def verdict(self) -> dict[str, str]:
         """The verdict on each task.
 
-        "protected" (R below 0.3), "weakly protected" (below 0.6), "not protected" or "cannot tell"; for an unprotected task
-        "left learnable" or, if it lost far more than noise costs, "spoilt".
+        "protected" (R below 0.3), "weakly protected" (below 0.6), "not protected" or "cannot tell". For an unprotected task:
+        "left learnable", or "spoilt" if it lost far more than noise costs.
         """
         return {name: self._verdict(name) for name in [*self.residual_learnability, *self.untold]}
 
     def strongest(self, name: str) -> float:
-        """R of a task for the network that learned most of it."""
+        """Return the largest R of a task, over the networks that learned it."""
         return max(self.residual_learnability[name], self.single_task.get(name, -1.0))
 
     @property
     def still_learned(self) -> list[str]:
-        """Protected tasks that are still learned, the most learned first."""
+        """Return the protected tasks that are still learned, the most learned first."""
         verdict = self.verdict
         return sorted(
             (name for name in verdict if verdict[name] in (WEAKLY_PROTECTED, NOT_PROTECTED)),
@@ -84,27 +84,27 @@ class Check:
 
     @property
     def sentences(self) -> list[str]:
-        """A sentence for each task."""
+        """Return a sentence for each task."""
         return [self._sentence(name, verdict) for name, verdict in self.verdict.items()]
 
     @property
     def protection(self) -> tuple[float, float]:
-        """The strength, to compare protections: minus the mean and minus the largest R of the protected tasks."""
+        """Return the strength for comparing protections: minus the mean and minus the largest R of the protected tasks."""
         shares = [
             min(max(self.strongest(name), 0.0), 1.0) for name in self.residual_learnability if name in self.protected_tasks
         ]
         return (-sum(shares) / len(shares), -max(shares)) if shares else (-1.0, -1.0)
 
     def to_json(self) -> str:
-        """All results and verdicts as JSON."""
+        """Return all results and verdicts as JSON."""
         return json.dumps({**asdict(self), "verdict": self.verdict}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Check:
-        """The check that `to_json` wrote.
+        """Read the check that `to_json` wrote.
 
         Raises:
-            ValueError: the text is not JSON of `to_json`.
+            ValueError: the text is not the JSON of `to_json`.
         """
         try:
             content = json.loads(text)
@@ -131,7 +131,7 @@ class Check:
         return f"{name}: {by} still learns {share}"
 
     def __str__(self) -> str:
-        """A table: R of each task, for a network of all tasks, for one of it alone, and for noise, with the verdict."""
+        """Return a table of R and verdict for each task: for a network of all tasks, a network of one task, and noise."""
         rows = [("task", "R", "alone", "noise", "verdict")]
         for name, verdict in self.verdict.items():
             shares = [_share(values.get(name)) for values in (self.residual_learnability, self.single_task, self.noise)]
@@ -144,7 +144,7 @@ class Check:
 
 
 def verdict_on(share: float) -> str:
-    """The word for a task of which this share of what clean images teach is still learned."""
+    """Return the verdict for a task from the share of it that is still learned."""
     return NOT_PROTECTED if share >= _LEARNED else WEAKLY_PROTECTED if share >= _WEAK else PROTECTED
 
 

@@ -1,4 +1,4 @@
-"""What a network costs, counted and not timed: equal on every machine, so that a check depends on the seed alone."""
+"""Count what a network costs. A count, unlike a time, is equal on every machine, so a check depends on the seed alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @torch.no_grad()
 def forward_cost(forward: Callable[[], object], *, images: int) -> float:
-    """Floating-point operations of one image's way forward.
+    """Count the floating-point operations of a forward pass for one image.
 
     Args:
         forward: Runs some images through a network that is in eval mode.
-        images: How many.
+        images: How many images.
     """
     with FlopCounterMode(display=False) as counter:
         forward()

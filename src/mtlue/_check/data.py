@@ -1,4 +1,4 @@
-"""The images of a check: some to learn from, in three versions, and others to be tested on."""
+"""The images of a check: training images in three versions, and other images for testing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mtlue._data import Batch
 
-# Larger images are halved and halved again by whoever trains on them.
+# Whoever trains on larger images halves them first, so they are halved here too.
 _LARGEST_SIDE = 224
 
 CLEAN, NOISE, PROTECTED = "clean", "noise", "protected"
@@ -21,7 +21,7 @@ class CheckData:
     Attributes:
         clean: Samples to learn from, images of 8 bits.
         noise: Their images, each pixel moved by the whole budget at random.
-        protected: Their protected images.
+        protected: The same images, protected.
         test: Other samples, clean.
     """
 
@@ -31,13 +31,13 @@ class CheckData:
     test: Batch
 
     def version(self, name: str) -> Batch:
-        """The samples to learn from in one of their versions."""
+        """Return the training samples in one of their versions."""
         images = {CLEAN: self.clean.images, NOISE: self.noise, PROTECTED: self.protected}[name]
         return Batch(images, self.clean.targets)
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width at which images of some size are looked at: their own, up to a side of 224."""
+    """Return the height and width at which the check sees images of a given size: the same, up to a side of 224."""
     scale = min(1.0, _LARGEST_SIDE / max(size))
     height, width = (max(1, round(scale * side)) for side in size)
     return height, width

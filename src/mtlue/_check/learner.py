@@ -1,4 +1,4 @@
-"""A small network that learns for a short while, and what it has learned."""
+"""A small network that trains briefly, and a measure of what it learned."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mtlue._tasks import CheckedTargets, Task
 
 _LEARNING_RATE = 3e-3
 _AT_ONCE, _MAPS_AT_ONCE = 256, 16
-# Steps of a training: of fewer nothing is learned; more say little more.
+# Steps of a training. With fewer, nothing is learned; with more, little changes.
 _FEWEST, _MOST = 80, 300
-# Passes over the images, at most, beyond which they are learned by heart.
+# Passes over the images, at most. With more, a network learns the images by heart.
 _PASSES = 12
 _BATCH, _MAPS_BATCH = 32, 8
 _TRAIN, _TEST = 1500, 1000
-# Bytes of the images to learn from, in one of their versions.
+# Bytes of the training images, in one of their versions.
 _BYTES = 2**28
 
 
@@ -33,10 +33,10 @@ class CheckPlan:
     """How large a check is.
 
     Attributes:
-        train: Images to learn from.
-        test: Other images to be tested on.
-        steps: Steps of each network.
-        batch_size: Images a step.
+        train: Number of training images.
+        test: Number of other images for testing.
+        steps: Training steps of each network.
+        batch_size: Images in a step.
     """
 
     train: int
@@ -46,13 +46,13 @@ class CheckPlan:
 
     @classmethod
     def within(cls, *, length: int, image_bytes: int, has_maps: bool, views: float | None) -> CheckPlan:
-        """The largest check that is worth while, within a budget.
+        """Return the largest useful check within a budget.
 
         Args:
-            length: Samples that there are.
+            length: Number of samples in the set.
             image_bytes: Bytes of an image.
             has_maps: Whether labels are maps.
-            views: Images that each network may be shown, counted each time; None for as many as are of use.
+            views: How many images each network may see, counting repeats. None for as many as are of use.
         """
         train = max(1, min(_TRAIN, 3 * length // 5, _BYTES // image_bytes))
         batch_size = _MAPS_BATCH if has_maps else _BATCH
@@ -62,7 +62,7 @@ class CheckPlan:
 
 
 def network_for(tasks: Mapping[str, Task], shape: tuple[int, int, int], *, seed: int) -> Surrogate:
-    """A network of a check, untrained."""
+    """Make an untrained network for a check."""
     return Surrogate(small_network(tasks, shape, seed=seed), dict(tasks))
 
 
@@ -74,7 +74,7 @@ def learn(
     *,
     transform: Transform | None,
 ) -> Surrogate:
-    """A new network after a short training on samples, which it sees through ``transform``."""
+    """Train a new network briefly on samples that it sees through ``transform``."""
     seed = compute.seed_of(Stream.CHECK, 1)
     channels, height, width = samples.images.shape[1:]
     network = network_for(tasks, (channels, height, width), seed=seed)
@@ -96,7 +96,7 @@ def learn(
 
 
 def answers(network: Surrogate, trained_on: Batch, test: Batch, compute: Compute) -> dict[str, list[tuple[Tensor, Tensor]]]:
-    """Outputs and targets by task, batch by batch, on the processor; the outputs without the rates of the labels."""
+    """Yield outputs and targets by task for each batch, on the CPU. The rates of the labels are taken out of the outputs."""
     tasks = network.tasks
     size = BatchSize(_MAPS_AT_ONCE if any(task.is_map for task in tasks.values()) else _AT_ONCE, quiet=True)
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in tasks}
@@ -114,7 +114,7 @@ def answers(network: Surrogate, trained_on: Batch, test: Batch, compute: Compute
 
 
 def _order(length: int, plan: CheckPlan, compute: Compute) -> list[Tensor]:
-    """Which samples each step sees: all of them, in one order after another."""
+    """Yield the indices of the samples for each step. Every sample comes once in each pass."""
     random = compute.generator(Stream.CHECK, 3)
     passes = -(-plan.steps * plan.batch_size // length)
     order = torch.cat([torch.randperm(length, generator=random) for _ in range(passes)])

@@ -1,4 +1,4 @@
-"""Whether a mirror image has the same labels."""
+"""Test whether a mirror image has the same labels."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mtlue._data import Batch, random_crop
 from mtlue._runtime import Compute, Stream
 from mtlue._tasks import Task
 
-# A network that has never seen a mirror image loses some skill on them in any case.
+# A network that has never seen mirror images always loses some skill on them.
 _LOST = 0.25
 
 
 def changed_by_mirroring(
     samples: Batch, test: Batch, tasks: Mapping[str, Task], plan: CheckPlan, compute: Compute
 ) -> list[str] | None:
-    """Tasks that a small network, trained on images as they are, answers far worse on mirror images; None if it learned none.
+    """Return the tasks that a network answers far worse on mirror images, or None if it learned no task.
 
     Args:
-        samples: What it learns from.
+        samples: Samples to learn from, not mirrored.
         test: Other samples, clean.
-        tasks: The tasks, none of whose labels are maps.
-        plan: How long it learns.
+        tasks: The tasks. Their labels must not be maps.
+        plan: The size of the training.
         compute: Where and how to compute.
     """
     network = learn(tasks, samples, plan, compute, transform=random_crop)

@@ -1,4 +1,4 @@
-"""The comparison: networks that learn from clean, from noisy and from protected images."""
+"""Compare networks that learn from clean, from noisy and from protected images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mtlue._runtime import Compute, Stream
 from mtlue._tasks import Task
 
 _ALONE = 2
-#: Networks that a check trains, at most: three for all tasks, and two each for the tasks that look weakest.
+#: The most networks that a check trains: three for all tasks, and two for each of the tasks that look weakest.
 NETWORKS = 3 + 2 * _ALONE
 
 
@@ -33,10 +33,10 @@ def run_check(
     Args:
         data: The images.
         tasks: The tasks.
-        protected: Names of those that were made unlearnable.
-        plan: How large the check is.
+        protected: Names of the tasks that should be unlearnable.
+        plan: The size of the check.
         compute: Where and how to compute.
-        transform: What networks see the images through.
+        transform: The augmentation through which networks see images.
     """
 
     def skills(version: str, names: Collection[str]) -> dict[str, float]:
@@ -55,7 +55,7 @@ def run_check(
             return {name: round(measured[name] / clean[name], 3) for name in names if name in told}
 
         def alone(name: str) -> float:
-            # It may learn better without the other tasks; where it does not, luck is not to count as protection.
+            # A network may learn the task better on its own. If it does not, this is luck and must not count as protection.
             reference = max(skills(CLEAN, [name])[name], clean[name])
             return round(skills(PROTECTED, [name])[name] / reference, 3)
 
@@ -83,7 +83,7 @@ def _measured(
     compute: Compute,
     transform: Transform | None,
 ) -> dict[str, tuple[float, float, float]]:
-    """What a network learns of each task that it can be measured in: its skill, and `margin_of` it."""
+    """Return what a network learned of each measurable task: its skill and its margin, as `margin_of` gives it."""
     samples = data.version(version)
     found = answers(learn(tasks, samples, plan, compute, transform=transform), samples, data.test, compute)
     measured = {}
@@ -92,7 +92,7 @@ def _measured(
         try:
             measured[name] = (skill_of(tasks[name], pairs), *margin_of(tasks[name], pairs, random))
         except (IndexError, RuntimeError, TypeError, ValueError):
-            # A kind of task of the user's own whose outputs cannot be compared with its labels.
+            # The outputs of a user's own kind of task may not be comparable with its labels.
             continue
     return measured
 

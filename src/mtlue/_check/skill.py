@@ -1,4 +1,4 @@
-"""How far answers are above chance, and how far chance itself may be off."""
+"""How far answers are above chance, and how far off chance itself may be."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from mtlue._tasks import Classification, Task
 
 _SHUFFLES = 20
-# What has to be learned from clean images, at least, before a share of it means anything.
+# The least that clean images must teach before a share of it means anything.
 _LEAST = 0.1
 _LEAST_OF_MAPS = 0.05
 
 
 @singledispatch
 def without_rates(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """Answers of a network without what it knows of the labels' rates in training.
+    """Take what a network knows of the labels' rates out of its answers.
 
-    A rare class is otherwise hardly ever answered, by whatever network, and nothing could be told of it.
+    Otherwise no network ever answers with a rare class, and that class could not be judged.
 
     Args:
         task: The task.
@@ -38,12 +38,12 @@ def _(task: Classification, output: Tensor, target: Tensor) -> Tensor:
 
 
 def skill_of(task: Task, pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """How far answers are above chance, 0, on the way to perfect, 1, as `Task.skill` has it.
+    """Return how far answers have come from chance (0) to perfect (1), as `Task.skill` measures it.
 
     Args:
         task: The task.
-        pairs: Outputs and targets, batch by batch. Those of classes of whole images are taken together; maps, which are
-            large, batch by batch.
+        pairs: Outputs and targets for each batch. Labels of whole images are measured together. Maps, which are large, are
+            measured batch by batch.
     """
     if not task.is_map:
         output, target = (torch.cat(each) for each in zip(*pairs, strict=True))
@@ -54,9 +54,9 @@ def skill_of(task: Task, pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def margin_of(task: Task, pairs: Sequence[tuple[Tensor, Tensor]], random: torch.Generator) -> tuple[float, float]:
-    """How much skill is no luck, and what two standard deviations of luck are.
+    """Return the skill beyond luck, and two standard deviations of luck.
 
-    Luck is what the answers reach against labels that are shuffled among the samples.
+    Luck is what the same answers reach against labels that are shuffled among the samples.
     """
     if task.is_map:
         return _LEAST_OF_MAPS, 0.0

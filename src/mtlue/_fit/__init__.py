@@ -1,4 +1,4 @@
-"""Training the generator."""
+"""Train the generator."""
 
 from mtlue._fit.checkpoint import Checkpoint, OtherRunError, count_in, load_optimizer
 from mtlue._fit.fit import check_channels, check_models, fit, train_generator

@@ -1,4 +1,4 @@
-"""A training run that survives being killed."""
+"""Checkpoints: a training that is killed can be resumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMAT = "mtlue run 1"
 
 
 class OtherRunError(ValueError):
-    """A checkpoint is not that of this run.
+    """A checkpoint belongs to another run.
 
     Attributes:
         changed: Names of the settings that differ.
@@ -29,14 +29,14 @@ class OtherRunError(ValueError):
 
 
 class Checkpoint:
-    """The state of a run after its last whole epoch, in one file; without a path it keeps nothing.
+    """The state of a run after its last complete epoch, in one file. Without a path nothing is kept.
 
     Args:
         path: The file, or None.
         settings: What determines the result of the run. A file with other settings is refused.
 
     Raises:
-        FileNotFoundError: the folder of the file is not there.
+        FileNotFoundError: the folder of the file does not exist.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
@@ -47,11 +47,11 @@ class Checkpoint:
         self._settings = dict(settings)
 
     def load(self) -> dict[str, Any] | None:
-        """State that `save` wrote, or None when there is none.
+        """Read the state that `save` wrote, or return None if there is no file.
 
         Raises:
-            OtherRunError: the file is that of a run with other settings.
-            ValueError: it is damaged, or no checkpoint.
+            OtherRunError: the file belongs to a run with other settings.
+            ValueError: the file is damaged, or is not a checkpoint.
         """
         if self.path is None or not self.path.exists():
             return None
@@ -71,10 +71,10 @@ class Checkpoint:
 
     @contextmanager
     def taking_up(self) -> Iterator[None]:
-        """While this context lasts, a state that does not fit is told of with the name of the file.
+        """Add the name of the file to the error if a state does not fit.
 
         Raises:
-            ValueError: so it is.
+            ValueError: the state does not fit.
         """
         try:
             yield
@@ -89,11 +89,11 @@ class Checkpoint:
 
 
 def count_in(state: Mapping[str, Any], name: str, *, minimum: int = 0) -> int:
-    """An entry of a state that is a number of something.
+    """Read a count from a state.
 
     Raises:
-        KeyError: there is none of this name.
-        ValueError: it is something else, or too small.
+        KeyError: the state has no entry of this name.
+        ValueError: the entry is not a count, or is too small.
     """
     value = state[name]
     if type(value) is not int or value < minimum:
@@ -102,10 +102,10 @@ def count_in(state: Mapping[str, Any], name: str, *, minimum: int = 0) -> int:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Have an optimiser go on from its state.
+    """Restore an optimiser from its state.
 
     Raises:
-        ValueError: it is that of other parameters.
+        ValueError: the state belongs to other parameters.
     """
     optimizer.load_state_dict(dict(state))
     for parameter, own in optimizer.state.items():

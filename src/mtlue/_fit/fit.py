@@ -1,4 +1,4 @@
-"""The verb that trains a generator."""
+"""The function that trains a generator."""
 
 from __future__ import annotations
 
@@ -47,54 +47,54 @@ def fit(
 ) -> History:
     """Train a generator against a surrogate (Algorithm 1).
 
-    It minimises base loss + lambda_intra * intra-ER + lambda_inter * inter-ER with Adam. If ``epochs``, ``learning_rate``,
-    ``schedule`` or ``batch_size`` is None, the loss decides:
+    The training minimises base loss + lambda_intra * intra-ER + lambda_inter * inter-ER with Adam. If ``epochs``,
+    ``learning_rate``, ``schedule`` or ``batch_size`` is None, the loss decides:
 
-    * EM, TAP and SEP take the paper's 60 epochs, with a rate of 1e-3 that falls to a tenth after 60 % and to a hundredth after
-      80 % of them (A.2).
-    * `mtlue.RestartedEM` takes the settings that it was measured with: batches of 64 and one cycle up to 3e-3. The generator
-      sees 64,000 images on a processor, and four times as many on a GPU.
+    * EM, TAP and SEP use the paper's 60 epochs. Their learning rate of 1e-3 falls to a tenth after 60 % of the training and to
+      a hundredth after 80 % (A.2).
+    * `mtlue.RestartedEM` uses the settings that it was measured with: batches of 64, and one cycle of the learning rate up to
+      3e-3. The generator sees 64,000 images on a CPU, and four times as many on a GPU.
 
     If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
     accuracy on perturbed images reaches ``stop_accuracy``.
 
     Args:
-        generator: Trained in place, and left in eval mode on the device where it was.
+        generator: The generator. It is trained in place, and left in eval mode on the device where it was.
         dataset: Map-style set of pairs (image, targets).
-        surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was; EM
+        surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit unchanged, EM
             trains it in place. Mode, device and ``requires_grad`` are always restored.
         loss: ``mtlue.RestartedEM()``, ``EM()``, ``TAP()``, ``SEP(checkpoints)`` or your own.
         epochs: Passes over the data, at most. Fewer take less time and protect less.
-        batch_size: Samples a step. If None and the loss does not say, as many as fit the device, at most 512, and few enough
-            for 32 steps an epoch. It is halved, with a warning, when memory runs out.
-        learning_rate: Adam's, for the generator and for EM's surrogate.
-        schedule: Function from the share of the training done, in [0, 1), to the share of the learning rate for the next step:
-            `mtlue.evaluation.paper_schedule`, `one_cycle`, for NYUv2 `dense_paper_schedule`, or your own.
+        batch_size: Samples in a step. If neither you nor the loss decides, as many as fit the device, at most 512, and few
+            enough for 32 steps in an epoch. It is halved, with a warning, when memory runs out.
+        learning_rate: Learning rate of Adam, for the generator and for EM's surrogate.
+        schedule: A function from the share of the training that is done, in [0, 1), to a factor for the learning rate:
+            `mtlue.evaluation.paper_schedule`, `one_cycle`, `dense_paper_schedule` for NYUv2, or your own.
         lambda_intra: Weight of equation 4.
         lambda_inter: Weight of equation 5.
         surrogate_steps: Steps of EM's surrogate after each epoch.
-        stop_accuracy: Accuracy of EM's surrogate at which the run ends; above 1 means never.
+        stop_accuracy: Accuracy of EM's surrogate at which the run ends. Above 1 it never ends early.
         augment: Applied to perturbed batches before the surrogate sees them. It must keep batch, channels and dtype, and let
-            gradients through. A function sees only images, and must not move pixels if a task's labels are maps; a
-            `mtlue.datasets.JointTransform` moves labels with the images. Random numbers of torch and ``random`` are seeded for
-            it.
-        checkpoint: File for the state after each epoch. If it exists, the run resumes from it and ends as an unbroken run
-            would. A file of another data set (some samples are compared), of other arguments, or of other weights of a frozen
-            surrogate is refused, so keep the surrogate in a file.
-        device: Where to compute; if None the surrogate's device, when it has parameters, else CUDA, MPS or CPU.
-        precision: ``torch.float32`` or ``torch.bfloat16`` (autocast); if None bfloat16 on a GPU that has it.
+            gradients through. A plain function sees only images: it must not move pixels if labels are maps. A
+            `mtlue.datasets.JointTransform` moves labels with the images. The random numbers of torch and of ``random`` are
+            seeded for it.
+        checkpoint: File for the state after each epoch. If the file exists, the run resumes from it, and ends as an
+            uninterrupted run would. A file that belongs to another data set (some samples are compared), to other arguments, or
+            to a frozen surrogate with other weights is refused. So keep the surrogate in a file.
+        device: Where to compute. By default the surrogate's device if it has parameters, or else CUDA, MPS or the CPU.
+        precision: ``torch.float32`` or ``torch.bfloat16`` (autocast). By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set.
-        seed: Seed of order and augmentation; equal seeds give equal generators on one device.
-        progress: None for a bar in a terminal when tqdm is there, else log lines; True, False, or a callable that gets a
-            dictionary of each step's figures.
+        seed: Seed of the order and the augmentation. Equal seeds give equal generators on one device.
+        progress: None shows a bar in a terminal if tqdm is installed, or else log lines. True and False force it on and off. A
+            callable gets a dictionary of figures in each step.
 
     Returns:
         The figures of each epoch.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are listed at once), or the surrogate's answers do
-            not fit the tasks.
+        ValueError: an argument is out of range, the data set has faults (the message lists all of them), or the surrogate's
+            answers do not fit the tasks.
         NotImplementedError: called inside a process group of several ranks.
         RuntimeError: the loss is no longer finite.
         BlockingIOError: another call is writing to ``checkpoint``.
@@ -139,7 +139,7 @@ def fit(
 
 
 def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss: BaseUELoss) -> Surrogate:
-    """Check generator, surrogate and loss, and give the surrogate the generator's tasks.
+    """Check generator, surrogate and loss, and give the generator's tasks to the surrogate.
 
     Raises:
         TypeError: one of them has the wrong type.
@@ -156,10 +156,10 @@ def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss:
 
 
 def check_channels(generator: UEGenerator, inspection: Inspection) -> None:
-    """Check that a generator is made for images like these.
+    """Check that a generator fits the channels of the images.
 
     Raises:
-        ValueError: it is made for another number of channels.
+        ValueError: it was made for another number of channels.
     """
     if inspection.channels != generator.image_shape[0]:
         raise ValueError(f"generator: made for {generator.image_shape[0]} channels, but the images have {inspection.channels}")
@@ -176,17 +176,17 @@ def train_generator(
     checkpoint: str | os.PathLike[str] | None,
     epochs_here: int = 0,
 ) -> History:
-    """`fit` on arguments that are already checked; ``epochs_here`` is for how long this call has trained the surrogate.
+    """Run `fit` on arguments that are already checked. ``epochs_here`` is how long this call has trained the surrogate.
 
     Raises:
-        TypeError: the loss is not a scalar, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar, or ``augment`` does not return images.
         ValueError: the surrogate does not answer the tasks, or no gradient reaches the images.
     """
     with moved(generator, compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         check_answers(surrogate, loss, samples, compute, epochs_here=epochs_here)
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(generator, surrogate, loss, samples, compute)
-            # The surrogate of EM takes as many samples a step: no more than there are.
+            # EM's surrogate also takes this many samples in a step, which cannot be more than the set has.
             batch_size = min(batch_size, len(samples))
             settings = {}
             if checkpoint is not None:
@@ -198,7 +198,7 @@ def train_generator(
             try:
                 return training.run(Checkpoint(checkpoint, settings))
             finally:
-                # The last step's gradients would take as much memory as the weights.
+                # The gradients of the last step would take as much memory as the weights.
                 generator.zero_grad(set_to_none=True)
 
 

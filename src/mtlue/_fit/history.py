@@ -1,4 +1,4 @@
-"""What happened in a training run, epoch by epoch."""
+"""The figures of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Epoch:
     """Means over one epoch of training a generator.
 
     Attributes:
-        learning_rate: Adam's learning rate at the beginning of the epoch.
-        loss: The minimised loss: base loss and weighted regularisers.
+        learning_rate: Learning rate at the start of the epoch.
+        loss: The minimised loss: the base loss and the weighted regularisers.
         base_loss: The base loss alone.
         intra_er: Equation 4, unweighted.
         inter_er: Equation 5, unweighted.
-        surrogate_accuracy: Accuracy of the surrogate on perturbed training images after the epoch, the mean over the tasks
-            that have one; None unless the loss trains the surrogate.
+        surrogate_accuracy: Accuracy of the surrogate on perturbed training images after the epoch, as a mean over the tasks
+            that have an accuracy. None unless the loss trains the surrogate.
         seconds: Wall-clock time of the epoch.
 
     Example:
@@ -42,7 +42,7 @@ class Epoch:
 
 
 def epoch_summary(epoch: Epoch) -> str:
-    """The figures of an epoch on one line."""
+    """Format the figures of an epoch on one line."""
     figures = {name: value for name, value in asdict(epoch).items() if value is not None and name != "seconds"}
     return ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) + f", {epoch.seconds:.1f} s"
 
@@ -70,11 +70,11 @@ class History(Sequence[Epoch]):
         self.stopped_early = stopped_early
 
     def append(self, epoch: Epoch) -> None:
-        """Add an epoch at the end."""
+        """Add an epoch."""
         self._epochs.append(epoch)
 
     def __len__(self) -> int:
-        """Number of epochs."""
+        """Return the number of epochs."""
         return len(self._epochs)
 
     @overload
@@ -82,18 +82,18 @@ class History(Sequence[Epoch]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Epoch]: ...
     def __getitem__(self, index: int | slice) -> Epoch | Sequence[Epoch]:
-        """One epoch, or some."""
+        """Return one epoch, or a list of them."""
         return self._epochs[index]
 
     def __iter__(self) -> Iterator[Epoch]:
-        """The epochs in order."""
+        """Iterate over the epochs in order."""
         return iter(self._epochs)
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One dictionary for each epoch, for JSON or a data frame."""
+        """Return a dictionary for each epoch, for JSON or a data frame."""
         return [{"epoch": number, **asdict(epoch)} for number, epoch in enumerate(self._epochs, start=1)]
 
     def __repr__(self) -> str:
-        """Number of epochs, and the last base loss."""
+        """Return the number of epochs and the last base loss."""
         last = f", base_loss={self._epochs[-1].base_loss:.4g}" if self._epochs else ""
         return f"History({len(self)} epochs{last})"

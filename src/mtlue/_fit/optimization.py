@@ -1,4 +1,4 @@
-"""One step: the loss of a perturbed batch, and how large a batch it may take."""
+"""One training step: the loss of a perturbed batch, and the batch size that fits into memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mtlue._runtime import Compute, Stream, training_batch_size
 def perturbed_loss(
     loss: BaseUELoss, surrogate: Surrogate, perturbed: Batch, clean: Tensor, augment: Transform | None
 ) -> Tensor:
-    """The loss of perturbed images as the surrogate sees them, a scalar.
+    """Return the loss of perturbed images as the surrogate sees them, a scalar.
 
     Raises:
-        TypeError: the loss is not a scalar tensor, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar tensor, or ``augment`` does not return images.
         ValueError: the loss fails, or ``augment`` returns images of another form.
     """
     if takes_clean_images(loss):
@@ -31,13 +31,13 @@ def perturbed_loss(
 def probed_batch_size(
     step: Callable[[Batch], object], samples: Samples, compute: Compute, *, loss: BaseUELoss | None = None
 ) -> int:
-    """Batch size from the memory that a step keeps for each sample until its backward pass.
+    """Choose a batch size from the memory that a step keeps for each sample until the backward pass.
 
     Args:
-        step: The forward pass of a step; it changes nothing, but for the state of a loss.
-        samples: The data set, some of which is read.
+        step: The forward pass of a step. It must change nothing except the state of a loss.
+        samples: The data set. Some samples are read.
         compute: Where and how to compute.
-        loss: A loss in it, which may have a state.
+        loss: The loss in that step, which may have a state.
     """
 
     def step_of(count: int) -> Callable[[], object]:
@@ -49,7 +49,7 @@ def probed_batch_size(
 
 
 def module_batch_size(module: nn.Module, samples: Samples, compute: Compute) -> int:
-    """Batch size where a module alone is trained."""
+    """Choose a batch size for training a module alone."""
     module.eval()
 
     def forward(batch: Batch) -> object:

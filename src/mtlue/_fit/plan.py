@@ -1,4 +1,4 @@
-"""The settings of a training, checked, with the paper's values as defaults."""
+"""The checked settings of a training. The defaults are the paper's."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mtlue._runtime import described
 
 @dataclass(frozen=True, kw_only=True)
 class SurrogatePlan:
-    """How a surrogate is trained in turn with what it learns from, as in EM, and how it sees images.
+    """How to train a surrogate in turn with the generator, as in EM, and how the surrogate sees images.
 
     Attributes:
-        learning_rate: Adam's.
-        surrogate_steps: Steps of a turn.
+        learning_rate: Learning rate of Adam.
+        surrogate_steps: Steps in a turn.
         stop_accuracy: Accuracy on perturbed images at which the run ends.
         augment: Applied to perturbed batches before the surrogate sees them.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: one is out of range.
+        ValueError: an argument is out of range.
     """
 
     learning_rate: float = 1e-3
@@ -42,7 +42,7 @@ class SurrogatePlan:
         checked_transform(self.augment)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as JSON can hold them."""
+        """Return the settings in a form that JSON can hold."""
         return {**vars(self), "augment": None if self.augment is None else described(self.augment)}
 
 
@@ -66,11 +66,11 @@ class FitPlan(SurrogatePlan):
         check_number("lambda_inter", self.lambda_inter)
 
     def rate(self, done: float) -> float:
-        """Learning rate when a share of the training is done."""
+        """Return the learning rate after a share of the training."""
         return self.learning_rate * self.schedule(done)
 
     def paced(self, batches: Iterable[Batch], optimizer: torch.optim.Optimizer, *, epoch: int, length: int) -> Iterator[Batch]:
-        """The batches of an epoch of so many samples, for each of which the optimiser gets the learning rate of its moment."""
+        """Yield the batches of an epoch, and set the optimiser's learning rate before each."""
         seen = 0
         for batch in batches:
             for group in optimizer.param_groups:
@@ -79,5 +79,5 @@ class FitPlan(SurrogatePlan):
             seen += len(batch)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as JSON can hold them."""
+        """Return the settings in a form that JSON can hold."""
         return {**super().settings(), "schedule": described_schedule(self.schedule)}

@@ -1,4 +1,4 @@
-"""Training a surrogate on clean data, for those who bring none."""
+"""Train a surrogate on clean data for users who bring none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("mtlue.protect")
 
 
 def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Compute, *, checkpoint: Path | None) -> None:
-    """Train a surrogate on the clean data, with the schedule of the plan; resume from ``checkpoint`` if it is there."""
+    """Train a surrogate on the clean data with the schedule of the plan. Resume from ``checkpoint`` if it exists."""
     module = surrogate.module.to(compute.device)
 
     def view(batch: Batch) -> Batch:

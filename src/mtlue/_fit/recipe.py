@@ -1,4 +1,4 @@
-"""What a loss is trained with where the caller does not say: the settings that were measured with it."""
+"""Recipes: the settings that a loss was measured with, for arguments that the caller leaves open."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from mtlue._losses import RestartedEM
 from mtlue._runtime import Compute
 from mtlue._tasks import Task
 
-# A guess: no GPU was measured. What takes minutes on a processor may as well take as many there, and show more.
+# A guess, because no GPU was measured: a training may take as many minutes there as on a CPU, and sees more images.
 _MORE_ON_GPU = 4
-# Below this height or width in pixels nothing is halved.
+# Images below this height or width, in pixels, are not halved.
 _LEAST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What stands for arguments of `mtlue.fit` and `mtlue.protect` that are None; the defaults are the paper's (A.2).
+    """Values for arguments of `mtlue.fit` and `mtlue.protect` that are None. The defaults are the paper's (A.2).
 
     Attributes:
-        learning_rate: Adam's.
-        schedule: Share of the training done to the share of that rate.
-        epochs: Passes over the data, where ``images`` does not say.
-        images: How many images the generator sees on a processor, whatever the size of the set; on a GPU it sees more.
-        batch_size: Samples a step; None fits the device.
-        width: Channels of the first convolutions of a generator that is made.
-        processor_width: The same where it is trained on a processor.
-        half_size: Whether a generator that is made works at half the size of the images: a quarter of the time, and a smooth
-            perturbation.
-        own_networks: Whether the loss trains networks of its own. A surrogate that is made is then a small network, which is
+        learning_rate: Learning rate of Adam.
+        schedule: A function from the share of the training that is done to a factor for the learning rate.
+        epochs: Passes over the data, unless ``images`` decides.
+        images: How many images the generator sees on a CPU, whatever the size of the set. On a GPU it sees more.
+        batch_size: Samples in a step. None fits the device.
+        width: Channels of the first convolutions of a new generator.
+        processor_width: The same for a generator that is trained on a CPU.
+        half_size: Whether a new generator works at half the size of the images. This takes a quarter of the time and makes
+            perturbations smooth.
+        own_networks: Whether the loss trains networks of its own. A new surrogate is then a small network, which serves as
             their pattern.
-        network_passes: How often small networks see each image that the generator sees, there and back.
-        surrogate_share: How long a surrogate that is made is trained, as a share of the generator's epochs; 0 for not at all.
+        network_passes: How often small networks see each image that the generator sees, forward and backward.
+        surrogate_share: How long a new surrogate is trained, as a share of the generator's epochs. 0 for not at all.
     """
 
     learning_rate: float = FitPlan.learning_rate
@@ -57,12 +57,12 @@ class Recipe:
     surrogate_share: float = 1.0
 
     def plan(self, dataset: Dataset[Any], compute: Compute, **given: Any) -> FitPlan:
-        """The settings of a training, as far as they are given; this recipe's for those that are None.
+        """Make the settings of a training: the given ones, and those of this recipe for the rest.
 
         Args:
-            dataset: What it is trained on.
-            compute: Where.
-            given: Settings of the plan by name.
+            dataset: The data set to train on.
+            compute: Where to compute.
+            given: Settings by name; None leaves one open.
 
         Raises:
             TypeError: the data set is not map-style, or a setting has the wrong type.
@@ -79,23 +79,23 @@ class Recipe:
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
         }
-        # Only these four may be left open.
+        # Only these four can be left open.
         return FitPlan(**{**given, **{name: value if given.get(name) is None else given[name] for name, value in own.items()}})
 
     def surrogate_epochs(self, epochs: int) -> int:
-        """How long a surrogate that is made is trained, for a generator that is trained for so many epochs."""
+        """Return the number of epochs for a new surrogate, given those of the generator."""
         return max(1, round(self.surrogate_share * epochs)) if self.surrogate_share else 0
 
     def generator(
         self, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, epsilon: float, device: torch.device
     ) -> UEGenerator:
-        """A new generator for images of a shape, with the global random numbers of torch.
+        """Make a new generator, using torch's global random numbers.
 
         Args:
-            tasks: The tasks by name.
+            tasks: Tasks by name.
             image_shape: Channels, height and width of the images.
             epsilon: The budget on the scale of [0, 1].
-            device: Where it is to be trained.
+            device: The device on which it will be trained.
         """
         channels, height, width = image_shape
         size = ((height + 1) // 2, (width + 1) // 2) if self.half_size and min(height, width) >= _LEAST else (height, width)
@@ -105,7 +105,7 @@ class Recipe:
 
 @singledispatch
 def recipe_for(loss: object) -> Recipe:
-    """The recipe of a loss. The paper's, unless another one was registered for its class."""
+    """Return the recipe of a loss: the one registered for its class, or else the paper's."""
     return Recipe()
 
 
@@ -119,8 +119,8 @@ def _(loss: RestartedEM) -> Recipe:
         processor_width=16,
         half_size=True,
         own_networks=True,
-        # With its own content and with another's; the surrogate sees the first.
+        # With its own content and with another image's. The surrogate sees the first.
         network_passes=2 * loss.count + bool(loss.misleading),
-        # One that has seen little is easier to mislead.
+        # A surrogate that has seen little is easier to mislead.
         surrogate_share=0.2 if loss.misleading else 0.0,
     )

@@ -1,4 +1,4 @@
-"""How the learning rate falls in a training."""
+"""Schedules of the learning rate."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import TypeAlias
 from mtlue._checks import check_number
 from mtlue._runtime import checksum, described, text_digest
 
-#: Share of the training that is done, in [0, 1) -> share of the learning rate.
+#: A function from the share of the training that is done, in [0, 1), to a factor for the learning rate.
 Schedule: TypeAlias = Callable[[float], float]
 
-# Share of a training in which the rate rises, and where it begins.
+# The share of a training in which the rate rises, and the rate at its start.
 _RISE, _FIRST = 0.3, 0.04
-# How many values of a schedule are looked at.
+# How many values of a schedule are checked.
 _MOMENTS = 60
 
 
 def paper_schedule(done: float) -> float:
-    """A tenth of the learning rate after 60 % of the training, a hundredth after 80 % (36 and 48 of 60 epochs, A.2).
+    """Divide the learning rate by ten after 60 % and again after 80 % of the training (36 and 48 of 60 epochs, A.2).
 
     Args:
-        done: Share of the training done, in [0, 1).
+        done: Share of the training that is done, in [0, 1).
 
     Returns:
-        Share of the learning rate to use. Any function like it is a ``schedule``.
+        The factor for the learning rate. Any function like this is a ``schedule``.
 
     Example:
         >>> from mtlue import evaluation
@@ -36,15 +36,15 @@ def paper_schedule(done: float) -> float:
 
 
 def one_cycle(done: float) -> float:
-    """Up to the whole learning rate in the first third of the training, then down to nothing, along cosines.
+    """Raise the learning rate to its full value in the first third of the training, then lower it to zero, along cosines.
 
-    After "Super-convergence" (Smith and Topin, 2018). What `mtlue.RestartedEM` is trained with.
+    `mtlue.RestartedEM` uses it. From "Super-convergence" (Smith and Topin, 2018).
 
     Args:
-        done: Share of the training done, in [0, 1).
+        done: Share of the training that is done, in [0, 1).
 
     Returns:
-        Share of the learning rate to use.
+        The factor for the learning rate.
 
     Example:
         >>> from mtlue import evaluation
@@ -61,11 +61,11 @@ def _half_wave(share: float) -> float:
 
 
 def check_schedule(schedule: Schedule) -> list[float]:
-    """A schedule's values along a training, by which it is known.
+    """Return the values of a schedule along a training, which identify it.
 
     Raises:
-        TypeError: the schedule cannot be called, or returns something else than numbers.
-        ValueError: it returns a number below 0, or none that is finite.
+        TypeError: the schedule cannot be called, or does not return numbers.
+        ValueError: it returns a negative number, or one that is not finite.
     """
     if isinstance(schedule, type) or not callable(schedule):
         raise TypeError(f"schedule: expected a function of the share of the training done, got {schedule!r}")
@@ -73,6 +73,6 @@ def check_schedule(schedule: Schedule) -> list[float]:
 
 
 def described_schedule(schedule: Schedule) -> str:
-    """What a schedule is known by: its name, and a checksum of its values, since two functions may have one name."""
+    """Describe a schedule by its name and a checksum of its values, because two functions may share a name."""
     rates = checksum(text_digest(repr(check_schedule(schedule)))).partition(":")[2]
     return f"{described(schedule)}, checksum {rates}"

@@ -1,4 +1,4 @@
-"""What a surrogate must be able to do before anything is trained against it."""
+"""Check what a surrogate can do before anything is trained against it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from mtlue._losses import (
 from mtlue._runtime import BatchSize, Compute, out_of_memory, random_numbers, warn
 from mtlue._tasks import CheckedTargets
 
-# Above what luck gives on the few hundred images that are looked at.
+# More than luck reaches on the few hundred images of the check.
 _CHANCE = 0.05
 _LOOKED_AT, _LOOK = 256, 64
-# Of fewer labels luck says more than skill.
+# With fewer labels the result depends more on luck than on skill.
 _FEW_LABELS = 8
 
 
 def check_loss(loss: object) -> BaseUELoss:
-    """Return the loss if it matches the protocol.
+    """Return the loss if it follows the protocol.
 
     Raises:
         TypeError: it is not callable, is a class, or has no ``trains_surrogate``; its checkpoints are not networks; or its
-            state cannot be saved, or not restored.
+            state cannot be saved or restored.
     """
     if isinstance(loss, type):
         raise TypeError(f"loss: expected an object such as mtlue.TAP(), got the class {loss.__name__}")
@@ -55,8 +55,8 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     """Refuse a surrogate that the loss cannot use.
 
     Raises:
-        ValueError: it has no parameters, none to train where the loss trains it, or some without a value; or the loss has it in
-            its own state, and it would be frozen there.
+        ValueError: it has no parameters, none to train although the loss trains it, or some without a value; or the loss has it
+            in its own state, where it would be frozen.
     """
     parameters = list(surrogate.module.parameters())
     if not parameters:
@@ -71,18 +71,18 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
 
 
 def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0) -> None:
-    """Show a few clean images to the surrogate: do its answers fit the tasks, and is it trained?
+    """Show a few clean images to the surrogate. Check that its answers fit the tasks, and that it is trained.
 
     Args:
         surrogate: The surrogate.
-        loss: The loss that is to be taken with it.
-        samples: The data set, some of which is read.
+        loss: The loss to use with it.
+        samples: The data set. Some samples are read.
         compute: Where and how to compute.
-        epochs_here: For how many epochs the library itself has trained it, in this call.
+        epochs_here: For how many epochs this call has trained the surrogate itself.
 
     Warns:
-        UserWarning: the loss takes its signal from a trained surrogate, and this one is no better than chance; or its answers
-            look like probabilities.
+        UserWarning: the loss needs a trained surrogate, and this one is no better than chance; or its answers look like
+            probabilities.
 
     Raises:
         ValueError: it fails on the images, or its answers do not fit the tasks.
@@ -109,7 +109,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
     skill = skills.mean()
     needed = getattr(loss, "needs_trained_surrogate", False)
     if epochs_here and recipe_for(loss).own_networks:
-        # Its own networks teach it most, and a check of what was made tells whether they can learn the labels at all.
+        # Its own networks teach it most. The check of the result will show whether they can learn the labels at all.
         needed = False
     if needed and skill is not None and skill < _CHANCE:
         if epochs_here:
@@ -123,10 +123,10 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
 def check_gradient(
     surrogate: Surrogate, loss: BaseUELoss, samples: Samples, augment: Transform | None, compute: Compute
 ) -> None:
-    """Take the loss of two clean images as a step would, and its gradient at them, where the first step is far away.
+    """Try the loss of two clean images and its gradient, when the first real step comes much later.
 
     Raises:
-        TypeError: the loss is not a scalar tensor, or ``augment`` returns no images.
+        TypeError: the loss is not a scalar tensor, or ``augment`` does not return images.
         ValueError: the loss fails, no gradient reaches the images, or ``augment`` returns images of another form.
     """
     batch = samples.read(range(min(2, len(samples))), compute.device)
@@ -136,16 +136,16 @@ def check_gradient(
         kept_state(loss),
         random_numbers(compute.seed, compute.device),
     ):
-        # A copy, as what is perturbed is not a leaf either: on a leaf nothing may work in place.
+        # A copy: perturbed images are not leaves either, and nothing may work in place on a leaf.
         perturbed = Batch(leaf.clone(), batch.targets)
         value = perturbed_loss(loss, surrogate, perturbed, batch.images, augment)
-        # A loss may be a constant where labels of a batch are missing.
+        # A loss can be a constant if labels of a batch are missing.
         if batch.all_labelled(surrogate.tasks):
             image_gradient(value, leaf)
 
 
 def answer_of(surrogate: Surrogate, images: Tensor) -> object:
-    """What the module of a surrogate answers, in whatever form.
+    """Return what the module of a surrogate answers, in any form.
 
     Raises:
         ValueError: it fails on the images.
@@ -170,12 +170,12 @@ def answer_of(surrogate: Surrogate, images: Tensor) -> object:
 
 
 class _Skills:
-    """How far a surrogate's answers are above chance, over the tasks of which the samples tell.
+    """Measure how far a surrogate's answers are above chance, over the tasks that the samples can judge.
 
-    Labels of one class tell nothing, nor do a handful of them.
+    A task cannot be judged by labels of one class only, or by a handful of labels.
 
     Args:
-        surrogate: Gives the answers.
+        surrogate: The surrogate.
     """
 
     def __init__(self, surrogate: Surrogate) -> None:
@@ -184,7 +184,7 @@ class _Skills:
         self._of_maps: list[float] = []
 
     def add(self, outputs: dict[str, Tensor], targets: CheckedTargets) -> None:
-        """Take the answers to some samples. Raises what `mean` raises."""
+        """Add the answers to some samples. Raises what `mean` raises."""
         for name, task in self._surrogate.tasks.items():
             output, target = outputs[name].float(), targets[name]
             if not task.is_map:
@@ -193,7 +193,7 @@ class _Skills:
                 self._of_maps.append(self._skill(name, output, target))
 
     def mean(self) -> float | None:
-        """The mean over the tasks; None where no task can be told.
+        """Return the mean over the tasks, or None if none can be judged.
 
         Raises:
             ValueError: an answer does not fit the labels.

@@ -1,4 +1,4 @@
-"""Training a surrogate, and measuring what it has learned."""
+"""Train a surrogate, and measure what it has learned."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import Surrogate
 from mtlue._runtime import BatchSize, Compute, Progress, descend
 
-#: Turns a batch into what the surrogate is to see; augmentation may move the labels with the images.
+#: Turns a batch into what the surrogate sees. Augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]
-#: Gives batches of the samples with some indices.
+#: Reads the samples with the given indices, in batches.
 Read = Callable[[Sequence[int]], Iterator[Batch]]
 
 
 class SurrogateTraining:
-    """A surrogate that learns, with its optimiser.
+    """A surrogate in training, with its optimiser.
 
     Args:
-        surrogate: On the device where it computes.
-        learning_rate: Adam's.
-        batch_size: Largest batch; halved when memory runs out.
+        surrogate: The surrogate, on its device.
+        learning_rate: Learning rate of Adam.
+        batch_size: Largest batch. It is halved when memory runs out.
         compute: Where and how to compute.
     """
 
@@ -36,10 +36,10 @@ class SurrogateTraining:
         self.optimizer = torch.optim.Adam(trainable, lr=learning_rate)
 
     def train(self, batches: Iterable[Batch], view: View, shown: Progress | None = None) -> Tensor:
-        """Take one step on each batch as the view shows it; return the mean loss, on the device."""
+        """Take one step on each batch as the view shows it. Returns the mean loss, on the device."""
 
         def step(part: Batch) -> Tensor:
-            # A single sample has no statistics of its own for batch normalisation.
+            # Batch normalisation needs more than a single sample.
             self.surrogate.module.train(len(part) > 1)
             with self.compute.autocast():
                 seen = view(part)
@@ -65,14 +65,14 @@ class SurrogateTraining:
         length: int,
         random: torch.Generator,
     ) -> None:
-        """EM's turn: some steps on batches drawn from all samples (Algorithm 1).
+        """Take EM's turn: some steps on batches drawn from all samples (Algorithm 1).
 
         Args:
-            plan: How many steps.
-            read: Gives batches of the samples with these indices.
-            view: What the surrogate sees of them.
+            plan: The settings, which say how many steps.
+            read: Reads the samples with the given indices, in batches.
+            view: Turns a batch into what the surrogate sees.
             length: Number of samples.
-            random: Source of the order.
+            random: Random numbers for the order.
         """
         wanted = plan.surrogate_steps * self.batch_size.value
         order: list[int] = []
@@ -82,7 +82,7 @@ class SurrogateTraining:
             self.train(read(order[:wanted]), view)
 
     def accuracy(self, batches: Iterable[Batch], view: View) -> float | None:
-        """Accuracy in eval mode, the mean over the tasks in which an answer can be right; None if there is no such task."""
+        """Return the accuracy in eval mode, as a mean over the tasks that have one, or None if none has."""
         self.surrogate.module.eval()
         tasks = self.surrogate.tasks
         totals: dict[str, Tensor] = {}
@@ -104,10 +104,10 @@ class SurrogateTraining:
         return sum(shares) / len(shares) if shares else None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later call goes on from."""
+        """Return the state from which a later call resumes."""
         return {"surrogate": self.surrogate.module.state_dict(), "surrogate_optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, among other things."""
+        """Restore what `state_dict` returned; the state may have other entries too."""
         self.surrogate.module.load_state_dict(state["surrogate"])
         load_optimizer(self.optimizer, state["surrogate_optimizer"])

@@ -22,28 +22,28 @@ from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state,
 from mtlue._regularizers import embedding_regularizers
 from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described, warn
 
-# The whole set is looked at only when a sample of it says that the surrogate may have reached the goal.
+# The whole set is measured only if a sample suggests that the surrogate has reached the goal.
 _ACCURACY_SAMPLE = 1000
-# Of the accuracy that ends a run: with so much of it on clean images a surrogate has not learned from perturbations.
+# As a share of the accuracy that ends a run. A surrogate this good on clean images did not learn from perturbations.
 _KNOWN = 0.95
 _KNOWING = 0.9
-# What is averaged over an epoch, and shown after each step.
+# Figures that are averaged over an epoch, and shown after each step.
 _FIGURES = ("loss", "base_loss", "intra_er", "inter_er")
 
 logger = logging.getLogger("mtlue.fit")
 
 
 class GeneratorTraining:
-    """One run of Algorithm 1 on models that are already where they compute.
+    """One run of Algorithm 1 on models that are already on their device.
 
     Args:
-        generator: Trained in place.
-        surrogate: Frozen, or trained in place where the loss says so.
+        generator: The generator, which is trained in place.
+        surrogate: The surrogate. It is frozen, or trained in place if the loss says so.
         loss: The base loss.
         samples: The data set.
         plan: The settings.
         compute: Where and how to compute.
-        batch_size: Largest batch; halved when memory runs out.
+        batch_size: Largest batch. It is halved when memory runs out.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class GeneratorTraining:
                 self._restore(state)
             logger.info("fit: going on after epoch %d of %d, from %s", len(self.history), plan.epochs, checkpoint.path)
         elif has_state(self.loss):
-            # The call that takes up a broken first epoch may bring a loss that has gone through a part of it.
+            # A call that resumes an interrupted first epoch may bring a loss that already saw part of it.
             checkpoint.save(self._state())
         steps = -(-length // self.batch_size.value)
         with Progress(self.compute.progress, stage="fit", total=plan.epochs * steps, images=plan.epochs * length) as shown:
@@ -119,11 +119,11 @@ class GeneratorTraining:
         self.history.append(Epoch(rate, total, base, intra, inter, accuracy, time.monotonic() - started))
 
     def _train_generator(self, epoch: int, shown: Progress) -> list[float]:
-        """Take one pass over the data; return the means of total loss, base loss, intra-ER and inter-ER.
+        """Run one epoch. Returns the means of total loss, base loss, intra-ER and inter-ER.
 
         Raises:
             RuntimeError: the loss is no longer finite.
-            ValueError: no gradient of it reaches the images.
+            ValueError: no gradient of the loss reaches the images.
         """
         self.surrogate.module.eval()
         sums = torch.zeros(len(_FIGURES), device=self.compute.device)
@@ -133,7 +133,7 @@ class GeneratorTraining:
             compute=self.compute,
             seed=self.compute.seed_of(Stream.GENERATOR, epoch),
         )
-        # The generator's step needs no gradient at the surrogate's parameters, EM's included.
+        # The generator's step needs no gradient for the surrogate's parameters, not even with EM.
         with frozen(self.surrogate.module):
             for batch in self.plan.paced(batches, self.optimizer, epoch=epoch, length=len(self.samples)):
                 for part, figures in self.batch_size.run(self._step, batch):
@@ -141,7 +141,7 @@ class GeneratorTraining:
                     named = dict(zip(_FIGURES, figures, strict=True))
                     shown.step(len(part), {"epoch": epoch + 1, **named, **self._last_accuracy()})
         if not self._gradient_seen:
-            # The regularisers alone would train on without a word.
+            # Otherwise the regularisers alone would go on training, silently.
             raise ValueError(NO_GRADIENT)
         means: list[float] = (sums / len(self.samples)).tolist()
         if not torch.isfinite(sums).all():
@@ -149,7 +149,7 @@ class GeneratorTraining:
         return means
 
     def _step(self, batch: Batch) -> Tensor:
-        """One step of the generator; returns total loss, base loss, intra-ER and inter-ER.
+        """Take one step of the generator. Returns total loss, base loss, intra-ER and inter-ER.
 
         Raises:
             ValueError: no gradient of the loss reaches the images.
@@ -160,9 +160,9 @@ class GeneratorTraining:
             perturbed = self._perturbed(batch)
             if not perturbed.images.requires_grad:
                 raise ValueError("generator: expected parameters to train, got none that take a gradient here")
-            # The generator sees the labels where they are; only the surrogate sees them moved.
+            # The generator sees the labels unmoved, only the surrogate sees them moved.
             base = perturbed_loss(self.loss, self.surrogate, perturbed, batch.images, plan.augment).float()
-        # A loss may be a constant where labels of a batch are missing.
+        # A loss can be a constant if labels of a batch are missing.
         if not self._gradient_seen and (base.requires_grad or batch.all_labelled(self.surrogate.tasks)):
             image_gradient(base, perturbed.images, retain_graph=True)
             self._gradient_seen = True
@@ -173,7 +173,7 @@ class GeneratorTraining:
         return torch.stack([total, base, intra, inter]).detach()
 
     def _train_surrogate(self, learner: SurrogateTraining, epoch: int) -> float | None:
-        """EM's turn; returns the surrogate's accuracy on perturbed images, on all of them where it may end the run."""
+        """Take EM's turn. Returns the surrogate's accuracy on perturbed images; on all of them if it may end the run."""
         self.generator.eval()
         random = self.compute.generator(Stream.SURROGATE, epoch)
         length = len(self.samples)
@@ -186,7 +186,7 @@ class GeneratorTraining:
         return accuracy
 
     def _warn_of_a_surrogate_that_knew(self) -> None:
-        """EM ends where the surrogate has learned the perturbations: one that answers clean images as well never had to."""
+        """EM ends when the surrogate has learned the perturbations. Warn if it was as good on clean images."""
         if self.learner is None or len(self.history) > 1:
             return
         sample = torch.randperm(len(self.samples), generator=self.compute.generator(Stream.ACCURACY_SAMPLE, 0))
@@ -233,7 +233,7 @@ class GeneratorTraining:
         self.batch_size.value = count_in(state, "batch_size", minimum=1)
         epochs = [Epoch(**epoch) for epoch in state["history"]]
         for epoch in epochs:
-            epoch_summary(epoch)  # what is not a number cannot be shown
+            epoch_summary(epoch)  # formatting fails for anything that is not a number
         self.history = History(epochs, stopped_early=bool(state["stopped_early"]))
         if self.learner is not None:
             self.learner.load_state_dict(state)
