@@ -1,4 +1,4 @@
-"""The ways to keep a perturbation inside the budget."""
+"""Ways to keep a perturbation within the budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def largest_float32(epsilon: float) -> float:
-    """The largest float32 that is not above epsilon, so that a bound in float32 holds in any precision."""
+    """Return the largest float32 that is not above epsilon, so that a bound in float32 holds in any precision."""
     single = torch.tensor(epsilon, dtype=torch.float32)
     if single.item() > epsilon:
         single = torch.nextafter(single, torch.tensor(0.0))
@@ -17,12 +17,12 @@ def largest_float32(epsilon: float) -> float:
 
 
 def tanh_bound(raw: Tensor, epsilon: float) -> Tensor:
-    """Epsilon times tanh: has a gradient everywhere, so that a new generator trains at once."""
+    """Return epsilon * tanh(x). It has a gradient everywhere, so a new generator can train at once."""
     return epsilon * torch.tanh(raw)
 
 
 def clip_bound(raw: Tensor, epsilon: float) -> Tensor:
-    """The clip of Algorithm 1: no gradient where it cuts, which at initialisation is nearly everywhere."""
+    """Clip as in Algorithm 1. The clip has no gradient where it cuts, which is nearly everywhere in a new generator."""
     return raw.clamp(-epsilon, epsilon)
 
 

@@ -1,4 +1,4 @@
-"""The learned embedding of each class of each task."""
+"""Learned embeddings for each class of each task."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from mtlue._tasks import Task, Tasks, read_targets, resolve_tasks
 
 
 class ClassEmbeddingBank(nn.Module):
-    """One learnable tensor for each class of each classification task (section 4.3).
+    """A learnable tensor for each class of each classification task (section 4.3).
 
     Args:
-        tasks: Tasks by name; an integer n means ``Classification(n)``. Tasks whose labels are maps have no table and are
-            skipped.
+        tasks: Tasks by name. An integer n means ``Classification(n)``. Tasks whose labels are maps are skipped.
         channels: Channels of an embedding.
-        size: Height and width of an embedding, (h, w); half the image's, rounded up, inside a generator.
+        size: Height and width of an embedding, (h, w). Inside a generator it is half the image's, rounded up.
 
     Raises:
         TypeError: ``tasks`` is not a mapping of names to tasks.
-        ValueError: ``channels`` or ``size`` is not positive, a number of classes is out of range, or the tables do not fit the
-            memory of this machine.
+        ValueError: ``channels`` or ``size`` is not positive, a number of classes is out of range, or the tables do not fit into
+            the memory of this machine.
 
-    ``bank[name]`` is the task's table, a parameter of shape (C_k, channels, h, w), drawn from N(0, 1).
+    ``bank[name]`` is the table of a task: a parameter of shape (C_k, channels, h, w), drawn from N(0, 1).
 
     Example:
         >>> import torch, mtlue
@@ -48,42 +47,42 @@ class ClassEmbeddingBank(nn.Module):
         _check_memory(self.tasks, math.prod((channels, *size)))
         self.channels = channels
         self.size = tuple(size)
-        # A list, not a ParameterDict: a task may have any name, also one that is an attribute of a module.
+        # A list, not a ParameterDict: a task may have any name, even that of an attribute of a module.
         self._tables = nn.ParameterList(torch.randn(task.num_embeddings, channels, *size) for task in self.tasks.values())
         self._position = {name: position for position, name in enumerate(self.tasks)}
 
     def __getitem__(self, name: str) -> nn.Parameter:
-        """Table of one task, shape (C_k, channels, h, w)."""
+        """Return the table of a task, shape (C_k, channels, h, w)."""
         return cast("nn.Parameter", self._tables[self._position[name]])
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the tasks that have a table."""
+        """Iterate over the names of the tasks that have a table."""
         return iter(self.tasks)
 
     def __len__(self) -> int:
         return len(self.tasks)
 
     def __contains__(self, name: object) -> bool:
-        """Whether the task has a table."""
+        """Return whether a task has a table."""
         return name in self._position
 
     def items(self) -> ItemsView[str, nn.Parameter]:
-        """Names and tables, in task order."""
+        """Return names and tables in task order."""
         return {name: self[name] for name in self}.items()
 
     def forward(self, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
-        """Embeddings of a batch, side by side.
+        """Return the embeddings of a batch, concatenated along the channels.
 
         Args:
-            targets: Labels of the bank's tasks, in any of the forms that a data set may give.
-            protected_tasks: Names of the tasks to protect; all of them if None.
+            targets: Labels of the bank's tasks, in any form that a data set may return.
+            protected_tasks: Names of the tasks to protect. None means all.
 
         Returns:
-            Shape (B, K * channels, h, w). A missing label, and each label of a task that is not protected, gets the mean
-            embedding of its task (section 5.3).
+            Shape (B, K * channels, h, w). A missing label, and every label of an unprotected task, gets the mean embedding of
+            its task (section 5.3).
 
         Raises:
-            ValueError: a task is missing from the targets, a label is out of range, or ``protected_tasks`` names no task.
+            ValueError: a task is missing from the targets, a label is out of range, or ``protected_tasks`` has an unknown name.
             TypeError: a label has a type that cannot be read.
         """
         protected = check_task_names("protected_tasks", protected_tasks, self._all_tasks)
@@ -102,18 +101,18 @@ class ClassEmbeddingBank(nn.Module):
 
 
 def _check_memory(tasks: Mapping[str, Task], entries: int) -> None:
-    """Refuse tables that do not fit this machine, and warn of those that cannot be trained on it.
+    """Refuse tables that do not fit into this machine's memory, and warn about tables that cannot be trained on it.
 
     Args:
         tasks: The tasks that get a table.
         entries: Entries of an embedding.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: the tables do not fit.
     """
     classes = sum(task.num_embeddings for task in tasks.values())
     tables, memory = 4 * classes * entries, total_memory(torch.device("cpu"))
-    # With gradient and the two moments of Adam; and the cosines of all pairs, for the regularisers, with their gradient.
+    # With the gradient and Adam's two moments, and with the cosines of all pairs and their gradient, for the regularisers.
     training = 4 * tables + 3 * 4 * classes**2
     if training <= memory:
         return
@@ -133,16 +132,16 @@ def _gigabytes(count: int) -> str:
 
 
 def select_embeddings(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of a table, shape (B, ...); the mean row where the index is -1."""
+    """Return rows of a table, shape (B, ...). The index -1 gives the mean row."""
     chosen = table[index.clamp_min(0)]
     missing = (index < 0).reshape(-1, *[1] * (table.ndim - 1))
     return torch.where(missing, table.mean(dim=0, keepdim=True), chosen)
 
 
 def selection_weights(index: Tensor, num_embeddings: int, *, dtype: torch.dtype) -> Tensor:
-    """The matrix (B, C) that turns a table into what `select_embeddings` picks from it.
+    """Return the matrix (B, C) that selects what `select_embeddings` selects from a table.
 
-    A row is one-hot, or 1/C throughout where the index is -1: so a missing label costs nothing extra.
+    A row is one-hot, or 1/C everywhere if the index is -1. So a missing label costs nothing extra.
     """
     classes = torch.arange(num_embeddings, device=index.device)
     weights = (index.unsqueeze(1) == classes).to(dtype)

@@ -1,4 +1,4 @@
-"""From features and embeddings to an unbounded perturbation, without building their concatenation."""
+"""Turn features and embeddings into an unbounded perturbation without building their concatenation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 class Decoder(nn.Module):
-    """Four transposed convolutions, the first of which doubles the size (appendix A.2).
+    """Four transposed convolutions; the first one doubles the size (appendix A.2).
 
-    It computes D([z, e^1, …, e^K]). The first layer is linear: its value on the concatenation is the sum of its values on
-    the parts, each with its own slice of the weights. So a table of embeddings goes through its slice once (`spread`),
-    however many samples use it, and a product with one-hot rows hands the results out. The cost of a step hardly grows
+    The decoder computes D([z, e^1, …, e^K]). Its first layer is linear, so its value on the concatenation is the sum of its
+    values on the parts, each with its own slice of the weights. A table of embeddings goes through its slice once (`spread`),
+    however many samples use it, and a product with one-hot rows selects from the results. So the cost of a step hardly grows
     with the number of tasks, and no tensor has (128 + 16 K) channels.
 
     Args:
@@ -40,13 +40,13 @@ class Decoder(nn.Module):
         )
 
     def spread(self, tables: Mapping[int, Tensor]) -> Tensor:
-        """First layer's value on each row of some tables, without its bias.
+        """Apply the first layer, without its bias, to each row of some tables.
 
         Args:
-            tables: Table (C, channels, h, w) of each part that has one, by the part's position.
+            tables: Table (C, channels, h, w) of each part that has one, by position of the part.
 
         Returns:
-            Shape (sum of the C, width * 2h * 2w), in the order of the tables.
+            Shape (sum of all C, width * 2h * 2w), in the order of the tables.
         """
         weights = self.expand.weight.split(self.part_channels)
         values = [_expand(table, weights[part]) for part, table in tables.items()]
@@ -60,16 +60,16 @@ class Decoder(nn.Module):
         spread: Tensor | None = None,
         selection: Tensor | None = None,
     ) -> Tensor:
-        """Unbounded perturbation, shape (B, out_channels, *size).
+        """Return the unbounded perturbation, shape (B, out_channels, *size).
 
         Args:
-            parts: Parts that differ from sample to sample, (B, channels, h, w) each, by position.
+            parts: Parts that differ from sample to sample, each (B, channels, h, w), by position.
             size: Height and width of the image: 2h or 2h - 1, and 2w or 2w - 1.
-            spread: What `spread` gave for all other parts.
-            selection: Weight of each of its rows in each sample, (B, rows).
+            spread: The result of `spread` for all other parts.
+            selection: Weight of each row of ``spread`` in each sample, (B, rows).
 
         Raises:
-            ValueError: there is no part that differs.
+            ValueError: ``parts`` is empty.
         """
         weights = self.expand.weight.split(self.part_channels)
         bias = self.expand.bias
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
             flat = rearrange(total.to(spread.dtype), "b c h w -> b (c h w)")
             total = torch.addmm(flat, selection, spread).view_as(total)
         perturbation: Tensor = self.refine(total)
-        # An odd size was rounded up on the way in.
+        # An odd size was rounded up by the encoder.
         return perturbation[..., : size[0], : size[1]]
 
 

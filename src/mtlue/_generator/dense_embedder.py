@@ -1,4 +1,4 @@
-"""The embedding of a label that is a map."""
+"""The embedding of a label map."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from mtlue._tasks import Task
 
 
 class DenseEmbedder(nn.Module):
-    """Turns a dense label into an embedding, which a class would look up in a table (section 4.4).
+    """Turns a label map into an embedding, as a table does for a class (section 4.4).
 
-    It has the structure of the generator's encoder, as in appendix A.2.
+    It has the structure of the generator's encoder (appendix A.2).
 
-    A sample without a label of the task, and every sample if the task is unprotected, gets ``mean_embedding``. It does what the
-    mean of a table does for classes: it is the running mean of the embeddings of labels seen in training, over samples and
-    pixels. It has one number a channel, the same for all images, and the decoder knows it as an ordinary input. It is saved
-    with the weights, and is zero before any training.
+    ``mean_embedding`` stands in for a missing label, and for all labels of an unprotected task, as the mean of a table does for
+    classes. It is the running mean of the embeddings in training, over samples and pixels, with one number for each channel.
+    The decoder takes it like any other embedding. It is saved with the weights, and zero before training.
 
     Args:
         in_channels: Channels of the label map: 1 for segmentation and depth, 3 for surface normals.
-        width: Channels of the first convolutions; the embedding has twice as many.
+        width: Channels of the first convolutions. The embedding has twice as many.
 
     Example:
         >>> import torch, mtlue
@@ -41,7 +40,7 @@ class DenseEmbedder(nn.Module):
         self.register_buffer("mean_updates", torch.tensor(0))
 
     def forward(self, label_map: Tensor) -> Tensor:
-        """Embedding of a label map (B, in_channels, H, W), shape (B, 2 * width, ceil(H/2), ceil(W/2))."""
+        """Return the embedding of label maps (B, in_channels, H, W), shape (B, 2 * width, ceil(H/2), ceil(W/2))."""
         embedding: Tensor = self.encoder(label_map)
         if self.training:
             self._update_mean(label_map, embedding)
@@ -52,21 +51,21 @@ class DenseEmbedder(nn.Module):
 
     @torch.no_grad()
     def _update_mean(self, label_map: Tensor, embedding: Tensor) -> None:
-        # Without a wait for the device: a batch with no label at all has the weight 0.
+        # Without waiting for the device: a batch without any label has the weight 0.
         labelled = (label_map != 0).flatten(1).any(dim=1).float()
         by_sample = reduce(embedding.float(), "b c h w -> b c", "mean")
         mean = (labelled.unsqueeze(1) * by_sample).sum(dim=0) / labelled.sum().clamp_min(1.0)
         self.mean_updates.add_(labelled.any())
-        # The plain mean of the first ten batches, so that the zeros at the start do not count.
+        # The plain mean of the first ten batches, so that the initial zeros do not count.
         weight = labelled.any() / self.mean_updates.clamp(1, 10)
         self.mean_embedding.lerp_(mean.reshape_as(self.mean_embedding), weight)
 
 
 def embed_labels(embedder: DenseEmbedder, task: Task, target: Tensor, *, size: tuple[int, int], protected: bool) -> Tensor:
-    """Embeddings of the labels of a batch; the mean where one is missing, and of all if the task is not protected."""
+    """Return embeddings for a batch of labels. Missing labels, and all labels of an unprotected task, get the mean."""
     if protected:
         embedding: Tensor = embedder(task.label_map(task.resize_target(target, size)))
-    # A copy: the running mean changes in place, which must not reach a backward pass that is still to come.
+    # A copy: the running mean changes in place, which must not affect a backward pass that is still to come.
     mean = embedder.mean_embedding.clone()
     if not protected:
         return mean.expand(len(target), -1, (size[0] + 1) // 2, (size[1] + 1) // 2)

@@ -1,4 +1,4 @@
-"""The convolutions that bring an image, or a map of labels, to half its size."""
+"""Convolutions that bring an image, or a label map, to half its size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torchvision.models.resnet import BasicBlock
 
 
 class _Projection(nn.Conv2d):
-    """A 1x1 convolution of every second pixel, as one with a stride of 2 is.
+    """A 1x1 convolution of every second pixel, equal to one with stride 2.
 
-    Without the stride: on a processor the backward pass of torch 2.15 writes outside its memory for a strided 1x1 convolution
-    of a few channels in the channels-last layout.
+    It avoids the stride because torch 2.15 writes outside its memory on a CPU: in the backward pass of a strided 1x1
+    convolution of a few channels in the channels-last layout.
     """
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(channels, out, 1, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Features (B, out, ceil(H/2), ceil(W/2)) of features (B, channels, H, W)."""
+        """Return features (B, out, ceil(H/2), ceil(W/2)) from features (B, channels, H, W)."""
         return super().forward(input[..., ::2, ::2])
 
 
@@ -41,6 +41,6 @@ class Encoder(nn.Sequential):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        """Features of shape (B, 2 * width, ceil(H/2), ceil(W/2))."""
+        """Return features of shape (B, 2 * width, ceil(H/2), ceil(W/2))."""
         features: Tensor = super().forward(input)  # type: ignore[no-untyped-call]  # torch gives it no types
         return features

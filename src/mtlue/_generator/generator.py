@@ -26,21 +26,21 @@ _FORMAT = "mtlue generator 1"
 class UEGenerator(nn.Module):
     """Makes the perturbation of an image from the image and its labels (section 4.3, figure 3).
 
-    An encoder turns the image into features z. The embedding of each label joins them, and a decoder turns all of it into a
-    perturbation within the budget.
+    An encoder turns the image into features z. The embedding of each label is concatenated to them, and a decoder turns the
+    result into a perturbation within the budget.
 
     Args:
-        tasks: Tasks by name; an integer n means ``Classification(n)``.
-        image_shape: Channels, height and width, (C, H, W). Images of another size are resized on the way in and their
-            perturbations on the way out.
-        epsilon: Budget on the scale of [0, 1]: no pixel changes by more.
+        tasks: Tasks by name. An integer n means ``Classification(n)``.
+        image_shape: Channels, height and width, (C, H, W). Images of another size are resized before the encoder, and their
+            perturbations after the decoder.
+        epsilon: Budget on the scale of [0, 1], the largest change of a pixel.
         embedding_channels: Channels of a class embedding.
         width: Channels of the first convolutions; 64 in the paper.
         bound: ``"tanh"`` for epsilon * tanh, or ``"clip"`` for the paper's clip.
 
     Raises:
         TypeError: ``tasks`` is not a mapping of names to tasks.
-        ValueError: an argument is out of range, or a dense task has a name that a module cannot have.
+        ValueError: an argument is out of range, or a task with label maps has a name that a module cannot have.
 
     Example:
         >>> import torch, mtlue
@@ -74,7 +74,7 @@ class UEGenerator(nn.Module):
         self.embedding_channels = check_count("embedding_channels", embedding_channels, minimum=1)
         self.width = check_count("width", width, minimum=1)
         self.bound = bound
-        #: Whether `mtlue.fit` has trained this generator; `mtlue.protect` trains one that it has not.
+        #: Whether `mtlue.fit` has trained this generator. `mtlue.protect` trains it if not.
         self.trained = False
 
         channels, height, image_width = self.image_shape
@@ -88,29 +88,29 @@ class UEGenerator(nn.Module):
                 if not name or "." in name or hasattr(self.embedders, name):
                     raise ValueError(f"tasks: {name!r} cannot name a dense task: torch.nn.ModuleDict does not accept it")
                 self.embedders[name] = DenseEmbedder(task.label_channels, width=width)
-        # The order of the concatenation: features, classification tasks, dense tasks.
+        # The order of the concatenation: features, classification tasks, tasks with maps.
         self._position = {name: position for position, name in enumerate([*self.embeddings, *self.embedders], start=1)}
         self.decoder = Decoder(
             [2 * width, *[embedding_channels] * len(self.embeddings), *[2 * width] * len(self.embedders)],
             channels,
             width=width,
         )
-        # Twice as fast on a processor, and what tensor cores want; the order of the axes does not change.
+        # Twice as fast on a CPU, and what tensor cores need. The order of the axes does not change.
         for part in (self.encoder, self.embedders, self.decoder):
             part.to(memory_format=torch.channels_last)
         self._reused_spread: Tensor | None = None
 
     def forward(self, images: Tensor, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
-        """Perturbations of a batch.
+        """Return the perturbations of a batch.
 
         Args:
             images: Floats in [0, 1], shape (B, C, H, W).
-            targets: Labels of all tasks, in any of the forms that a data set may give.
-            protected_tasks: Names of the tasks to make unlearnable; all of them if None. Every other task gets the mean of
-                its embeddings (section 5.3), as a missing label does.
+            targets: Labels of all tasks, in any form that a data set may return.
+            protected_tasks: Names of the tasks to make unlearnable. None means all. Every other task gets the mean of its
+                embeddings (section 5.3), as a missing label does.
 
         Returns:
-            Shape (B, C, H, W), float32, no entry larger than epsilon in absolute value.
+            Shape (B, C, H, W), float32. No entry exceeds epsilon in absolute value.
 
         Raises:
             TypeError: the images are not floats, or a label has a type that cannot be read.
@@ -129,7 +129,7 @@ class UEGenerator(nn.Module):
         return delta.clamp(-limit, limit)
 
     def perturb(self, images: Tensor, targets: object, *, protected_tasks: Collection[str] | None = None) -> Tensor:
-        """Perturbed images: images + perturbation, clamped to [0, 1] as stored pictures are.
+        """Return perturbed images: images + perturbation, clamped to [0, 1] like stored images.
 
         Arguments and errors are those of `forward`.
         """
@@ -144,7 +144,7 @@ class UEGenerator(nn.Module):
             index = self.tasks[name].embedding_index(targets[name])
             if name not in protected:
                 index = torch.full_like(index, -1)
-            # A table longer than the batch would cost more than the embeddings of the batch do.
+            # A table longer than the batch would cost more than the embeddings of the batch.
             if len(table) <= len(images) or self._reused_spread is not None:
                 tables[self._position[name]] = table
                 weights.append(selection_weights(index, len(table), dtype=images.dtype))
@@ -163,15 +163,18 @@ class UEGenerator(nn.Module):
         return bounded
 
     def train_on(self, count: int) -> None:
-        """Go to train mode for a batch of so many images; to eval mode where its smallest feature maps hold one value each.
+        """Go to train mode for a batch of this many images, or to eval mode if the smallest feature maps have a single value.
 
-        A single value has no statistics of its own for batch normalisation.
+        Batch normalisation cannot normalise a single value.
         """
         height, width = self._size
         self.train(count * ((height + 1) // 2) * ((width + 1) // 2) > 1)
 
     def spread_tables(self) -> Tensor | None:
-        """The decoder's view of all class embeddings, for `reuse_tables`; None without any, or over a gigabyte."""
+        """Precompute the decoder's view of all class embeddings for `reuse_tables`.
+
+        None if there are none, or if they exceed a gigabyte.
+        """
         rows = sum(task.num_embeddings for task in self.embeddings.tasks.values())
         entries = rows * self.width * (self.image_shape[1] + 1) * (self.image_shape[2] + 1)
         if not 0 < entries <= 2**28:
@@ -180,9 +183,9 @@ class UEGenerator(nn.Module):
 
     @contextmanager
     def reuse_tables(self, spread: Tensor | None) -> Iterator[None]:
-        """While this context lasts, take the decoder's view of the tables from `spread_tables` and not anew at each call.
+        """Use the decoder's view of the tables from `spread_tables` in this context, instead of computing it in each call.
 
-        For generating without gradients; the parameters must not change inside.
+        For generation without gradients. The parameters must not change meanwhile.
         """
         self._reused_spread = spread
         try:
@@ -191,7 +194,7 @@ class UEGenerator(nn.Module):
             self._reused_spread = None
 
     def config(self) -> dict[str, Any]:
-        """Arguments from which an equal generator is made, as JSON can hold them."""
+        """Return the arguments that make an equal generator, in a form that JSON can hold."""
         return {
             "tasks": tasks_to_config(self.tasks),
             "image_shape": list(self.image_shape),
@@ -202,31 +205,31 @@ class UEGenerator(nn.Module):
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the generator to a file, whole or not at all.
+        """Save the generator to a file, completely or not at all.
 
-        The generator is the key that undoes the protection: keep the file apart from what is published.
+        The generator is the key that undoes the protection. Keep the file apart from what you publish.
 
         Raises:
             BlockingIOError: another call is writing to the file.
-            FileNotFoundError: there is no folder for it.
-            OSError: it cannot be written.
+            FileNotFoundError: the folder of the file does not exist.
+            OSError: the file cannot be written.
         """
         content = {"format": _FORMAT, "config": self.config(), "trained": self.trained, "state": self.state_dict()}
-        # What a call that was killed left of the key goes, too.
+        # Also remove what a killed call left of the key.
         with sole_owner(path, argument="path"):
             save_tensors(content, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> UEGenerator:
-        """Read a generator that `save` wrote, in eval mode. It unpickles nothing, so no code from the file runs.
+        """Load a generator that `save` wrote, in eval mode. It unpickles nothing, so no code from the file runs.
 
         Args:
             path: The file.
-            device: Where to put the generator; the CPU if None.
+            device: Where to put the generator. None means the CPU.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is not a generator of mtlue, or has a kind of task that is not defined in this process.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is not a generator of mtlue, or needs a kind of task that is not defined in this process.
         """
         content = load_tensors(path, argument="path", what="a generator saved by mtlue")
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
@@ -234,7 +237,7 @@ class UEGenerator(nn.Module):
         try:
             config = dict(content["config"])
             tasks = tasks_from_config(config.pop("tasks"))
-            # Without values first: a size that the state does not have takes no memory, and draws no random numbers.
+            # First without values: a size that the state does not match then takes no memory and draws no random numbers.
             with torch.device("meta"):
                 generator = cls(tasks, tuple(config.pop("image_shape")), **config)
             _check_entries("config", content["config"], generator.config())
@@ -254,10 +257,10 @@ class UEGenerator(nn.Module):
 
 
 def _check_entries(what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse settings that lack one, and weights of another generator.
+    """Refuse incomplete settings, and weights of another generator.
 
     Raises:
-        ValueError: so it is.
+        ValueError: the settings are incomplete, or the weights do not fit.
     """
     shapes = {name: getattr(value, "shape", None) for name, value in expected.items()}
     wrong = [name for name in {**expected, **found} if name not in expected or name not in found]

@@ -1,4 +1,4 @@
-"""What every base loss is."""
+"""The base class of all base losses."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ NO_GRADIENT = (
 class BaseUELoss(Protocol):
     """The loss that a generator, or a pixel-wise search, minimises on perturbed images.
 
-    Derive from it, or write any callable that has ``trains_surrogate``. A loss need not know where a perturbation came from. It
-    may also have:
+    Derive from this class, or write any callable that has ``trains_surrogate``. A loss need not know what made a perturbation.
+    It may also have:
 
-    * A fourth parameter ``clean``: it then also gets the images without the perturbation, after the same random augmentation.
-    * ``checkpoints``: modules or state dicts of the surrogate that it looks at instead of the surrogate, as SEP does. The last
-      of them has to be trained.
-    * ``state_dict()`` and ``load_state_dict(state)``, if it has a state of its own, such as networks that it trains. A run that
-      resumes after a kill then restores the state. It holds tensors and plain values.
+    * A fourth parameter ``clean``, to get the images without the perturbation too, after the same random augmentation.
+    * ``checkpoints``: modules or state dicts of the surrogate to use in its place, as SEP does. The last of them has to be
+      trained.
+    * ``state_dict()`` and ``load_state_dict(state)``, if it has a state, such as networks that it trains. A run that resumes
+      restores the state, which may hold tensors and plain values.
 
-    Public attributes are its settings and make up its ``repr``. A run does not resume a checkpoint with other settings, or with
-    other values in the tensors and networks that the loss holds, except those in its state. Keep what changes during a run,
-    such as a counter, in the state and in a private attribute.
+    Public attributes are settings and make up the ``repr``. A run does not resume a checkpoint with other settings, or with
+    other values in the loss's tensors and networks, except those in its state. If something changes during a run, such as a
+    counter, keep it in a private attribute and in the state.
 
     Attributes:
-        trains_surrogate: Whether `mtlue.fit` trains the surrogate alternately on the perturbed images, as in EM. If not, the
-            surrogate is frozen, which is the default.
-        needs_trained_surrogate: Whether it needs a surrogate that was trained on clean data, as TAP and SEP do. A warning then
-            names a surrogate that is at chance.
+        trains_surrogate: Whether `mtlue.fit` trains the surrogate in turn on the perturbed images, as in EM. If False, which is
+            the default, the surrogate is frozen.
+        needs_trained_surrogate: Whether the surrogate has to be trained on clean data, as for TAP and SEP. You then get a
+            warning if it is at chance.
 
     Example:
         >>> import torch, mtlue
@@ -53,30 +53,30 @@ class BaseUELoss(Protocol):
     trains_surrogate: bool = False
 
     def __init_subclass__(cls) -> None:
-        """Give what a loss may leave out its default; as a member of the protocol, every callable would have to have it."""
+        """Give optional attributes their defaults. As members of the protocol, they would be required of every callable."""
         super().__init_subclass__()
         cls.needs_trained_surrogate = getattr(cls, "needs_trained_surrogate", False)  # type: ignore[attr-defined]
 
-    # To a type checker the last two say that a loss may have more parameters, ``clean`` among them.
+    # To a type checker, the last two parameters say that a loss may have more, such as ``clean``.
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], *more: Any, **named: Any) -> Tensor:
-        """Loss of a batch, a scalar that a gradient flows through to ``images``.
+        """Return the loss of a batch: a scalar with a gradient to ``images``.
 
         Args:
-            surrogate: The model that stands for the one to be fooled.
-            images: Perturbed images in [0, 1], augmented if `mtlue.fit` was given ``augment``, shape (B, C, H, W).
+            surrogate: The model that stands for the one to fool.
+            images: Perturbed images in [0, 1], shape (B, C, H, W), augmented if `mtlue.fit` has ``augment``.
             targets: True labels by task.
-            more: Not passed. Your own loss may have a fourth parameter instead, which is called
-            named: ``clean``: the images without the perturbation, for which there is no gradient.
+            more: Not passed. Your own loss may have a fourth parameter instead.
+            named: ``clean``: the images without the perturbation. They take no gradient.
         """
         ...
 
     def __repr__(self) -> str:
-        """The call that makes it, if its public attributes are its arguments."""
+        """Return the call that makes the loss, if its public attributes are its arguments."""
         return described_by_attributes(self)
 
 
 def takes_clean_images(loss: BaseUELoss) -> bool:
-    """Whether a loss has a parameter for the images without the perturbation."""
+    """Return whether a loss has a parameter for the images without the perturbation."""
     try:
         return "clean" in inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
     except (TypeError, ValueError):  # a callable without a signature, such as one in C
@@ -84,29 +84,29 @@ def takes_clean_images(loss: BaseUELoss) -> bool:
 
 
 def has_state(brought: object) -> bool:
-    """Whether a loss, or what else a caller brings, has a state of its own, which a run that goes on needs."""
+    """Return whether a caller's object has a state that a resumed run needs."""
     return hasattr(brought, "state_dict")
 
 
 def loss_value(
     loss: BaseUELoss, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor | None = None
 ) -> Tensor:
-    """What a loss says of a batch, a scalar tensor.
+    """Return the value of a loss on a batch, as a scalar tensor.
 
     Args:
         loss: The loss.
         surrogate: The surrogate.
         images: Perturbed images as the surrogate sees them.
         targets: Their labels.
-        clean: The same without the perturbation, for a loss that takes them.
+        clean: The same images without the perturbation, for a loss that takes them.
 
     Raises:
-        TypeError: it is not one.
+        TypeError: the value is not a scalar tensor.
         ValueError: a loss of the user's own fails.
     """
     name, cached = getattr(loss, "__name__", type(loss).__name__), torch.is_autocast_cache_enabled()
     try:
-        # Networks that are trained in the loss must not be seen with the weights that they had before a step.
+        # Autocast's cache must not hand the loss's own networks the weights they had before a step.
         torch.set_autocast_cache_enabled(cached and not has_state(loss))
         more = {} if clean is None else {"clean": clean}
         value: object = loss(surrogate, images, targets, **more)
@@ -120,23 +120,23 @@ def loss_value(
         return value
     got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
     if value is None:
-        # The body of the protocol's own call is empty.
+        # The protocol's own call has an empty body.
         inherited = type(loss).__call__ is BaseUELoss.__call__
         got += "; override __call__" if inherited else "; is a return missing in its __call__?"
     raise TypeError(f"loss: expected a scalar tensor from {name}, got {got}")
 
 
 def with_gradient(value: Tensor, images: Tensor, gradient: Tensor) -> Tensor:
-    """A value, detached, whose gradient at images is one that is known already."""
-    # What is multiplied is zero.
+    """Return a detached value whose gradient at the images is already known."""
+    # The factor is zero.
     return value.detach() + (gradient * (images - images.detach())).sum()
 
 
 def image_gradient(value: Tensor, images: Tensor, *, retain_graph: bool = False) -> Tensor:
-    """Gradient of a loss at images, or at what was added to them, of their shape.
+    """Return the gradient of a loss at images, or at what was added to them, in their shape.
 
     Raises:
-        ValueError: nothing leads from the images to the loss.
+        ValueError: the loss does not depend on the images.
     """
     gradient = None
     if value.requires_grad:

@@ -27,5 +27,5 @@ class EM(BaseUELoss):
     trains_surrogate = True
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The tasks' mean loss at the true labels."""
+        """Return the mean of the tasks' losses at the true labels."""
         return surrogate.loss(images, targets)

@@ -15,18 +15,18 @@ from mtlue._runtime import descend, random_numbers
 #: Makes a new network from a seed.
 Make: TypeAlias = Callable[[int], nn.Module]
 
-# Share of a step in the running means of the losses.
+# Weight of a step in the running means of the losses.
 _STEP = 0.1
 
 
 @dataclass(frozen=True)
 class Lifetime:
-    """How a learner learns, and until when.
+    """How a learner learns, and when it is replaced.
 
     Attributes:
-        steps: After so many it is replaced.
-        loss: Share of a new network's loss below which it is replaced before that.
-        learning_rate: Adam's.
+        steps: The learner is replaced after this many steps at the latest.
+        loss: It is replaced earlier if its loss falls below this share of a new network's.
+        learning_rate: Learning rate of Adam.
     """
 
     steps: int
@@ -35,13 +35,13 @@ class Lifetime:
 
 
 class Learner:
-    """A network that takes steps of Adam and is replaced by a new one in time.
+    """A network that is trained with Adam and replaced by a new one in time.
 
     Args:
-        make: Makes a network from a seed; the global random numbers are seeded with it too.
-        lifetime: How it learns, and until when.
-        device: Where it is.
-        age: Steps that count as taken already, so that several learners are not replaced at once.
+        make: Makes a network from a seed. The global random numbers are seeded with it too.
+        lifetime: How it learns, and when it is replaced.
+        device: The device of the network.
+        age: Steps to count as already taken, so that several learners are not replaced at once.
 
     Attributes:
         module: The network, in training mode.
@@ -52,29 +52,29 @@ class Learner:
 
     @property
     def finished(self) -> bool:
-        """Whether it is to be replaced."""
+        """Whether the network is due to be replaced."""
         return self._age >= self._lifetime.steps or 1 - self.learned < self._lifetime.loss
 
     @property
     def learned(self) -> float:
-        """The share of a new network's loss that it has got rid of, in [0, 1]."""
+        """The share of a new network's loss that this network has removed, in [0, 1]."""
         left = float(self._mean.nansum() / self._first.nansum())
         return min(1.0, max(0.0, 1 - left)) if math.isfinite(left) else 0.0
 
     @property
     def relative_losses(self) -> Tensor:
-        """Loss of each task as a share of that of a new network; 1 where it is not known yet, then of shape ()."""
+        """Loss of each task as a share of a new network's; 1, of shape (), if it is unknown so far."""
         return (self._mean / self._first).nan_to_num(nan=1.0, posinf=1.0)
 
     def start(self) -> None:
-        """Begin with a new network, which the global random numbers of torch choose."""
-        # Of the processor in any case: equal seeds, equal networks.
+        """Start with a new network, chosen by the global random numbers of torch."""
+        # Always those of the CPU: equal seeds give equal networks.
         self._build(int(torch.randint(2**62, (), device="cpu")))
-        # Of each task; not a number until there was a label of it.
+        # One for each task; NaN until a label of the task was seen.
         self._first = self._mean = torch.full((), torch.nan, device=self._device)
 
     def replace(self) -> None:
-        """Begin anew."""
+        """Start again with a new network."""
         self.start()
         self._age = 0
 
@@ -82,11 +82,11 @@ class Learner:
         """Take a step.
 
         Args:
-            loss: What is minimised.
-            losses: Losses by task (K,), by which it is told how far the network has come.
-            known: For which tasks there were labels, booleans (K,).
+            loss: The loss to minimise.
+            losses: Losses by task (K,), which show how far the network has come.
+            known: Which tasks had labels, booleans (K,).
         """
-        # Gradients have the precision of what they belong to, whatever the precision of the forward pass.
+        # Gradients have the precision of their parameters, whatever the precision of the forward pass.
         with torch.autocast(self._device.type, enabled=False):
             descend(self._optimizer, loss)
         self._age += 1
@@ -96,11 +96,11 @@ class Learner:
         self._mean = torch.where(known, torch.lerp(mean, losses, _STEP), self._mean)
 
     def move(self, device: torch.device) -> None:
-        """Go on, on a device."""
+        """Move to a device."""
         if device != self._device:
             self._device = device
             self.module.to(device)
-            # Where the parameters are now.
+            # Where the parameters are at present.
             self._optimizer.load_state_dict(self._optimizer.state_dict())
             self._first, self._mean = self._first.to(device), self._mean.to(device)
 
@@ -114,7 +114,7 @@ class Learner:
         self._seed = seed
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on."""
+        """Return everything needed to resume."""
         return {
             "seed": self._seed,
             "age": self._age,
@@ -125,7 +125,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self._build(state["seed"])
         self.module.load_state_dict(state["module"])
         self._optimizer.load_state_dict(state["optimizer"])

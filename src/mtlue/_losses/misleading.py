@@ -1,4 +1,4 @@
-"""TAP's loss, in which each task counts as far as the surrogate has given way."""
+"""TAP's loss with a weight for each task: how far the surrogate gives way."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch import Tensor
 
 from mtlue._losses.surrogate import Surrogate
 
-# Share of a step in the running means of the losses.
+# Weight of a step in the running means of the losses.
 _STEP = 0.05
-# A task at which nothing was achieved keeps this weight, for a beginning; half of its first loss gone brings the whole weight.
+# A task without progress keeps this weight, so that it can start. Half of the first loss removed gives the full weight.
 _LEAST, _GAIN = 0.1, 2.0
 
 
 class Misleading:
-    """Show a trained surrogate the features of another class, as `mtlue.TAP` does, and give up where it does not give way.
+    """Shows a trained surrogate the features of another class, as `mtlue.TAP` does, and gives up on tasks where this fails.
 
-    Where classes are very easy to see, no perturbation within the budget moves a trained surrogate. What is left then is the
-    gradient of a loss that stays high, which drowns all other losses.
+    If classes are very easy to see, no perturbation within the budget moves a trained surrogate. Its loss then stays high, and
+    its gradient would drown all other losses.
     """
 
     def __init__(self) -> None:
-        # Of each task; not a number until there was a label of it.
+        # One for each task; NaN until a label of the task was seen.
         self._first = self._mean = torch.tensor(torch.nan)
 
     def loss(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], known: Tensor) -> Tensor:
-        """The mean over tasks of the losses towards the shifted labels, by their weights.
+        """Return the weighted mean over tasks of the losses towards the shifted labels.
 
         Args:
             surrogate: The trained surrogate, frozen.
             images: Perturbed images, (B, C, H, W).
             targets: True labels by task, as the tasks read them.
-            known: For which tasks there are labels, booleans (K,).
+            known: Which tasks have labels, booleans (K,).
         """
         outputs = surrogate(images)
         losses = torch.stack([task.adversarial_loss(outputs[name], targets[name]) for name, task in surrogate.tasks.items()])
@@ -43,7 +43,7 @@ class Misleading:
     @property
     def weights(self) -> Tensor:
         """Weight of each task, (K,) in [0.1, 1]."""
-        # Untargeted losses are below zero, and fall without end: what they were is then a share of what they are.
+        # Untargeted losses are negative and fall without limit: their first value is then taken as a share of the present one.
         first, mean = self._first, self._mean
         left = torch.where(first > 0, mean / first, first / mean).nan_to_num(nan=1.0, posinf=1.0, neginf=1.0)
         return (_GAIN * (1 - left)).clamp(_LEAST, 1.0)
@@ -55,9 +55,9 @@ class Misleading:
         self._mean = torch.where(known, torch.lerp(mean, losses, _STEP), mean)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on."""
+        """Return everything needed to resume."""
         return {"first": self._first, "mean": self._mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self._first, self._mean = state["first"], state["mean"]

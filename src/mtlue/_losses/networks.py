@@ -19,7 +19,7 @@ Checkpoint: TypeAlias = nn.Module | Mapping[str, Tensor]
 
 
 def check_checkpoints(checkpoints: object) -> None:
-    """Check the networks that a loss looks at in the surrogate's place.
+    """Check the networks that a loss uses in place of the surrogate.
 
     Raises:
         TypeError: they are not a list, or one of them is neither a module nor a state dict.
@@ -32,12 +32,12 @@ def check_checkpoints(checkpoints: object) -> None:
 
 
 def check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
-    """Check that a state dict is one of a module.
+    """Check that a state dict belongs to a module.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it does not.
     """
-    # A call with a state fills what is missing from the module itself, without a word.
+    # A functional call with a state silently fills missing entries from the module.
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
     found = {name: getattr(tensor, "shape", None) for name, tensor in state.items()}
     wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
@@ -46,10 +46,12 @@ def check_state(state: Mapping[str, Tensor], module: nn.Module) -> None:
 
 
 def judged_surrogate(loss: BaseUELoss, surrogate: Surrogate) -> Surrogate:
-    """The network that has to be trained where a loss wants it: its last checkpoint, a copy of it where that is a state dict.
+    """Return the network that has to be trained: the surrogate, or the last checkpoint of the loss.
+
+    If the checkpoint is a state dict, the network is a copy of the surrogate.
 
     Raises:
-        ValueError: a state dict is not one of the surrogate.
+        ValueError: a state dict does not belong to the surrogate.
     """
     checkpoints: Sequence[Checkpoint] = getattr(loss, "checkpoints", ())
     if not checkpoints:
@@ -66,10 +68,10 @@ def judged_surrogate(loss: BaseUELoss, surrogate: Surrogate) -> Surrogate:
 
 
 def networks_of(loss: BaseUELoss, surrogate: Surrogate) -> dict[str, str]:
-    """Checksums of the networks that a loss takes its signal from, by name: only with the same does a run go on.
+    """Return checksums, by name, of the networks that a loss takes its signal from. Only a run with equal ones resumes.
 
-    A surrogate that is trained is told by the shapes of its state: its values are taken from the interrupted call, and may
-    have changed in it. What is in the state of a loss is left out for the same reason.
+    A surrogate that is trained counts only by the shapes of its state: its values come from the interrupted call, which may
+    have changed them. What is in the state of a loss is left out for the same reason.
     """
     if loss.trains_surrogate:
         shapes = [(name, tuple(getattr(value, "shape", ()))) for name, value in surrogate.module.state_dict().items()]
@@ -79,18 +81,18 @@ def networks_of(loss: BaseUELoss, surrogate: Surrogate) -> dict[str, str]:
     held = {name: list(tensors_in(value)) for name, value in _held(loss)}
     state = list(tensors_in(state_of(loss)))
     live, places = {tensor.data_ptr() for tensor in state}, {each.data_ptr() for values in held.values() for each in values}
-    # A loss may hand out copies: those are told by their values.
+    # A loss may hand out copies, which are compared by value.
     copies = {tensors_digest([tensor]) for tensor in state if tensor.data_ptr() not in places}
     for name, tensors in held.items():
         fixed = [each for each in tensors if each.data_ptr() not in live and tensors_digest([each]) not in copies]
         if fixed:
-            # Whatever a loss of the user's own calls them, they are not taken for a setting of the run.
+            # Whatever their names in a user's loss, they are not mistaken for settings of the run.
             digests[name if name == "checkpoints" else f"loss's {name}"] = tensors_digest(fixed)
     return {name: checksum(digest) for name, digest in digests.items()}
 
 
 def _held(loss: object) -> Iterator[tuple[str, object]]:
-    """What a loss holds, by name; with `functools.partial` that is what it binds too."""
+    """Return what a loss holds, by name. For `functools.partial`, include what it binds."""
     if isinstance(loss, functools.partial):
         yield from _held(loss.func)
         yield from ((f"argument {position}", value) for position, value in enumerate(loss.args))
@@ -99,20 +101,20 @@ def _held(loss: object) -> Iterator[tuple[str, object]]:
 
 
 def trains_itself(loss: BaseUELoss, module: nn.Module) -> bool:
-    """Whether a loss has the parameters of a module in its state."""
+    """Return whether a loss has the parameters of a module in its state."""
     live = {tensor.data_ptr() for tensor in tensors_in(state_of(loss))}
     return any(parameter.data_ptr() in live for parameter in module.parameters())
 
 
 def state_of(brought: object, argument: str = "loss") -> dict[str, Any]:
-    """The entry of a checkpoint with the own state of what a caller has brought; none where it has no state.
+    """Return the entry of a checkpoint for the state of a caller's object, or an empty one if it has no state.
 
     Args:
-        brought: A loss, or what else goes through a run and may have a ``state_dict``.
-        argument: What messages and the entry call it.
+        brought: A loss, or any other argument of a run that may have a ``state_dict``.
+        argument: Its name in messages and in the entry.
 
     Raises:
-        TypeError: there is something in the state that could not be read from a file again.
+        TypeError: its state holds something that cannot be read back from a file.
     """
     if not has_state(brought):
         return {}
@@ -127,10 +129,10 @@ def state_of(brought: object, argument: str = "loss") -> dict[str, Any]:
 
 
 def check_own_state(brought: object, argument: str = "loss") -> None:
-    """Check that what has a state can take it back, and that a file can hold it.
+    """Check that an object with a state can restore it, and that a file can hold it.
 
     Raises:
-        TypeError: it cannot.
+        TypeError: one of these fails.
     """
     if has_state(brought) and not hasattr(brought, "load_state_dict"):
         raise TypeError(f"{argument}: {type(brought).__name__} has a state_dict, but no load_state_dict to take it back")
@@ -149,14 +151,14 @@ def _leaves(value: object, where: str) -> Iterator[tuple[str, object]]:
 
 
 def restore_state(brought: object, state: Mapping[str, Any], argument: str = "loss") -> None:
-    """Give back the state that `state_of` put into a checkpoint."""
+    """Restore the state that `state_of` put into a checkpoint."""
     if has_state(brought):
         cast("Any", brought).load_state_dict(state[argument])
 
 
 @contextmanager
 def kept_state(loss: BaseUELoss) -> Iterator[None]:
-    """Put a loss' own state back afterwards: a look at what it says of a batch is not a step."""
+    """Restore a loss's own state afterwards: evaluating it on a batch must not count as a step."""
     before = copy.deepcopy(state_of(loss))
     try:
         yield

@@ -1,4 +1,4 @@
-"""A network like another one that has learned nothing yet."""
+"""Untrained copies of a network."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import nn
 
 
 def redrawn(module: nn.Module) -> nn.Module:
-    """A copy of a module, all of whose parameters are drawn anew and trainable; the module itself stays as it is.
+    """Return a copy of a module with all parameters drawn anew and trainable. The module itself does not change.
 
-    What draws them is the ``reset_parameters`` of the module and of its parts.
+    The ``reset_parameters`` of the module and of its parts draw them.
 
     Raises:
-        ValueError: none of these draws some of the parameters.
+        ValueError: no ``reset_parameters`` draws some of the parameters.
     """
     made = copy.deepcopy(module).requires_grad_(True)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.fill_(torch.nan)
-        # A part comes before what it is a part of, which may have a say of its own.
+        # Parts come before the module that contains them, which may override them.
         for part in reversed(list(made.modules())):
-            # Attention has it under a private name.
+            # The name of the method is private in attention.
             reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
             if callable(reset):
                 reset()

@@ -1,4 +1,4 @@
-"""Error-minimising examples against surrogates that start anew."""
+"""Error-minimising perturbations against surrogates that start anew."""
 
 from __future__ import annotations
 
@@ -25,39 +25,40 @@ Distortion: TypeAlias = Callable[[Tensor], Tensor]
 class RestartedEM(BaseUELoss):
     """Error-minimising against surrogates that start anew.
 
-    Like EM (Huang et al., 2021) and MTL-UE-EM, it makes the true labels easy for networks that learn from the perturbed images.
-    Two things are mtlue's own:
+    Like EM (Huang et al., 2021) and MTL-UE-EM, this loss makes the true labels easy for networks that learn from the perturbed
+    images. Two things are mtlue's own:
 
-    * **Restarts.** EM trains one network all along. Here several networks take a step with each batch. A new network replaces
-      each once it has learned the perturbations, because a victim also starts knowing nothing.
+    * **Restarts.** EM trains one network throughout. Here several networks take a step with each batch, and each is replaced by
+      a new one once it has learned the perturbations. A victim also starts without knowing anything.
     * **Other images' content.** The networks also see each perturbation on another image of the batch, whose content says
-      nothing about the labels. So every label has to be in the perturbation, even a label that is plain to see in the image.
+      nothing about the labels. So every label has to be in the perturbation, even one that is obvious from the image.
 
-    The surrogate that you give `mtlue.fit` is the pattern for the networks and stays as it is. It need not be trained, unless
-    ``misleading`` adds TAP's loss. The loss keeps its networks from one run to the next, so make a new loss for each run.
+    The surrogate that you give `mtlue.fit` is the pattern for the networks and does not change. It need not be trained, unless
+    ``misleading`` adds TAP's loss. A loss keeps its networks from run to run, so make a new loss for each run.
 
     Args:
-        make: Makes a network from a seed; torch's and Python's global random numbers are seeded with it meanwhile. If None,
+        make: Makes a network from a seed, with which torch's and Python's global random numbers are seeded meanwhile. If None,
             each network is a copy of the surrogate whose parameters are drawn anew by the ``reset_parameters`` of its modules.
         count: How many networks learn at a time.
         restart_steps: Replace a network after this many steps at the latest.
-        restart_loss: Replace it before that once its loss is below this share of a new network's, by a running mean over ten
-            steps. Networks then stay young if they learn perturbations quickly, and get older if they do not. 0 means never.
-        learning_rate: Adam's, for the networks.
-        distortions: What the images pass through before each network sees them, such as `mtlue.defenses.differentiable_jpeg`;
-            gradients must pass through. None changes nothing, and so do entries that the list leaves out.
-        curriculum: Whether networks see only the other images' content at first. Their own content then comes in with the share
-            of a new network's loss that the last one got rid of. Before that, a network that can see the answer in the image
-            gives the perturbation no gradient. If False, both count alike from the start.
-        focus: Weigh each task by the softmax of this times its loss, relative to a new network's, so that the tasks that
-            networks have learned least count most. 0 weighs all tasks alike.
-        misleading: Weight of TAP's loss at the surrogate, which then needs training on clean data, if only for a few epochs;
-            0 leaves it out. Each task counts in it as far as the surrogate gives way: from a tenth, where it stands firm, to
-            all, once half of the loss is gone.
+        restart_loss: Replace it earlier if its loss falls below this share of a new network's, by a running mean over ten
+            steps. Networks stay young if they learn perturbations quickly, and get older if they do not. 0 means never.
+        learning_rate: Learning rate of Adam, for the networks.
+        distortions: One for each network: a change of the images before the network sees them, such as
+            `mtlue.defenses.differentiable_jpeg`. Gradients must pass through it. None changes nothing; missing entries count as
+            None.
+        curriculum: Whether networks see only other images' content at first. Their own content then comes in with the share of
+            a new network's loss that the last network removed. Before that, a network that can see the answer in the image
+            gives the perturbation no gradient. If False, both count equally from the start.
+        focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
+            networks have learned least then count most. 0 weighs all tasks equally.
+        misleading: Weight of TAP's loss at the surrogate, which then has to be trained on clean data, if only for a few epochs.
+            0 leaves it out. A task counts in it as far as the surrogate gives way: a tenth if it does not, in full once half of
+            the loss is gone.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: one is out of range.
+        ValueError: an argument is out of range.
 
     Example:
         >>> import torch, mtlue
@@ -107,15 +108,15 @@ class RestartedEM(BaseUELoss):
         return self.misleading > 0
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor | None = None) -> Tensor:
-        """The mean over networks, views and tasks of the loss at the true labels; then each network takes a step.
+        """Return the mean loss at the true labels over networks, views and tasks. Each network then takes a step.
 
-        TAP's loss at the surrogate is added, if it has a weight.
+        TAP's loss at the surrogate is added if ``misleading`` is positive.
 
         Args:
-            surrogate: Pattern for the networks; it also knows the tasks.
+            surrogate: The pattern for the networks. It also knows the tasks.
             images: Perturbed images, (B, C, H, W).
             targets: True labels by task.
-            clean: The images without the perturbation; without them, images are seen with their own content alone.
+            clean: The images without the perturbation. Without them, networks see images only with their own content.
         """
         learners = self._ready(surrogate, images.device)
         read = read_targets(targets, surrogate.tasks).to(images.device)
@@ -123,19 +124,19 @@ class RestartedEM(BaseUELoss):
         shares = self._shares(images.device, transplanted=clean is not None)
         views = images if clean is None else _transplanted(images, clean)
         seen = torch.cat([views, images]) if len(shares) > 1 else views
-        # A leaf of its own: networks learn now, and what made the images learns later.
+        # A leaf of its own: the networks learn now, what made the images learns later.
         leaf = seen.detach().requires_grad_(True)
         argument = "surrogate" if self.make is None else "make()"
         value = images.new_zeros((), dtype=torch.float32)
         for learner, distortion in zip_longest(learners, self.distortions):
-            # Of a single sample there is nothing to normalise by.
+            # Batch normalisation needs more than a single sample.
             network = Surrogate(learner.module.train(len(leaf) > 1), surrogate.tasks, argument=argument)
             outputs = network(leaf if distortion is None else distortion(leaf))
             losses = _losses(network, outputs, read, views=len(shares))
             weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)
             loss = (shares.unsqueeze(1) * losses * weights).sum()
             value = value + loss.detach() / self.count
-            # It is a constant where no task has a label and a task of the user's own says so.
+            # The loss is a constant if no task has a label and a user's own task returns a constant then.
             if loss.requires_grad:
                 learner.step(loss, losses[0], known)
         value = value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
@@ -144,7 +145,7 @@ class RestartedEM(BaseUELoss):
         return value
 
     def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
-        """The networks, with new ones in the place of those that have learned enough."""
+        """Return the networks, with new ones in place of those that have learned enough."""
         if not self._learners:
             make = self.make or (lambda seed: redrawn(surrogate.module))
             lifetime = Lifetime(self.restart_steps, self.restart_loss, self.learning_rate)
@@ -164,20 +165,20 @@ class RestartedEM(BaseUELoss):
         return self._learners
 
     def _shares(self, device: torch.device, *, transplanted: bool) -> Tensor:
-        """Share of each view in the loss: (1,) or (2,), the perturbations' own images last."""
+        """Return the share of each view in the loss: (1,) or (2,), with the images' own content last."""
         own = self._progress if self.curriculum else 1.0
         if not transplanted or not own:
             return torch.ones(1, device=device)
         return torch.tensor([1.0, own], device=device) / (1 + own)
 
     def state_dict(self) -> dict[str, Any]:
-        """The networks, how far each of them has come, how far the last one came, and how far the surrogate gave way."""
+        """Return the networks, how far each has come, how far the last one came, and how far the surrogate gave way."""
         learners = self._restored or [learner.state_dict() for learner in self._learners]
         misled = {} if self._misled is None else {"misled": self._misled.state_dict()}
         return {"learners": learners, "progress": self._progress, **misled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state: the next call makes the networks in it."""
+        """Resume from a state. The next call makes the networks in it."""
         self._learners, self._restored = [], copy.deepcopy(state["learners"])
         self._progress = state["progress"]
         if self._misled is not None:
@@ -196,13 +197,13 @@ def _checked(distortions: Sequence[Distortion | None], count: int) -> list[Disto
 
 
 def _transplanted(images: Tensor, clean: Tensor) -> Tensor:
-    """The perturbations of some images on the content of others: the batch is turned by a number that is drawn."""
+    """Put the perturbations of some images on the content of others. A random number turns the batch."""
     turn = int(torch.randint(1, max(len(clean), 2), (), device="cpu"))
     return (clean.roll(turn, dims=0) + (images - clean)).clamp(0.0, 1.0)
 
 
 def _losses(network: Surrogate, outputs: dict[str, Tensor], targets: dict[str, Tensor], *, views: int) -> Tensor:
-    """Losses (V, K) of some views by task, of outputs for one view after the other."""
+    """Return the losses (V, K) by view and task, from outputs for one view after the other."""
     by_view = {name: output.unflatten(0, (views, -1)) for name, output in outputs.items()}
     losses = [task.loss(by_view[name][view], targets[name]) for view in range(views) for name, task in network.tasks.items()]
     return torch.stack(losses).float().reshape(views, -1)

@@ -16,17 +16,16 @@ from mtlue._losses.surrogate import Surrogate, borrowed
 class SEP(BaseUELoss):
     """Self-ensemble protection: TAP averaged over checkpoints of one training run (Chen et al., 2023).
 
-    The gradient at the images is accumulated over the checkpoints one at a time. It equals the gradient of the mean of their
-    losses, but only one checkpoint's graph is in memory, and whatever made the images runs backward once.
+    The gradient at the images is accumulated over the checkpoints, one at a time. It equals the gradient of their mean loss,
+    but only one checkpoint's graph is in memory, and the generator runs backward once.
 
     Args:
-        checkpoints: Modules, or state dicts for the surrogate that the loss is called with, saved at equal distances along its
-            training on clean data: 15 for classification, 10 for NYUv2 in the paper. A state dict stays on its device until its
-            turn.
+        checkpoints: Modules or state dicts of the surrogate, saved at equal distances along its training on clean data. The
+            paper uses 15 for classification and 10 for NYUv2. A state dict stays on its device until its turn.
 
     Raises:
         TypeError: a checkpoint is neither a module nor a state dict.
-        ValueError: there is no checkpoint.
+        ValueError: the list is empty.
 
     Example:
         >>> import copy
@@ -61,7 +60,7 @@ class SEP(BaseUELoss):
         self.checkpoints = list(checkpoints)
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The mean over checkpoints of the tasks' mean loss towards the shifted labels."""
+        """Return the mean, over checkpoints and tasks, of the loss towards the shifted labels."""
         share = 1.0 / len(self.checkpoints)
         leaf = images.detach().requires_grad_(images.requires_grad)
         value = images.new_zeros((), dtype=torch.float32)
@@ -85,16 +84,16 @@ class SEP(BaseUELoss):
                     yield surrogate.with_module(_Stateless(surrogate.module, state))
 
     def __repr__(self) -> str:
-        """How many checkpoints it averages over."""
+        """Return the number of checkpoints."""
         return f"{type(self).__name__}({len(self.checkpoints)} checkpoints)"
 
 
 class _Stateless(nn.Module):
-    """A module that runs with another state, without being changed."""
+    """Runs a module with another state without changing it."""
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
         super().__init__()
-        # In a tuple the module does not become a submodule: its parameters stay out of reach.
+        # In a tuple the module does not become a submodule, so its parameters are not registered.
         self._module = (module,)
         self._state = dict(state)
 

@@ -1,4 +1,4 @@
-"""A user's model as the losses see it."""
+"""A user's model in the form that losses use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Surrogate:
     """Wraps any module so that its answers and losses have one form.
 
     The module may answer with a dict by task name, a tuple or list in task order, a (B, K) tensor of binary logits, or one
-    tensor when there is one task. It sees images in [0, 1]: normalisation belongs inside it.
+    tensor if there is one task. It takes images in [0, 1]: put normalisation inside it.
 
     Args:
-        module: The model, on the device and in the mode in which it is to be used.
-        tasks: Tasks by name; an integer n means ``Classification(n)``.
-        argument: What messages call it.
+        module: The model, on its device and in the mode in which to use it.
+        tasks: Tasks by name. An integer n means ``Classification(n)``.
+        argument: Its name in messages.
 
     Raises:
         TypeError: ``module`` is not an ``nn.Module``, or ``tasks`` not a mapping of names to tasks.
@@ -48,7 +48,7 @@ class Surrogate:
         self.tasks: dict[str, Task] = resolve_tasks(tasks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Outputs by task for images (B, C, H, W): logits (B, C_k), maps (B, C_k, H, W).
+        """Return outputs by task for images (B, C, H, W): logits (B, C_k) or maps (B, C_k, H, W).
 
         Raises:
             ValueError: a task is missing from the module's answer, or has the wrong shape.
@@ -57,11 +57,11 @@ class Surrogate:
         return self.read(self.module(images))
 
     def read(self, answer: object) -> dict[str, Tensor]:
-        """An answer of the module, in any of its forms, as outputs by task. Raises what calling the surrogate raises."""
+        """Read an answer of the module, in any form, as outputs by task. Raises what calling the surrogate raises."""
         return read_outputs(answer, self.tasks, what=f"{self.argument} output")
 
     def losses(self, images: Tensor, targets: object) -> dict[str, Tensor]:
-        """Loss of each task at its true labels, a scalar by task."""
+        """Return the loss of each task at its true labels, a scalar for each."""
         outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
         losses = {}
         for name, task in self.tasks.items():
@@ -70,39 +70,39 @@ class Surrogate:
         return losses
 
     def loss(self, images: Tensor, targets: object) -> Tensor:
-        """Loss at the true labels, the uniform mean over tasks, as a scalar."""
+        """Return the loss at the true labels: the mean over tasks, a scalar."""
         return torch.stack(list(self.losses(images, targets).values())).mean()
 
     def adversarial_loss(self, images: Tensor, targets: object) -> Tensor:
-        """Loss towards the shifted labels, the uniform mean over tasks, as a scalar.
+        """Return the loss towards the shifted labels: the mean over tasks, a scalar.
 
-        A task with no label to shift to (depth, surface normals) contributes minus its loss (appendix A.1).
+        Depth and surface normals have no labels to shift to, so they contribute minus their loss (appendix A.1).
         """
         outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
         return torch.stack([task.adversarial_loss(outputs[name], read[name]) for name, task in self.tasks.items()]).mean()
 
     def with_module(self, module: nn.Module) -> Surrogate:
-        """The same tasks on another module."""
+        """Return a surrogate with the same tasks and another module."""
         return Surrogate(module, self.tasks, argument=self.argument)
 
     def __repr__(self) -> str:
-        """Kind of module, and tasks."""
+        """Return the kind of module, and the tasks."""
         return f"Surrogate({type(self.module).__name__}, tasks={self.tasks})"
 
 
 @contextmanager
 def borrowed(module: nn.Module, *, device: torch.device, trainable: bool) -> Iterator[None]:
-    """Use a module on a device in eval mode, and give it back in the state it came in, whatever happens.
+    """Use a module on a device in eval mode, and restore it afterwards, even after an error.
 
-    Mode of each submodule, device, ``requires_grad`` and ``grad`` of each parameter are put back. Unless ``trainable``, no
-    parameter takes a gradient meanwhile.
+    Restores the mode of each submodule, the device, and ``requires_grad`` and ``grad`` of each parameter. Unless ``trainable``,
+    no parameter takes a gradient meanwhile.
     """
     modes = {part: part.training for part in module.modules()}
     wanted = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     try:
         for parameter, requires_grad, _ in wanted:
             parameter.requires_grad_(requires_grad and trainable)
-            # Before the module is moved, which would take the gradient along.
+            # Before the module moves, because its gradients would move too.
             parameter.grad = None
         with moved(module, device):
             module.eval()
@@ -117,7 +117,7 @@ def borrowed(module: nn.Module, *, device: torch.device, trainable: bool) -> Ite
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter take a gradient meanwhile."""
+    """Freeze all parameters in this context."""
     wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in wanted:
         parameter.requires_grad_(False)

@@ -31,5 +31,5 @@ class TAP(BaseUELoss):
     needs_trained_surrogate = True
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The tasks' mean loss towards the shifted labels."""
+        """Return the mean of the tasks' losses towards the shifted labels."""
         return surrogate.adversarial_loss(images, targets)

@@ -1,4 +1,4 @@
-"""Protecting a data set, and what comes of it."""
+"""Protect a data set, and hold the result."""
 
 from mtlue._formats import WorkFolder
 from mtlue._protect.collecting import open_sink

@@ -1,4 +1,4 @@
-"""Several generators, of which the check keeps the best."""
+"""Train several generators and keep the best one, as the check judges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("mtlue.protect")
 
 
 def check_attempts(attempts: int, *, check: bool, generator: UEGenerator | None) -> None:
-    """Refuse several attempts where nothing chooses among them, or nothing is trained.
+    """Refuse several attempts if nothing can choose among them, or if nothing is trained.
 
     Raises:
         ValueError: there is no check, or a generator was given.
@@ -41,13 +41,13 @@ def check_attempts(attempts: int, *, check: bool, generator: UEGenerator | None)
 
 @dataclass(frozen=True)
 class Making:
-    """What of a call does not depend on the attempt.
+    """The part of a call that does not depend on the attempt.
 
     Attributes:
         samples: The data set.
-        inspection: What is known of it.
+        inspection: What reading the data set found.
         selected: Which samples to perturb, booleans of shape (N,).
-        protected: Tasks to make unlearnable.
+        protected: Names of the tasks to make unlearnable.
         compute: Where and how to compute.
         network_passes: See `mtlue._fit.Recipe`.
     """
@@ -61,15 +61,15 @@ class Making:
 
     @cached_property
     def augmentation(self) -> Transform | None:
-        """What networks see images through, in training and in the check."""
+        """The augmentation through which networks see images, in training and in the check."""
         return augmentation_for(self.samples, self.inspection, self.compute)
 
     def generation(self, generator: UEGenerator) -> Generation:
-        """A generator, and what it is to perturb."""
+        """Pair a generator with the samples to perturb."""
         return Generation(generator.eval(), self.samples, self.selected, self.protected, self.compute)
 
     def check(self, generator: UEGenerator, history: History | None, folders: WorkFolder | None) -> Check:
-        """What small networks learn from what a generator makes; see `check_generation`."""
+        """Measure what small networks learn from a generator's images; see `check_generation`."""
         return check_generation(
             self.generation(generator),
             self.inspection,
@@ -82,16 +82,16 @@ class Making:
     def train(
         self, models: Models, plan: FitPlan, attempts: int, folders: WorkFolder | None
     ) -> tuple[UEGenerator, History, Check | None]:
-        """A trained generator; of several attempts the one of which small networks learn least, with its check.
+        """Train a generator. With several attempts, return the one from which small networks learn least, with its check.
 
-        The first attempt is what a call without others would make; each further one has a seed, a surrogate and a loss of its
-        own, and a folder in that of the call.
+        The first attempt equals a call with a single attempt. Each further one has a seed, a surrogate and a loss of its own,
+        and a folder inside that of the call.
 
         Args:
-            models: What is there; with several attempts it stays as it is.
+            models: The given models. With several attempts they do not change.
             plan: The settings of each training.
-            attempts: How many.
-            folders: Where the state of an interrupted call is.
+            attempts: The number of attempts.
+            folders: Folders with the state of an interrupted call.
 
         Raises:
             ValueError: there are too few samples to tell which attempt is best.
@@ -121,7 +121,7 @@ class Making:
 
 
 def _copied(models: Models) -> Models:
-    """The same, but for what a training changes."""
+    """Copy the models, where a training would change them."""
     surrogate = copy.deepcopy(models.surrogate) if models.loss.trains_surrogate else models.surrogate
     loss = copy.deepcopy(models.loss) if has_state(models.loss) else models.loss
     return replace(models, surrogate=surrogate, loss=loss)

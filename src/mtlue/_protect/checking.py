@@ -1,4 +1,4 @@
-"""The check of what a generator makes, before all of it is written."""
+"""Check what a generator makes before all of it is written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mtlue._runtime import Compute, Stream, warn, write_bytes
 from mtlue._tasks import CheckedTargets
 
 _CHECK = "check.json"
-#: Of fewer samples nothing can be told.
+#: With fewer samples nothing can be judged.
 FEWEST_SAMPLES = 64
-#: Share of what the training of the generator cost. Small networks take longer than their operations say.
+#: A check may cost this share of the generator's training. Small networks take longer than their operations suggest.
 _BUDGET, _SLOWER = 0.1, 2.0
 
 logger = logging.getLogger("mtlue.protect")
@@ -36,15 +36,17 @@ def check_generation(
     transform: Callable[[], Transform | None],
     network_passes: float = 0.0,
 ) -> Check:
-    """What small networks learn from the images that a generator makes; kept in the folder of a call, and read from there.
+    """Measure what small networks learn from a generator's images.
+
+    The result is kept in the folder of a call, and read from there.
 
     Args:
-        generation: The generator, and what it is to perturb.
-        inspection: What is known of the data set.
-        history: Its training in this call, if there was one: the check costs a tenth of it.
-        folders: Where the state of an interrupted call is; None for a call that keeps none.
-        transform: Gives what networks see images through.
-        network_passes: How often a small network saw each image of that training, there and back.
+        generation: The generator, and the samples to perturb.
+        inspection: What reading the data set found.
+        history: The generator's training, if this call trained it. The check costs a tenth of it.
+        folders: Folders with the state of an interrupted call; None if nothing is kept.
+        transform: Returns the augmentation through which networks see images.
+        network_passes: How often a small network saw each image in that training, forward and backward.
     """
     file = None if folders is None else folders.work / _CHECK
     if file is not None and file.exists():
@@ -56,7 +58,7 @@ def check_generation(
 
 
 def tell(check: Check, *, fraction: float) -> None:
-    """Log what was found, and warn of what is still learned."""
+    """Log the result, and warn about tasks that are still learned."""
     if not any(check.images):
         logger.info("check: %s", next(iter(check.untold.values()), "no task to tell of"))
         return
@@ -110,13 +112,13 @@ def _checked(
 def plan_for(
     inspection: Inspection, samples: Samples, typical: tuple[int, int], *, views: float | None
 ) -> tuple[CheckPlan, tuple[int, int]]:
-    """How large a check of a data set is, and the height and width of its images.
+    """Return the size of a check of a data set, and the height and width of its images.
 
     Args:
-        inspection: What is known of the data set.
+        inspection: What reading the data set found.
         samples: The data set.
         typical: Height and width of its images.
-        views: Images that each network may be shown, counted each time; None for as many as are of use.
+        views: How many images each network may see, counting repeats. None for as many as are of use.
     """
     size = check_size(typical)
     image_bytes = inspection.channels * size[0] * size[1]
@@ -125,13 +127,13 @@ def plan_for(
 
 
 def split_for(length: int, plan: CheckPlan, compute: Compute) -> tuple[list[int], list[int]]:
-    """Which samples small networks learn from, and on which others they are tested."""
+    """Choose the samples that small networks learn from, and others for testing."""
     order = torch.randperm(length, generator=compute.generator(Stream.CHECK)).tolist()
     return sorted(order[: plan.train]), sorted(order[plan.train : plan.train + plan.test])
 
 
 def clean_batch(samples: Samples, indices: Sequence[int], size: tuple[int, int], compute: Compute) -> Batch:
-    """Some samples as they are, images of 8 bits, at one size and on the processor."""
+    """Read some samples as a batch of clean 8-bit images of one size, on the CPU."""
     here = replace(compute, device=torch.device("cpu"))
     read = [
         Batch(_at(list(part.images), size), part.targets)
@@ -141,7 +143,7 @@ def clean_batch(samples: Samples, indices: Sequence[int], size: tuple[int, int],
 
 
 def _cost(generation: Generation, shape: tuple[int, int, int]) -> float:
-    """What the way of an image through the generator costs, in ways of an image of a shape through a network of the check."""
+    """Return the cost of an image's forward pass through the generator, in forward passes through a network of the check."""
     samples = generation.samples
     few = samples.read(range(2), torch.device("cpu"))
     with generation.ready():
@@ -167,7 +169,7 @@ def _read(generation: Generation, train: Sequence[int], test: Sequence[int], siz
 
 
 def _at(images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Images of 8 bits, (N, C, H, W), at one size."""
+    """Resize 8-bit images, (N, C, H, W), to one size."""
     return torch.stack([to_bytes(resize(to_unit_floats(image).unsqueeze(0), size)).squeeze(0) for image in images])
 
 

@@ -1,4 +1,4 @@
-"""Where protected images are kept: in memory, or in a folder."""
+"""Keep protected images in memory or in a folder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mtlue._tasks import tasks_to_config
 def open_sink(
     samples: Samples, *, shape: tuple[int, int, int] | None, epsilon: float, batch_size: int, folders: WorkFolder | None
 ) -> ImageSink:
-    """What keeps protected images in memory, or streams them to a folder, going on after the last batch that is noted there.
+    """Open a place for protected images: memory, or a folder, where writing resumes after the last noted batch.
 
     Args:
         samples: The data set.
-        shape: Shape of all images, or None when they differ.
+        shape: Shape of all images, or None if they differ.
         epsilon: The budget.
-        batch_size: Samples a batch; a call that is taken up again keeps its own, since another could round differently.
-        folders: Where to stream to; None keeps the images in memory.
+        batch_size: Samples in a batch. A resumed call keeps its own, because another size could round differently.
+        folders: The folders to stream to. None keeps the images in memory.
     """
     if folders is None:
         return MemoryImages(len(samples), shape=shape, batch_size=batch_size)

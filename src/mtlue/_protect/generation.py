@@ -1,4 +1,4 @@
-"""Running a trained generator over a data set."""
+"""Run a trained generator over a data set."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _LARGEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Originals:
-    """Some samples: 8-bit images in their own sizes, and the batch that the generator takes. A slice is some of them."""
+    """Some samples: 8-bit images in their own sizes, and the batch for the generator. A slice takes some of them."""
 
     indices: Sequence[int]
     images: Sequence[Tensor]
     batch: Batch
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.indices)
 
     def __getitem__(self, part: slice) -> Originals:
-        """Some of the samples."""
+        """Return some of the samples."""
         return Originals(self.indices[part], self.images[part], self.batch[part])
 
 
 class _SamplesWithOriginals(Samples):
-    """Samples whose batches have the images in their own sizes beside them."""
+    """Samples whose batches also hold the images in their own sizes."""
 
     def collate(  # type: ignore[override]  # one more entry than the batches for training have
         self, samples: Sequence[tuple[Tensor, Any]]
@@ -46,13 +46,13 @@ class _SamplesWithOriginals(Samples):
 
 
 class Generation:
-    """A trained generator, and what it is to perturb.
+    """A trained generator, and the samples to perturb.
 
     Args:
-        generator: In eval mode.
+        generator: The generator, in eval mode.
         samples: The data set.
         selected: Which samples to perturb, booleans of shape (N,).
-        protected_tasks: Tasks to make unlearnable.
+        protected_tasks: Names of the tasks to make unlearnable.
         compute: Where and how to compute.
     """
 
@@ -63,7 +63,7 @@ class Generation:
         self.samples = samples
 
     def batches(self, start: int, batch_size: int) -> Generator[list[Tensor], None, None]:
-        """Protected 8-bit images, batch by batch, from sample ``start`` on, with the generator on the device meanwhile."""
+        """Yield protected 8-bit images in batches, from sample ``start`` on. The generator is on the device meanwhile."""
         length = len(self.samples)
         steps = -(-length // batch_size)
         with Progress(self.compute.progress, stage="protect", total=steps, images=length) as shown:
@@ -73,7 +73,7 @@ class Generation:
                 shown.step(len(images))
 
     def pairs(self, indices: Sequence[int], batch_size: int) -> Iterator[tuple[Originals, list[Tensor]]]:
-        """Some samples, batch by batch, each with its protected 8-bit images; the generator is on the device meanwhile."""
+        """Yield samples in batches, with their protected 8-bit images. The generator is on the device meanwhile."""
         size = BatchSize(batch_size)
         with self.ready():
             with torch.no_grad(), self.compute.autocast():
@@ -84,7 +84,7 @@ class Generation:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """While this context lasts, the generator is on the device."""
+        """Keep the generator on the device in this context."""
         with moved(self.generator, self.compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
             yield
 
@@ -103,10 +103,10 @@ class Generation:
             yield Originals(indices[start : start + len(images)], images, batch)
             start += len(images)
 
-    # Only here: what the user's data set computes, and what becomes of the images, is none of our business.
+    # Only here: the context must not cover what the user's data set computes, or what the caller does with the images.
     @torch.no_grad()
     def perturbations(self, batch: Batch) -> Tensor:
-        """Perturbations (B, C, H, W) of a batch, on the processor, while the generator is `ready`."""
+        """Return the perturbations (B, C, H, W) of a batch, on the CPU. The generator must be `ready`."""
         batch = batch.to(self.compute.device)
         with self.compute.autocast():
             delta: Tensor = self.generator(batch.images, batch.targets, protected_tasks=self.protected_tasks)
@@ -125,6 +125,6 @@ class Generation:
 
 
 def generation_batch_size(generator: UEGenerator, device: torch.device) -> int:
-    """Samples at once without gradients: a handful of full-size feature maps are alive."""
+    """Return a batch size for generation without gradients, when only a few full-size feature maps are alive."""
     height, width = generator.image_shape[1:]
     return min(_LARGEST_BATCH, fitting_batch_size(4 * 8 * generator.width * height * width, device))

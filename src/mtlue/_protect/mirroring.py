@@ -1,4 +1,4 @@
-"""The augmentation that networks see images through while a generator is trained for a data set."""
+"""The augmentation through which networks see images during training."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger("mtlue.protect")
 
 
 def augmentation_for(samples: Samples, inspection: Inspection, compute: Compute) -> Transform | None:
-    """Random shifts, and mirror images where they have the same labels: a victim may be trained with these.
+    """Return random shifts, and random mirroring if a mirror image has the same labels. A victim may train with these.
 
-    Networks that are shown mirror images with the labels of the others learn nothing of use: a generator trained against them
-    protects far worse. None where labels are maps, which would have to move along.
+    If mirroring changed the labels, networks would learn nothing useful from mirrored images, and the generator would protect
+    far worse. Returns None if labels are maps, which would have to move along.
 
     Args:
         samples: The data set.
-        inspection: What is known of it.
+        inspection: What reading the data set found.
         compute: Where and how to compute.
     """
     if samples.has_maps:

@@ -1,4 +1,4 @@
-"""The verb that protects a data set."""
+"""The function that protects a data set."""
 
 from __future__ import annotations
 
@@ -52,42 +52,43 @@ def protect(
 ) -> ProtectedDataset[Tensor]:
     """Protect a data set, in the simplest case by ``mtlue.protect(dataset)``.
 
-    By default it reads the tasks from the labels. The loss is `mtlue.RestartedEM` with two small networks that start anew, one
+    By default the tasks are read from the labels. The loss is `mtlue.RestartedEM` with two small networks that start anew, one
     of which sees images after JPEG of quality 10. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
     images. Each argument replaces one of these parts. ``loss=mtlue.TAP()`` gives the paper's method: it trains a ResNet-18 on
-    the clean data, then a generator of the images' size against it, 60 epochs each. Networks see images shifted at random, and
-    mirrored if a small network finds that this keeps the labels. Neither is done if a task's labels are maps, which would have
-    to move along; `mtlue.fit` takes augmentation that moves both.
+    the clean data, and then a generator of the images' size against it, for 60 epochs each.
+
+    Networks see images shifted at random, and mirrored if a small network finds that this keeps the labels. Neither is done if
+    labels are maps, which would have to move along; `mtlue.fit` takes augmentation that moves both.
 
     Args:
-        dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL image;
-            targets are a dict by task name, a tuple or list in task order, one (K,) tensor, or one integer. Images may differ
-            in size; the perturbation is made at the median size and resized to each.
-        tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the ``tasks`` of the generator, the surrogate
-            or the data set, whichever exists first, else read from the labels.
-        surrogate: A model that sees images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
+        dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL image.
+            Targets are a dict by task name, a tuple or list in task order, one (K,) tensor, or one integer. If images differ in
+            size, the perturbation is made at the median size and resized to each.
+        tasks: Tasks by name. An integer n means ``Classification(n)``. If None, the ``tasks`` of the generator, the surrogate
+            or the data set, whichever exists first; otherwise they are read from the labels.
+        surrogate: A model that takes images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
             `mtlue.RestartedEM` trains new copies of it.
-        loss: ``mtlue.RestartedEM`` as above if None.
-        generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used as it is; a new one is trained first.
-        epsilon: Budget on the scale of [0, 1]; by default 8/255, or the given generator's own.
-        protected_tasks: Names of the tasks to make unlearnable, all if None; the others stay learnable (section 5.3).
-        fraction: Share of the samples to perturb, in [0, 1]; the seed decides which ones.
-        check: Whether to train a small network for a short while on clean, on noisy and on protected images, to see what it
-            still learns: up to 1,500 images to learn from and up to 1,000 others to test on, chosen by the seed. It costs about
-            a tenth of the training, and some seconds at least. The result is the set's `mtlue.Check`; a warning names each task
+        loss: The base loss. If None, ``mtlue.RestartedEM`` as described above.
+        generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used unchanged. A new one is trained first.
+        epsilon: Budget on the scale of [0, 1]. By default 8/255, or that of the given generator.
+        protected_tasks: Names of the tasks to make unlearnable. None means all. The others stay learnable (section 5.3).
+        fraction: Share of the samples to perturb, in [0, 1]. The seed decides which ones.
+        check: Whether to check the result. A small network trains briefly on clean, on noisy and on protected images, to see
+            what it still learns: on up to 1,500 images, tested on up to 1,000 others, chosen by the seed. This costs about a
+            tenth of the training, and some seconds at least. The result is the set's `mtlue.Check`. A warning names each task
             that is still learned.
-        attempts: Generators to train, each with its own seed, and with its own surrogate if you give none. The check keeps the
-            one that leaves least to learn, as a mean over the tasks.
-        path: Folder to stream the protected images to; None keeps them in memory, as bytes. If a call was interrupted, repeat
-            it: it goes on where it stopped. What it needs for that, including the generator, is in ``<path>.partial`` until the
-            folder is complete, and is then deleted.
-        epochs: Passes over the data, at most, for a surrogate and a generator that need training; None as in `mtlue.fit`. Fewer
+        attempts: How many generators to train, each with its own seed, and with its own surrogate if you give none. The check
+            keeps the one that leaves least to learn, as a mean over the tasks.
+        path: Folder to stream the protected images to. None keeps them in memory, as bytes. Repeat an interrupted call to
+            resume it. What it needs for that, including the generator, is in ``<path>.partial`` until the folder is complete,
+            and is then deleted.
+        epochs: Passes over the data, at most, for a surrogate and a generator that need training. None as in `mtlue.fit`. Fewer
             take less time and protect less.
-        batch_size: Samples a step; None fits the device.
-        device: Where to compute; if None the surrogate's device, else CUDA, MPS or CPU.
-        precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
+        batch_size: Samples in a step. None fits the device.
+        device: Where to compute. By default the surrogate's device, or else CUDA, MPS or the CPU.
+        precision: ``torch.float32`` or ``torch.bfloat16``. By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set.
-        seed: Equal seeds give equal bytes on one device, whatever ``num_workers``.
+        seed: Seed of everything random. Equal seeds give equal bytes on one device, whatever ``num_workers``.
         progress: As in `mtlue.fit`.
 
     Returns:
@@ -95,11 +96,11 @@ def protect(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range or does not fit another, the data set has faults (all are listed at once), or
-            the surrogate's answers do not fit the tasks.
-        FileExistsError: ``path`` exists already.
+        ValueError: an argument is out of range or contradicts another, the data set has faults (the message lists all of them),
+            or the surrogate's answers do not fit the tasks.
+        FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
-        OSError: the disk is full; repeat the call to go on.
+        OSError: the disk is full. Repeat the call to resume.
         NotImplementedError: called inside a process group of several ranks.
 
     Example:
@@ -149,7 +150,7 @@ def protect(
             warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
-        # A trained generator may well protect a few more samples, all of one class.
+        # With a trained generator it is fine to protect a few more samples, all of one class.
         warn_of_data(inspection, fraction, protected if untrained else ())
         if generator is not None:
             check_channels(generator, inspection)
@@ -181,10 +182,10 @@ def protect(
                 models = Models(chosen_loss, surrogate, generator, epsilon)
                 generator, history, found = making.train(models, plan, attempts, folders)
             except OtherRunError as error:
-                # The caller gave a path, and knows of no checkpoint.
+                # The caller gave a path, and does not know about the checkpoint.
                 raise error if folders is None else folders.left_by_another_call(error.changed) from None
         generation = making.generation(generator)
-        # The loss of networks that start anew rises with each of them.
+        # The loss of networks that start anew rises with each new network.
         warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
         if check:
             found = found or making.check(generator, history, folders)
@@ -201,7 +202,7 @@ def _made_by(
     *,
     untrained: bool,
 ) -> dict[str, str | None]:
-    """What decides the perturbations: the generator where it is trained, else what it is to be trained with."""
+    """Return what decides the perturbations: a trained generator, or else everything that a new one is trained with."""
     if generator is not None and not untrained:
         return {"generator": tensors_digest(generator.state_dict().values())}
     wrapped = Surrogate(surrogate, tasks) if isinstance(surrogate, nn.Module) else surrogate
@@ -241,10 +242,10 @@ def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: fl
 
 
 def _checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:
-    """The last network of a loss that looks at checkpoints, for a caller who gives no surrogate beside them.
+    """Return the last network of a loss that uses checkpoints, for a caller who gives no surrogate as well.
 
     Raises:
-        ValueError: the checkpoints are state dicts, whose module nobody has given.
+        ValueError: the checkpoints are state dicts, and their module was not given.
     """
     checkpoints = getattr(loss, "checkpoints", ())
     if checkpoints and not isinstance(checkpoints[-1], nn.Module):
@@ -252,6 +253,6 @@ def _checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:
         raise ValueError(f"surrogate: {name}'s checkpoints are state dicts; give the module that they belong to")
     if not checkpoints:
         return None
-    # The surrogate is frozen, and a loss with a state may train its networks.
+    # A copy: the surrogate is frozen, while a loss with a state may train its networks.
     last: nn.Module = checkpoints[-1]
     return copy.deepcopy(last) if has_state(loss) else last

@@ -1,4 +1,4 @@
-"""A data set whose images are protected."""
+"""A protected data set."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _MOST_WRAPPERS = 10_000
 
 
 class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
-    """What `mtlue.protect` returns: protected images with the targets of the user's own data set.
+    """What `mtlue.protect` returns: protected images with the targets of your own data set.
 
-    ``protected[i]`` is a pair: the image as a float tensor (C, H, W) in [0, 1], and the target exactly as the user's data set
-    gives it. It reads targets from that data set on access, and keeps no clean image.
+    ``protected[i]`` is a pair: the image as a float tensor (C, H, W) in [0, 1], and the target exactly as your data set gives
+    it. Targets are read from that data set on access. No clean image is kept.
 
     Attributes:
-        dataset: The user's data set, which gives the targets.
+        dataset: Your data set, which provides the targets.
         tasks: The tasks by name.
         epsilon: The budget on the scale of [0, 1].
-        protected_tasks: Names of the tasks that were made unlearnable; None if unknown, as for a loaded set.
-        fraction: Share of the samples that was perturbed; None if unknown.
-        generator: The generator that made the perturbations, and can undo them; None for a loaded set.
-        history: Its training; None if it was not trained in this call.
-        check: What a small network still learns; None if this call did not check it.
+        protected_tasks: Names of the tasks that were made unlearnable. None if unknown, as for a loaded set.
+        fraction: Share of the samples that were perturbed. None if unknown.
+        generator: The generator that made the perturbations and can undo them. None for a loaded set.
+        history: The training of the generator. None if this call did not train it.
+        check: What a small network still learns. None if this call did not check it.
 
     Example:
         >>> import pathlib, tempfile
@@ -89,14 +89,14 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         self.check = check
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Image, Any]:
-        """Protected image and target of one sample; negative indices count from the end.
+        """Return the protected image and the target of a sample. Negative indices count from the end.
 
         Raises:
-            IndexError: there is no such sample.
+            IndexError: the index is out of range.
         """
         position = self._position(index)
         image: Any = to_unit_floats(self._images[position])
@@ -105,16 +105,16 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         return image, self.dataset[position][1]
 
     def __iter__(self) -> Iterator[tuple[Image, Any]]:
-        """The samples in order."""
+        """Iterate over the samples in order."""
         return (self[index] for index in range(len(self)))
 
     def stored_image(self, index: int) -> Tensor:
-        """The image of one sample as it is stored: uint8, (C, H, W), without a transform.
+        """Return the stored image of a sample: uint8, (C, H, W), without a transform.
 
         Raises:
-            IndexError: there is no such sample.
+            IndexError: the index is out of range.
         """
-        # A copy: who changes it does not change the set.
+        # A copy: changing it does not change the set.
         return self._images[self._position(index)].clone()
 
     def _position(self, index: int) -> int:
@@ -124,9 +124,9 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         return position
 
     def with_transform(self, fn: Callable[[Tensor], Other] | None) -> ProtectedDataset[Other]:
-        """The same set with a function on each image, such as a victim's augmentation; None removes it.
+        """Return the same set with a function applied to each image, such as a victim's augmentation. None removes it.
 
-        The perturbation is already in the image: this is the place for random augmentation.
+        The images already contain their perturbation, so this is the place for random augmentation.
         """
         other: ProtectedDataset[Any] = copy.copy(self)
         other._transform = fn
@@ -135,31 +135,31 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
     def export(self, folder: str | os.PathLike[str], *, format: str | ExportFormat = "png", append: bool = False) -> None:
         """Write the images and their labels to a folder that can be published.
 
-        As PNG, ``folder`` gets ``images/000000.png`` and so on (from 10,000 on ``images/001/010000.png``), ``labels.csv`` with
-        one row an image and one column a classification task, and for each task with label maps a folder ``labels/<task>/`` of
-        NumPy files. A class is a number, and -1 a missing label. If your data set has an attribute ``classes`` (a dict by task,
-        or a list if there is one task), ``classes.json`` has the names of the classes in the order of the numbers;
-        `mtlue.datasets.ImageTable` reads it. ``mtlue.json`` has the hash of each file, for `mtlue.verify`. The folder holds
-        nothing else, so no clean image and no perturbation. A transform is not applied.
+        As PNG, ``folder`` gets ``images/000000.png`` and so on (from 10,000 on ``images/001/010000.png``), and ``labels.csv``
+        with a row for each image and a column for each classification task. A class is a number, a missing label -1. Each task
+        with label maps gets a folder ``labels/<task>/`` of NumPy files. If your data set has an attribute ``classes`` (a dict
+        by task, or a list if there is one task), ``classes.json`` names the classes in the order of the numbers, for
+        `mtlue.datasets.ImageTable`. ``mtlue.json`` has the hash of each file, for `mtlue.verify`. The folder holds nothing
+        else, so no clean image and no perturbation. A transform is not applied.
 
-        The folder gets its name when it is complete. If a call was interrupted, repeat it: it goes on, and writes the same
-        bytes. Until then its files are in ``<folder>.partial``.
+        The folder gets its name when it is complete; until then its files are in ``<folder>.partial``. Repeat an interrupted
+        call to resume it. It writes the same bytes.
 
         Args:
             folder: A folder that does not exist yet, or is empty.
-            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any; ``"webdataset"`` and ``"parquet"`` for shards;
-                or an object: `mtlue.datasets.PNG`, `mtlue.datasets.TarShards` and `mtlue.datasets.ParquetShards` with their
-                settings, `mtlue.datasets.ImageFiles` for other files of images, `mtlue.datasets.ExportFormat` for another
-                layout. All are lossless; a lossy one would not keep the perturbation.
-            append: Add the samples to an existing export with the same tasks, format and epsilon, for example new images that
-                the same generator protected. File numbers go on.
+            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any, ``"webdataset"`` or ``"parquet"`` for shards. Or
+                an object: `mtlue.datasets.PNG`, `mtlue.datasets.TarShards` and `mtlue.datasets.ParquetShards` with their
+                settings, `mtlue.datasets.ImageFiles` for other image files, `mtlue.datasets.ExportFormat` for another layout.
+                All are lossless, because a lossy format would not keep the perturbation.
+            append: Whether to add the samples to an existing export with the same tasks, format and epsilon, for instance new
+                images that the same generator protected. File numbers go on.
 
         Raises:
-            TypeError: the format is a class, and not an object of it.
+            TypeError: the format is a class instead of an object of it.
             ValueError: the format is unknown, or cannot hold the images or the names of the tasks; or the samples do not match
-                the existing ones.
-            FileExistsError: the folder has something else in it.
-            FileNotFoundError: there is no export to go on with.
+                those of the export.
+            FileExistsError: the folder holds something else.
+            FileNotFoundError: there is no export to append to.
             BlockingIOError: another call is writing to the folder.
         """
         samples = ExportSamples(self._images, self.dataset, self.tasks)
@@ -171,10 +171,10 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 
         Args:
             path: The folder.
-            dataset: The data set that was protected, which gives the targets.
+            dataset: The data set that was protected, which provides the targets.
 
         Raises:
-            FileNotFoundError: there is no finished store.
+            FileNotFoundError: the folder has no finished store.
             ValueError: the store is truncated, was changed, or was made from another data set.
         """
         images = StoredImages(Path(path))
@@ -188,7 +188,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         return ProtectedDataset[Tensor](images, dataset, tasks=tasks, epsilon=epsilon)
 
     def __repr__(self) -> str:
-        """Size, tasks and budget, and what is left unprotected."""
+        """Return size, tasks and budget, and what is unprotected."""
         parts = [f"{len(self)} samples", f"tasks={self.tasks}", f"epsilon={255 * self.epsilon:.4g}/255"]
         if self.protected_tasks is not None and set(self.protected_tasks) != set(self.tasks):
             parts.append(f"protected_tasks={self.protected_tasks}")
@@ -200,14 +200,14 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
 def check_unprotected(dataset: object) -> None:
     """Refuse to perturb a set a second time.
 
-    Wrappers are looked through by their attributes ``dataset`` and ``datasets``, which torch's own have. A list of the samples
+    Wrappers are searched through their attributes ``dataset`` and ``datasets``, as torch's own have. A list of the samples
     cannot be told from clean ones.
 
     Raises:
-        ValueError: it is a protected one, an export that is read again, a wrapper of one, or joined with one.
+        ValueError: the set is protected, is an export that is read again, or wraps or contains such a set.
     """
     waiting, seen = [dataset], dict[int, object]()
-    # An object may make new ones of whatever it is asked for.
+    # An object may create new ones for any attribute that is asked for.
     while waiting and len(seen) < _MOST_WRAPPERS:
         each = waiting.pop()
         if id(each) in seen:
@@ -222,7 +222,7 @@ def check_unprotected(dataset: object) -> None:
 def _check_same_data(
     images: StoredImages, dataset: Dataset[Any], tasks: Mapping[str, Task], epsilon: float, labels: str
 ) -> None:
-    """Check that a store was made from this data set: its images lie within epsilon of the clean ones, its labels are these.
+    """Check that a store was made from this data set: images are within epsilon of clean ones, and labels are equal.
 
     Raises:
         TypeError: an image or a label of the data set cannot be read.

@@ -1,4 +1,4 @@
-"""From a perturbation to the 8-bit image that is stored."""
+"""Turn a perturbation into the 8-bit image that is stored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _VISIBLE = 32
 
 
 def largest_level(epsilon: float) -> int:
-    """Levels of 1/255 by which no stored pixel may differ from the clean one."""
+    """Return the largest difference between a stored and a clean pixel, in levels of 1/255."""
     return math.floor(255 * epsilon + 1e-9)
 
 
 def check_levels(epsilon: float) -> None:
-    """Warn of a budget of which nothing is left once stored, and of one that everybody sees."""
+    """Warn about a budget that rounding removes, and about one that everybody can see."""
     levels = largest_level(epsilon)
     if not levels:
         warn(f"epsilon: {epsilon:.4g} is less than one level, 1/255: nothing is left of it in stored images")
@@ -28,13 +28,13 @@ def check_levels(epsilon: float) -> None:
 
 
 def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float, *, argument: str = "perturbation") -> Tensor:
-    """Add a perturbation to 8-bit images, rounded to the nearest level within the budget, which so holds after saving.
+    """Add a perturbation to 8-bit images, rounded to the nearest level within the budget. The budget then holds after saving.
 
     Args:
-        clean: uint8.
+        clean: Images, uint8.
         perturbation: Floats on the scale of [0, 1], of the same shape.
         epsilon: The budget on that scale.
-        argument: What a message blames.
+        argument: The argument that a message names.
 
     Returns:
         uint8, at most ``largest_level(epsilon)`` away from ``clean``.
@@ -51,7 +51,7 @@ def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float, *, argume
 
 
 def add_levels(clean: Tensor, levels: Tensor, epsilon: float) -> Tensor:
-    """Add whole levels to 8-bit images: held within ``largest_level(epsilon)`` and then to the range of the image, uint8."""
+    """Add whole levels to 8-bit images. The result stays within ``largest_level(epsilon)`` and within [0, 255], uint8."""
     limit = largest_level(epsilon)
     held = levels.clamp(-limit, limit).to(torch.int16)
     return (clean.to(torch.int16) + held).clamp(0, 255).to(torch.uint8)

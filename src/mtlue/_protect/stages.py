@@ -21,31 +21,31 @@ from mtlue._protect.generation import Generation, generation_batch_size
 from mtlue._runtime import Compute, Stream, load_tensors, random_numbers
 from mtlue._tasks import Task
 
-#: What training the generator keeps in the folder of a call.
+#: What the training of the generator keeps in the folder of a call.
 FIT_CHECKPOINT = "fit.pt"
 
 logger = logging.getLogger("mtlue.protect")
 
 
 def through_jpeg(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) as a JPEG file of quality 10 holds them; without a change where C is neither 1 nor 3."""
+    """Return images (B, C, H, W) as a JPEG file of quality 10 holds them. Unchanged if C is neither 1 nor 3."""
     return differentiable_jpeg(images, quality=10) if images.shape[1] in (1, 3) else images
 
 
 def default_loss() -> BaseUELoss:
-    """The loss of a call that names none: two networks that start anew, one of which sees images after JPEG."""
+    """Return the loss of a call that names none: two networks that start anew, one of which sees images after JPEG."""
     return RestartedEM(count=2, distortions=[through_jpeg])
 
 
 @dataclass(frozen=True)
 class Models:
-    """What a caller gave to protect with; what is None is made.
+    """The models that a caller gave. Those that are None are made.
 
     Attributes:
         loss: The base loss.
-        surrogate: What the generator is trained against.
-        generator: An untrained one.
-        epsilon: Budget of a generator that is made.
+        surrogate: The model that the generator is trained against.
+        generator: An untrained generator.
+        epsilon: Budget of a new generator.
     """
 
     loss: BaseUELoss
@@ -57,15 +57,15 @@ class Models:
 def train_models(
     models: Models, samples: Samples, inspection: Inspection, plan: FitPlan, compute: Compute, folders: WorkFolder | None
 ) -> tuple[UEGenerator, History]:
-    """Train what has to be trained: a surrogate if there is none and the loss needs it trained, then the generator.
+    """Train the surrogate, if none is given and the loss needs a trained one, and then the generator.
 
     Args:
-        models: What is there.
+        models: The given models.
         samples: The data set.
-        inspection: What is known of it.
+        inspection: What reading the data set found.
         plan: The settings of both trainings.
         compute: Where and how to compute.
-        folders: Where the state of an interrupted call is; None for a call that keeps none.
+        folders: Folders with the state of an interrupted call. None if nothing is kept.
     """
     generator, surrogate, loss = models.generator, models.surrogate, models.loss
     recipe = recipe_for(loss)
@@ -76,7 +76,7 @@ def train_models(
     wrapped = check_models(generator, elected, loss)
     pretraining = recipe.surrogate_epochs(plan.epochs) if surrogate is None and not loss.trains_surrogate else 0
     if pretraining:
-        # A loss that fails is to fail before the hours that the surrogate takes.
+        # If a loss fails, it should fail before the hours that the surrogate takes.
         check_gradient(wrapped, loss, samples, plan.augment, compute)
         checkpoint = None if folders is None else folders.work / "surrogate.pt"
         pretrain(wrapped, samples, replace(plan, epochs=pretraining), compute, checkpoint=checkpoint)
@@ -96,8 +96,8 @@ def train_models(
 def make_surrogate(
     loss: BaseUELoss, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], compute: Compute
 ) -> nn.Module:
-    """An untrained surrogate for those who bring none."""
-    # A seed of its own: equal seeds must not give the surrogate the initial weights of a victim.
+    """Make an untrained surrogate for a caller who gives none."""
+    # A seed of its own: with equal seeds, the surrogate must not get the initial weights of a victim.
     seed = compute.seed_of(Stream.MODELS)
     if recipe_for(loss).own_networks:
         return small_network(tasks, image_shape, seed=seed)
@@ -106,10 +106,10 @@ def make_surrogate(
 
 
 def trained_by_this_call(generator: UEGenerator, folders: WorkFolder | None) -> bool:
-    """Whether an attempt at this call that was interrupted has trained the generator, which came to it untrained.
+    """Return whether an interrupted attempt at this call has trained the generator, which was untrained when given.
 
     Raises:
-        ValueError: what that attempt left is damaged.
+        ValueError: the state of that attempt is damaged.
     """
     file = None if folders is None else folders.work / FIT_CHECKPOINT
     if file is None or not file.exists():
@@ -127,10 +127,10 @@ def write_images(
     """Write all images, to memory or to the store.
 
     Args:
-        generation: Makes them.
-        shape: Shape of all images, or None when they differ.
-        batch_size: Samples at once; None fits the device.
-        folders: Where to stream to, or None.
+        generation: The generator, and the samples to perturb.
+        shape: Shape of all images, or None if they differ.
+        batch_size: Samples in a batch. None fits the device.
+        folders: The folders to stream to, or None.
     """
     generator, selected, compute = generation.generator, generation.selected, generation.compute
     logger.info(
@@ -143,13 +143,13 @@ def write_images(
         batch_size=batch_size or generation_batch_size(generator, compute.device),
         folders=folders,
     )
-    # Closed at once when writing fails: it would hold the device and its settings for as long as the error is kept.
+    # Closed at once when writing fails: otherwise it would hold the device for as long as the error is kept.
     with closing(generation.batches(sink.count, sink.batch_size)) as batches:
         return sink.fill(batches)
 
 
 def selected_samples(fraction: float, length: int, compute: Compute) -> Tensor:
-    """Which samples are perturbed, booleans of shape (N,): the seed decides."""
+    """Choose the samples to perturb, booleans of shape (N,). The seed decides."""
     selected = torch.zeros(length, dtype=torch.bool)
     order = torch.randperm(length, generator=compute.generator(Stream.FRACTION))
     selected[order[: round(fraction * length)]] = True

@@ -1,4 +1,4 @@
-"""What a generator makes, looked at before it is written: a weak outcome is named, with what to do."""
+"""Look at a generator's result before it is written, and warn if it is weak."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from mtlue._runtime import BatchSize, warn
 from mtlue._tasks import CheckedTargets
 
 _LOOKED_AT = 32
-#: Below these shares of the pixels and of the budget next to nothing was changed.
+#: Below these shares of the pixels and of the budget, next to nothing has changed.
 _FEW_PIXELS, _FEW_LEVELS = 0.02, 0.02
-#: A perturbation that depends on the labels changes with them by more than this share of itself.
+#: If a perturbation depends on the labels, other labels change it by more than this share of itself.
 _SAME = 0.01
-#: By how much of itself a loss may rise in fewer epochs than these.
+#: Tolerated relative rise of a loss over fewer epochs than these.
 _RISEN, _MANY_EPOCHS = 0.1, 10
 
 logger = logging.getLogger("mtlue.protect")
 
 
 def warn_of_weak_outcomes(generation: Generation, history: History | None) -> None:
-    """Look at the generator, at its training and at what it makes of a few samples.
+    """Warn about weaknesses of the generator, of its training, and of its perturbations of a few samples.
 
     Args:
-        generation: The generator, and what it is to perturb.
-        history: Its training in this call, if there was one.
+        generation: The generator, and the samples to perturb.
+        history: The generator's training, if this call trained it.
     """
     generator, protected = generation.generator, generation.protected_tasks
     if history is not None:
@@ -58,12 +58,12 @@ def warn_of_weak_outcomes(generation: Generation, history: History | None) -> No
 
 
 def warn_of_data(inspection: Inspection, fraction: float, protected: Collection[str]) -> None:
-    """Name what no perturbation can protect.
+    """Warn about what no perturbation can protect.
 
     Args:
-        inspection: What is known of the data set.
+        inspection: What reading the data set found.
         fraction: Share of the samples to perturb.
-        protected: Tasks that a generator is to be trained for.
+        protected: Names of the tasks that a generator will be trained for.
     """
     lone = [name for name in inspection.lone if name in protected]
     if lone:
@@ -82,7 +82,7 @@ def warn_of_data(inspection: Inspection, fraction: float, protected: Collection[
 
 def _warn_of_training(history: History) -> None:
     first, last = history[0].base_loss, history[-1].base_loss
-    # A few epochs may end a little above where they began by luck.
+    # After a few epochs, the loss may end a little higher than it began, by luck.
     slack = 0.0 if len(history) >= _MANY_EPOCHS else _RISEN * max(abs(first), 1.0)
     if len(history) > 1 and last - first > slack:
         warn(
@@ -107,7 +107,7 @@ def _changes_little(levels: Tensor, limit: int) -> bool:
 
 
 def _is_deaf(generation: Generation, batch: Batch, levels: Tensor) -> bool:
-    """Whether other labels lead to the same perturbations, as far as the samples have any."""
+    """Return whether other labels give the same perturbations, on samples that have any."""
     differs, other = _other_labels(generation, batch)
     if not bool(differs.any()):
         return False
@@ -122,7 +122,7 @@ def _levels(generation: Generation, batch: Batch) -> Tensor:
 
 
 def _other_labels(generation: Generation, batch: Batch) -> tuple[Tensor, Batch]:
-    """Which samples get another label of a protected task, booleans (B,), and the images with these labels."""
+    """Choose the samples that get another label of a protected task, booleans (B,), and return the images with these labels."""
     half = max(len(batch) // 2, 1)
     targets = CheckedTargets({name: target.roll(half, 0) for name, target in batch.targets.items()})
     differs = torch.zeros(len(batch), dtype=torch.bool)
@@ -136,6 +136,6 @@ def _all_equal(table: Tensor) -> bool:
 
 
 def _spread(indices: Sequence[int]) -> list[int]:
-    """A few of them, evenly spread."""
+    """Return a few of the samples, evenly spread."""
     step = max(1, len(indices) // _LOOKED_AT)
     return list(indices[::step][:_LOOKED_AT])

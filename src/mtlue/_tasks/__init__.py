@@ -1,4 +1,4 @@
-"""Tasks: what the labels of an image are."""
+"""Tasks: kinds of labels of an image."""
 
 from mtlue._tasks.base import Task, is_registered
 from mtlue._tasks.classification import Classification

@@ -1,4 +1,4 @@
-"""The base class of every kind of task."""
+"""The base class of all kinds of task."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 
 
 class Task(ABC):
-    """One kind of label of an image, and all that mtlue has to know about it.
+    """A kind of label, and all that mtlue has to know about it.
 
-    A task owns the format of its labels, its loss, the label that a targeted loss pushes towards, and what a missing label
-    means; nothing else in the library asks for the kind of a task. Derive from this class for your own kind, and register how
-    it is measured, drawn and augmented (`mtlue.evaluation.metrics_for`, `mtlue.evaluation.headline_for`,
+    A task owns the format of its labels, its loss, the label that a targeted loss aims for, and the meaning of a missing label.
+    Nothing else in the library asks for the kind of a task. Derive from this class for a kind of your own, and register how to
+    measure, draw and augment it (`mtlue.evaluation.metrics_for`, `mtlue.evaluation.headline_for`,
     `mtlue.evaluation.best_constant_for`, `mtlue.analysis.draw_map`, `mtlue.datasets.zoom_flip_values`). A subclass chooses one
     of two ways into the generator:
 
     * ``num_embeddings > 0``: the label selects one of that many learned embeddings (see `embedding_index`);
-    * ``num_embeddings == 0``, which makes `is_map` true: the label is a map of ``label_channels`` channels that an
-      embedder reads (see `label_map`).
+    * ``num_embeddings == 0``, which makes `is_map` true: the label is a map of ``label_channels`` channels that an embedder
+      reads (see `label_map`).
 
-    Where a method below takes a ``target``, it is a batch of what `read_target` returns.
+    Methods that take a ``target`` get a batch of what `read_target` returns.
 
     Example:
         >>> import torch, mtlue
@@ -54,43 +54,43 @@ class Task(ABC):
     kinds: ClassVar[dict[str, type[Task]]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Remember the kind by its name, so that a saved generator finds it again without unpickling."""
+        """Register the kind by its name, so that a saved generator finds it without unpickling."""
         super().__init_subclass__()
         Task.kinds[cls.kind()] = cls
 
     @classmethod
     def kind(cls) -> str:
-        """Name of the kind in a file: the class, with its module unless mtlue defines it."""
+        """Name of the kind in files: the class, with its module unless it is mtlue's."""
         own = cls.__module__.partition(".")[0] == "mtlue"
         return cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
 
     @property
     def num_embeddings(self) -> int:
-        """Number of learned embeddings of the task; 0 when its labels are maps."""
+        """Number of learned embeddings of the task; 0 if its labels are maps."""
         return 0
 
     @property
     def is_map(self) -> bool:
-        """Whether the labels are maps, with a place for each pixel, instead of labels of the whole image."""
+        """Whether labels are maps, with a value for each pixel, instead of labels of the whole image."""
         return self.num_embeddings == 0
 
     @property
     def label_channels(self) -> int:
-        """Channels of `label_map`; 0 when the task has learned embeddings."""
+        """Channels of `label_map`; 0 if the task has learned embeddings."""
         return 0
 
     @property
     @abstractmethod
     def output_channels(self) -> int:
-        """Channels (or logits) that a model needs in order to answer this task."""
+        """Channels, or logits, that a model needs to answer this task."""
 
     @abstractmethod
     def read_target(self, label: object) -> Tensor:
-        """Turn a label, single or as a batch, into the tensor that everything else works on.
+        """Turn a label, or a batch of labels, into the tensor that everything else works on.
 
         Raises:
-            ValueError: the label is not one of this task's.
-            TypeError: the label is not of a type that this task can read.
+            ValueError: the label is not a valid label of this task.
+            TypeError: the label has a type that this task cannot read.
         """
 
     @abstractmethod
@@ -103,14 +103,14 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean loss over what is labelled, as a scalar; zero if nothing is."""
+        """Return the mean loss over what is labelled, a scalar; zero if nothing is labelled."""
 
     @abstractmethod
     def missing(self, target: Tensor) -> Tensor:
-        """Which samples carry no label of this task at all, as booleans of shape (B,)."""
+        """Return which samples have no label of this task at all, booleans of shape (B,)."""
 
     def embedding_index(self, target: Tensor) -> Tensor:
-        """Row of the task's embedding table for each sample, shape (B,); -1 where the label is missing.
+        """Return the row of the task's embedding table for each sample, shape (B,); -1 if the label is missing.
 
         Raises:
             NotImplementedError: the labels are maps.
@@ -118,7 +118,7 @@ class Task(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no table of embeddings")
 
     def label_map(self, target: Tensor) -> Tensor:
-        """Float map of shape (B, label_channels, H, W) for the embedder; zero where there is no label.
+        """Return the float map for the embedder, shape (B, label_channels, H, W); zero where there is no label.
 
         Raises:
             NotImplementedError: the labels are of whole images.
@@ -126,32 +126,32 @@ class Task(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no label map")
 
     def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
-        """The target of images resized to ``size``; a label of the whole image stays as it is."""
+        """Resize a target along with its images to ``size``. A label of the whole image does not change."""
         return target
 
     def adversarial_target(self, target: Tensor) -> Tensor | None:
-        """The wrong label that TAP and SEP push towards, or None if the task has none."""
+        """Return the wrong label that TAP and SEP aim for, or None if the task has none."""
         return None
 
     def adversarial_loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Loss towards `adversarial_target`; without one, minus the loss at the true label (untargeted)."""
+        """Return the loss towards `adversarial_target`; without one, minus the loss at the true label (untargeted)."""
         shifted = self.adversarial_target(target)
         if shifted is None:
             return -self.loss(output, target)
         return self.loss(output, shifted)
 
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Number of right answers and number of labels in a batch; None if answers cannot be right or wrong."""
+        """Return the number of right answers and of labels in a batch, or None if answers are not right or wrong."""
         return None
 
     def is_distribution(self, output: Tensor) -> bool:
-        """Whether each answer looks like probabilities of classes, where logits are expected."""
+        """Return whether each answer looks like class probabilities instead of logits."""
         return False
 
     def skill(self, output: Tensor, target: Tensor) -> float:
-        """How far a model is above chance: 0 is the best answer that ignores the image, 1 is perfect.
+        """Return how far a model is above chance. 0 is the best answer that ignores the image, 1 is perfect.
 
-        By default one minus the loss over the loss of the mean target, for tasks whose output and target have the
+        By default it is one minus the loss divided by the loss of the mean target, for tasks whose output and target have the
         same shape.
         """
         observed = target[~self.missing(target)]
@@ -161,20 +161,20 @@ class Task(ABC):
         return self._skill_beside(constant, output, target)
 
     def _skill_beside(self, constant: Tensor, output: Tensor, target: Tensor) -> float:
-        """One minus the loss over that of a constant answer; 0 where the constant answer leaves nothing to improve."""
+        """Return one minus the loss divided by that of a constant answer; 0 if the constant answer is perfect."""
         chance = float(self.loss(constant, target))
         return 1.0 - float(self.loss(output, target)) / chance if chance > 1e-6 else 0.0
 
     def config(self) -> dict[str, Any]:
-        """Arguments, as JSON can hold them, from which ``type(self)(**config)`` makes an equal task."""
+        """Return arguments, in a form that JSON can hold, with which ``type(self)(**config)`` makes an equal task."""
         return {}
 
     def __eq__(self, other: object) -> bool:
-        """Tasks are equal when kind and arguments are."""
+        """Tasks are equal if their kinds and arguments are."""
         return type(self) is type(other) and isinstance(other, Task) and self.config() == other.config()
 
     def __hash__(self) -> int:
-        """Hash that agrees with equality."""
+        """Return a hash that agrees with equality."""
         return hash(repr((self.kind(), sorted(self.config().items()))))
 
     def __repr__(self) -> str:
@@ -183,5 +183,5 @@ class Task(ABC):
 
 
 def is_registered(function: Any, task: Task) -> bool:
-    """Whether a ``functools.singledispatch`` function has an implementation for a task's kind or one that it derives from."""
+    """Return whether a ``functools.singledispatch`` function has an implementation for a task's kind or one of its bases."""
     return function.dispatch(type(task)) is not function.dispatch(object)

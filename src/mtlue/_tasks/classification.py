@@ -9,18 +9,18 @@ from mtlue._tasks.labels import ClassLabels
 
 
 class Classification(ClassLabels):
-    """A task with one class for the whole image, binary or not.
+    """A task with one class for the whole image.
 
     Args:
         num_classes: Number of classes, C.
-        ignore_index: Label that means a missing one.
+        ignore_index: The label that stands for a missing one.
 
     Raises:
         TypeError: an argument is not an integer.
-        ValueError: there is no class, or ``ignore_index`` is one of the classes.
+        ValueError: ``num_classes`` is below 1, or ``ignore_index`` is one of the classes.
 
-    Labels are integers (Python, NumPy, tensor), single or of shape (B,). A model answers with logits of shape (B, C); for
-    two classes it may also give the logit of class 1 alone, as (B,) or (B, 1).
+    Labels are integers (Python, NumPy or tensor), single or of shape (B,). A model answers with logits of shape (B, C). For two
+    classes it may give only the logit of class 1, as (B,) or (B, 1).
 
     Example:
         >>> import torch, mtlue
@@ -31,11 +31,11 @@ class Classification(ClassLabels):
 
     @property
     def num_embeddings(self) -> int:
-        """One embedding a class."""
+        """One embedding for each class."""
         return self.num_classes
 
     def read_target(self, label: object) -> Tensor:
-        """An integer, or integers of shape (B,) or (B, 1), as int64 of shape () or (B,).
+        """Read an integer, or integers of shape (B,) or (B, 1), as int64 of shape () or (B,).
 
         Raises:
             ValueError: a label is not a class index, or the labels have more than one axis.
@@ -50,10 +50,10 @@ class Classification(ClassLabels):
         return values
 
     def read_output(self, output: Tensor) -> Tensor:
-        """Logits of shape (B, C).
+        """Read logits of shape (B, C).
 
         Raises:
-            ValueError: the output is not of a shape that gives C logits an image.
+            ValueError: the output does not have C logits for each image.
         """
         if self.num_classes == 2 and (output.ndim == 1 or output.shape[1:] == (1,)):
             # Cross-entropy of the logits (0, s) is binary cross-entropy of the single logit s.
@@ -65,5 +65,5 @@ class Classification(ClassLabels):
         return output
 
     def embedding_index(self, target: Tensor) -> Tensor:
-        """The class itself; -1 where the label is missing."""
+        """Return the class itself; -1 if the label is missing."""
         return torch.where(target == self.ignore_index, -1, target)

@@ -9,14 +9,14 @@ from mtlue._tasks.maps import RegressionMap
 
 
 class Depth(RegressionMap):
-    """A task with the distance to each pixel; 0 means no reading.
+    """A task with the distance to each pixel. 0 means no reading.
 
-    Labels are floats of shape (1, H, W), as a batch (B, 1, H, W), in any one unit; a model answers in the same form. The loss
-    is the mean absolute error over the pixels with a reading. Depth has no wrong value to aim at, so TAP and SEP are untargeted
+    Labels are floats of shape (1, H, W), in batches (B, 1, H, W), in any unit. A model answers in the same form. The loss is
+    the mean absolute error over the pixels with a reading. Depth has no wrong value to aim for, so TAP and SEP are untargeted
     (appendix A.1).
 
-    The losses of several tasks are averaged as they are, so the unit acts as a weight. In metres the error is about as large as
-    the other losses; in millimetres it would drown them.
+    The losses of several tasks are averaged unscaled, so the unit acts as a weight. In metres the error is about as large as
+    other losses, in millimetres it would drown them.
 
     Example:
         >>> import torch, mtlue
@@ -28,8 +28,8 @@ class Depth(RegressionMap):
     label_channels = 1
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean |output - target| over the pixels with a reading, shape ()."""
+        """Return the mean of |output - target| over the pixels with a reading, shape ()."""
         self.check_same_shape(output, target)
         observed = self.observed(target)
-        # Chosen before the difference, so that an infinite output where nothing is known cannot become NaN.
+        # Selected before the subtraction, so that an infinite output at an unlabelled pixel cannot become NaN.
         return (torch.where(observed, output, target) - target).abs().sum() / observed.sum().clamp_min(1)

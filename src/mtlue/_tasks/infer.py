@@ -1,4 +1,4 @@
-"""Tasks read off the labels of a data set."""
+"""Infer tasks from the labels of a data set."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from mtlue._tasks.normals import SurfaceNormals
 from mtlue._tasks.resolve import is_array
 from mtlue._tasks.segmentation import Segmentation
 
-# A small set may well have each class once; and none has a thousand classes more than labels.
+# A small set may well have each class once. But a set of labels never has a thousand classes more than labels.
 _FEW, _MANY = 20, 1000
 
 
 def are_identifiers(distinct: int, labels: int, largest: int) -> bool:
-    """Whether so many labels with so many different values are not classes: names, dates or numbers of files.
+    """Return whether labels with so many different values are not classes but names, dates or file numbers.
 
     Args:
         distinct: Number of different values.
         labels: Number of labels.
-        largest: The largest of the classes, from 0 on.
+        largest: The largest of the classes, which start at 0.
     """
     return distinct == labels >= _FEW or largest >= max(labels, _MANY)
 
 
 class LabelSurvey:
-    """Looks at the labels of a data set one by one, then says which tasks they are.
+    """Looks at the labels of a data set one by one, and then infers the tasks.
 
-    Integers are classes, 0 to the largest seen, of an image or of its pixels; a float map of one channel is depth, one of
-    three channels surface normals. -1 is a missing label. Tasks without a name are called ``task0``, ``task1``, …
+    Integers are classes, from 0 to the largest one seen, of an image or of its pixels. A float map of one channel is depth, one
+    of three channels surface normals. -1 is a missing label. Tasks without names are called ``task0``, ``task1``, …
     """
 
     def __init__(self) -> None:
@@ -46,10 +46,10 @@ class LabelSurvey:
         self._distinct: dict[str, set[int]] = {}
 
     def add(self, name: str, label: object) -> None:
-        """Look at a label of one sample.
+        """Add the label of a sample.
 
         Raises:
-            TypeError: it is not a number or array of numbers.
+            TypeError: the label is not a number or an array of numbers.
         """
         try:
             values = torch.as_tensor(label)
@@ -57,7 +57,7 @@ class LabelSurvey:
             cure = "; use -1 for a missing label" if label is None else NUMBER_THEM if isinstance(label, str) else ""
             raise TypeError(f"expected a number or an array, got {label!r}{cure}") from None
         self._shapes.setdefault(name, tuple(values.shape))
-        # A class may come as 1.0; a map of floats is one of readings, also where they are whole.
+        # A class may come as 1.0. A float map holds readings, even if they are whole numbers.
         fractional = values.is_floating_point() and (values.ndim > 1 or not torch.equal(values, values.round()))
         self._is_float[name] = self._is_float.get(name, False) or fractional
         if not fractional and values.numel():
@@ -68,10 +68,10 @@ class LabelSurvey:
                 self._distinct.setdefault(name, set()).add(largest)
 
     def tasks(self) -> dict[str, Task]:
-        """The tasks.
+        """Return the tasks.
 
         Raises:
-            ValueError: there is no label, or a task is none that can be read off its labels.
+            ValueError: there are no labels, or a task cannot be inferred from its labels.
         """
         if not self._shapes:
             raise ValueError("tasks: the targets hold no labels to read tasks from, such as {'age': 4}")
@@ -101,7 +101,7 @@ class LabelSurvey:
 
 
 def named_labels(targets: object) -> dict[str, object]:
-    """The labels of a sample by the names of their tasks."""
+    """Return the labels of a sample by the names of their tasks."""
     if isinstance(targets, Mapping):
         return {str(name): label for name, label in targets.items()}
     if (isinstance(targets, Tensor) or is_array(targets)) and targets.ndim == 1:

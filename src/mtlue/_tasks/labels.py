@@ -1,4 +1,4 @@
-"""What classification and segmentation share: labels that are class indices."""
+"""What classification and segmentation share: labels are class indices."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from mtlue._tasks.base import Task
 
-#: What to do with labels that are names of classes.
+#: What to do if labels are names of classes.
 NUMBER_THEM = "; number the classes, or read them with mtlue.datasets.ImageTable"
 
 
-# How far a sum of probabilities may be from 1: half precision is that coarse.
+# A sum of probabilities may differ from 1 by this much, because half precision is coarse.
 _SUM = 1e-3
 
 
 class ClassLabels(Task):
-    """A task whose labels are integers from 0 to ``num_classes - 1``, for an image or for a pixel."""
+    """A task whose labels are integers from 0 to ``num_classes - 1``, of an image or of its pixels."""
 
     def __init__(self, num_classes: int, *, ignore_index: int = -1) -> None:
         for name, value in (("num_classes", num_classes), ("ignore_index", ignore_index)):
@@ -36,11 +36,11 @@ class ClassLabels(Task):
 
     @property
     def output_channels(self) -> int:
-        """One logit a class."""
+        """One logit for each class."""
         return self.num_classes
 
     def _read_integers(self, label: object) -> Tensor:
-        """Check that every label is a class index or the ignore index, and return them as int64.
+        """Check that every label is a class index or the ignore index, and return the labels as int64.
 
         Raises:
             TypeError: a label is not a number.
@@ -70,40 +70,40 @@ class ClassLabels(Task):
         return values
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy over the labels that are there, shape ().
+        """Return the cross-entropy over the existing labels, shape ().
 
         Raises:
-            ValueError: the output is not of the size of the labels.
+            ValueError: output and labels differ in size.
         """
         if (len(output), *output.shape[2:]) != tuple(target.shape):
             raise ValueError(f"expected logits for labels of shape {tuple(target.shape)}, got {tuple(output.shape)}")
         observed = target != self.ignore_index
-        # Chosen before the softmax, whose gradient at an answer that is not a number would be NaN although nothing asked.
+        # Selected before the softmax: otherwise a NaN in an unlabelled answer would make the gradient NaN.
         known = torch.where(observed.unsqueeze(1), output, 0.0)
         return F.cross_entropy(known, target, ignore_index=self.ignore_index, reduction="sum") / observed.sum().clamp_min(1)
 
     def missing(self, target: Tensor) -> Tensor:
-        """Samples with the ignore index everywhere, shape (B,)."""
+        """Return the samples with the ignore index everywhere, shape (B,)."""
         return (target == self.ignore_index).flatten(1).all(dim=1) if target.ndim > 1 else target == self.ignore_index
 
     def adversarial_target(self, target: Tensor) -> Tensor:
-        """The label shifted by half the classes, (y + C//2) mod C (appendix A.1); missing labels stay missing."""
+        """Return the label shifted by half the classes, (y + C//2) mod C (appendix A.1). Missing labels stay missing."""
         shifted = (target + self.num_classes // 2) % self.num_classes
         return torch.where(target == self.ignore_index, target, shifted)
 
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Number of labels predicted right, and number of labels."""
+        """Return the number of correctly predicted labels, and of all labels."""
         observed = target != self.ignore_index
         return ((output.argmax(dim=1) == target) & observed).sum(), observed.sum()
 
     def is_distribution(self, output: Tensor) -> bool:
-        """Whether each answer is a distribution over classes; a single logit, which stands beside a zero, is none."""
+        """Return whether each answer is a distribution over classes. A single logit, which stands beside a zero, is not."""
         if output.shape[1] < 2 or not bool((output >= 0).all()) or not bool(output[:, 0].any()):
             return False
         return bool(((output.float().sum(dim=1) - 1).abs() <= _SUM).all())
 
     def skill(self, output: Tensor, target: Tensor) -> float:
-        """Balanced accuracy, rescaled so that chance is 0: a rare class cannot hide behind a frequent one."""
+        """Return balanced accuracy, rescaled so that chance is 0. Rare classes count as much as frequent ones."""
         prediction = output.argmax(dim=1)
         recalls = [
             (prediction[target == label] == label).float().mean() for label in target[target != self.ignore_index].unique()

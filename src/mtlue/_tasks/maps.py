@@ -1,4 +1,4 @@
-"""What depth and surface normals share: a float map whose zeros are readings that are not there."""
+"""What depth and surface normals share: a float map in which zeros are missing readings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mtlue._tasks.base import Task
 
 
 def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize label maps (B, C, H, W) without inventing values between two labels."""
+    """Resize label maps (B, C, H, W) by nearest neighbour, which invents no values between two labels."""
     if maps.shape[-2:] == size:
         return maps
     rows, columns = (_nearest(*sides).to(maps.device) for sides in zip(maps.shape[-2:], size, strict=True))
@@ -20,30 +20,30 @@ def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _nearest(length: int, wanted: int) -> Tensor:
-    """Which of so many pixels is nearest to each wanted one.
+    """Return, for each wanted pixel, the index of the nearest existing one.
 
-    Computed on the processor: not every device has float64, and devices differ where two pixels are equally near. The values
-    are only picked by it, so that each stays what it is, whatever its type.
+    Computed on the CPU, because some devices lack float64, and devices differ if two pixels are equally near. The index only
+    selects values, so they keep their type and do not change.
     """
     positions = torch.arange(length, dtype=torch.float64, device="cpu").reshape(1, 1, 1, length)
     return F.interpolate(positions, size=(1, wanted), mode="nearest-exact").flatten().long()
 
 
 class RegressionMap(Task):
-    """A task with ``label_channels`` floats for each pixel; all of them zero means that there is no reading."""
+    """A task with ``label_channels`` floats for each pixel. If all are zero, the pixel has no reading."""
 
     @property
     @abstractmethod
     def label_channels(self) -> int:
-        """Floats a pixel."""
+        """Number of floats for each pixel."""
 
     @property
     def output_channels(self) -> int:
-        """As many as the labels have."""
+        """The same number as in the labels."""
         return self.label_channels
 
     def read_target(self, label: object) -> Tensor:
-        """Floats of shape (C, H, W) or (B, C, H, W) as float32.
+        """Read floats of shape (C, H, W) or (B, C, H, W) as float32.
 
         Raises:
             ValueError: the map has the wrong shape, or holds NaN or infinity.
@@ -62,7 +62,7 @@ class RegressionMap(Task):
         return values
 
     def read_output(self, output: Tensor) -> Tensor:
-        """Maps of shape (B, C, H, W).
+        """Read maps of shape (B, C, H, W).
 
         Raises:
             ValueError: the output has another number of channels or axes.
@@ -81,23 +81,23 @@ class RegressionMap(Task):
             raise ValueError(f"expected maps of shape {tuple(target.shape)}, got {tuple(output.shape)}")
 
     def observed(self, target: Tensor) -> Tensor:
-        """Pixels that have a reading, shape (B, 1, H, W)."""
+        """Return which pixels have a reading, shape (B, 1, H, W)."""
         return (target != 0).any(dim=1, keepdim=True)
 
     def missing(self, target: Tensor) -> Tensor:
-        """Samples without a single reading, shape (B,)."""
+        """Return which samples have no reading at all, shape (B,)."""
         return ~self.observed(target).flatten(1).any(dim=1)
 
     def skill(self, output: Tensor, target: Tensor) -> float:
-        """One minus the loss over that of the mean reading: 0 is an answer that ignores the image, 1 is perfect."""
+        """Return one minus the loss divided by that of the mean reading: 0 is chance, 1 is perfect."""
         observed = self.observed(target)
         mean = target.sum(dim=(0, 2, 3), keepdim=True) / observed.sum().clamp_min(1)
         return self._skill_beside(mean.expand_as(target), output, target)
 
     def label_map(self, target: Tensor) -> Tensor:
-        """The readings themselves, shape (B, C, H, W)."""
+        """Return the readings themselves, shape (B, C, H, W)."""
         return target.float()
 
     def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
-        """The map by nearest neighbour, shape (B, C, *size)."""
+        """Resize the map by nearest neighbour, shape (B, C, *size)."""
         return resize_nearest(target, size)

@@ -10,10 +10,10 @@ from mtlue._tasks.maps import RegressionMap
 
 
 class SurfaceNormals(RegressionMap):
-    """A task with the unit normal of the surface at each pixel; the zero vector means no reading.
+    """A task with the unit normal of the surface at each pixel. The zero vector means no reading.
 
-    Labels are floats of shape (3, H, W), as a batch (B, 3, H, W). A model answers in the same form, of any length: only
-    the direction counts. The loss is one minus the mean cosine over the pixels with a reading. TAP and SEP are
+    Labels are floats of shape (3, H, W), in batches (B, 3, H, W). A model answers in the same form with vectors of any length,
+    because only the direction counts. The loss is one minus the mean cosine over the pixels with a reading. TAP and SEP are
     untargeted (appendix A.1).
 
     Example:
@@ -26,7 +26,7 @@ class SurfaceNormals(RegressionMap):
     label_channels = 3
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """One minus the mean cosine over the pixels with a reading, shape (); zero where there is none."""
+        """Return one minus the mean cosine over the pixels with a reading, shape (); zero if there are none."""
         self.check_same_shape(output, target)
         observed = self.observed(target)
         known = torch.where(observed, output, target)

@@ -1,4 +1,4 @@
-"""From what a caller writes to a dictionary of tasks, and from the forms of targets and outputs to dictionaries."""
+"""Turn tasks, targets and outputs in any of their forms into dictionaries by task."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Tasks: TypeAlias = Mapping[str, "Task | int"]
 
 
 def resolve_tasks(tasks: Tasks) -> dict[str, Task]:
-    """Check a description of tasks and replace each integer n by ``Classification(n)``.
+    """Check a description of tasks, and replace each integer n by ``Classification(n)``.
 
     Raises:
         TypeError: ``tasks`` is not a mapping, a name is not a string, or a task is neither a `Task` nor an int.
-        ValueError: there is no task, or a number of classes is out of range.
+        ValueError: ``tasks`` is empty, or a number of classes is out of range.
     """
     if not isinstance(tasks, Mapping):
         raise TypeError(f'tasks: expected a dict such as {{"age": 9, "gender": 2}}, got {type(tasks).__name__}')
@@ -42,12 +42,12 @@ def resolve_tasks(tasks: Tasks) -> dict[str, Task]:
 
 
 def tasks_to_config(tasks: Mapping[str, Task]) -> list[list[Any]]:
-    """Tasks as JSON can hold them: name, kind, arguments."""
+    """Return tasks in a form that JSON can hold: name, kind, arguments."""
     return [[name, task.kind(), task.config()] for name, task in tasks.items()]
 
 
 def tasks_from_config(config: list[list[Any]]) -> dict[str, Task]:
-    """Tasks from what `tasks_to_config` made.
+    """Make tasks from the result of `tasks_to_config`.
 
     Raises:
         ValueError: a kind of task is not defined in this process.
@@ -61,13 +61,13 @@ def tasks_from_config(config: list[list[Any]]) -> dict[str, Task]:
 
 
 def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dict[str, object]:
-    """Bring targets in any of their forms, for one sample or for a batch, into a dictionary by task.
+    """Turn targets in any form, of one sample or of a batch, into a dictionary by task.
 
-    The forms are a mapping, a tuple or list in task order, a tensor or NumPy array whose last axis runs over the tasks, and,
-    for a single task, its value alone.
+    The forms are a mapping, a tuple or list in task order, a tensor or NumPy array whose last axis runs over the tasks, and the
+    bare value if there is a single task.
 
     Raises:
-        ValueError: a task is missing, or the number of values is not the number of tasks.
+        ValueError: a task is missing, or the number of values differs from the number of tasks.
         TypeError: the value has none of these forms.
     """
     names = list(tasks)
@@ -96,23 +96,23 @@ def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dic
 
 
 def is_array(value: object) -> TypeGuard[Any]:
-    """Whether it is a NumPy array, told by its name: NumPy need not be there."""
+    """Return whether it is a NumPy array. The name tells, because NumPy may not be installed."""
     return type(value).__name__ == "ndarray"
 
 
 class CheckedTargets(dict[str, Tensor]):
-    """What `read_targets` made: it need not be checked again, which on a GPU would cost a wait for each task."""
+    """The result of `read_targets`. Checking it again would cost a wait for each task on a GPU."""
 
     def to(self, device: torch.device) -> CheckedTargets:
-        """The same targets on a device."""
+        """Return the same targets on a device."""
         return CheckedTargets({name: target.to(device, non_blocking=True) for name, target in self.items()})
 
 
 def read_targets(targets: object, tasks: Mapping[str, Task]) -> CheckedTargets:
-    """Targets in any form, for one sample or for a batch, as checked tensors by task.
+    """Read targets in any form, of one sample or of a batch, as checked tensors by task.
 
     Raises:
-        ValueError: a task is missing, or a label is not one of its task's.
+        ValueError: a task is missing, or a label is not a valid label of its task.
         TypeError: the targets or a label have a type that cannot be read.
     """
     if isinstance(targets, CheckedTargets):
@@ -127,10 +127,10 @@ def read_targets(targets: object, tasks: Mapping[str, Task]) -> CheckedTargets:
 
 
 def read_single(label: object, task: Task) -> Tensor:
-    """The label of one sample as a batch of one; an axis of length one that the data set leaves in it is no other.
+    """Read the label of one sample as a batch of one. An axis of length one that the data set left in it is dropped.
 
     Raises:
-        ValueError: the label is not one of the task's, or stands for several samples.
+        ValueError: the label is not a valid label of the task, or stands for several samples.
         TypeError: the label has a type that cannot be read.
     """
     batch = task.read_target(task.read_target(label).unsqueeze(0))
@@ -140,13 +140,13 @@ def read_single(label: object, task: Task) -> Tensor:
 
 
 def read_outputs(outputs: object, tasks: Mapping[str, Task], *, what: str = "surrogate output") -> dict[str, Tensor]:
-    """A model's answer in any form as tensors by task, each in the form that its task expects.
+    """Read a model's answer in any form as tensors by task, each in the form that its task expects.
 
-    A tensor alone is the answer of a single task, or holds one binary logit a task, shape (B, K).
+    A bare tensor is the answer to a single task, or holds one binary logit for each task, shape (B, K).
 
     Raises:
         ValueError: a task is missing, or an answer has the wrong shape.
-        TypeError: the answer, or a part of it, is not made of tensors.
+        TypeError: the answer, or a part of it, does not consist of tensors.
     """
     if isinstance(outputs, Tensor) and len(tasks) > 1 and outputs.ndim != 2:
         raise ValueError(

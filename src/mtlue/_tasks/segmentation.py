@@ -14,13 +14,13 @@ class Segmentation(ClassLabels):
 
     Args:
         num_classes: Number of classes, C.
-        ignore_index: Label of the pixels without a class, which take part in nothing.
+        ignore_index: The label of pixels without a class, which are left out of everything.
 
     Raises:
         TypeError: an argument is not an integer.
-        ValueError: there is no class, or ``ignore_index`` is one of the classes.
+        ValueError: ``num_classes`` is below 1, or ``ignore_index`` is one of the classes.
 
-    Labels are integer maps of shape (H, W), as a batch (B, H, W). A model answers with logits of shape (B, C, H, W).
+    Labels are integer maps of shape (H, W), in batches (B, H, W). A model answers with logits of shape (B, C, H, W).
 
     Example:
         >>> import torch, mtlue
@@ -32,7 +32,7 @@ class Segmentation(ClassLabels):
     label_channels = 1
 
     def read_target(self, label: object) -> Tensor:
-        """Integers of shape (H, W), (B, H, W) or (B, 1, H, W), as int64 without the channel.
+        """Read integers of shape (H, W), (B, H, W) or (B, 1, H, W), as int64 without the channel.
 
         A map of shape (1, H, W) is a batch of one.
 
@@ -48,7 +48,7 @@ class Segmentation(ClassLabels):
         return values
 
     def read_output(self, output: Tensor) -> Tensor:
-        """Logits of shape (B, C, H, W).
+        """Read logits of shape (B, C, H, W).
 
         Raises:
             ValueError: the output does not have C channels and two spatial axes.
@@ -58,10 +58,10 @@ class Segmentation(ClassLabels):
         return output
 
     def label_map(self, target: Tensor) -> Tensor:
-        """Classes scaled to (0, 1], shape (B, 1, H, W); 0 where ignored."""
+        """Return the classes scaled to (0, 1], shape (B, 1, H, W); 0 where ignored."""
         scaled = (target.unsqueeze(1) + 1).float() / self.num_classes
         return torch.where(target.unsqueeze(1) == self.ignore_index, 0.0, scaled)
 
     def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
-        """The label map by nearest neighbour, shape (B, *size)."""
+        """Resize the label map by nearest neighbour, shape (B, *size)."""
         return resize_nearest(target.unsqueeze(1), size).squeeze(1)
