@@ -1,7 +1,7 @@
-"""Figures and pictures of what protected images do to models trained on them.
+"""Figures that show what protected images do to the models trained on them.
 
-Plots need ``mtlue[plot]``; t-SNE and GradCAM need ``mtlue[analysis]``. Every plot returns a Matplotlib figure without a window
-or global state, and writes it if you give a path.
+Plots need ``mtlue[plot]``; t-SNE and GradCAM need ``mtlue[analysis]``. Every plot returns a Matplotlib figure, without opening
+a window or changing global state, and writes it to a file if you give a path.
 """
 
 from mtlue.analysis._deviation import intra_class_deviation

@@ -15,22 +15,22 @@ def intra_class_deviation(features: Tensor, targets: Mapping[str, Tensor]) -> tu
 
     .. math:: r_d = \frac{1}{\sum_k C_k} \sum_k \sum_{y^k} \frac{\mathrm{std}[z_d \mid y^k]}{|\mathrm{E}[z_d \mid y^k]|}
 
-    It is a ratio, not percent. A low value means that the features of a class are alike. By the paper the protection is then
-    strong; the paper takes features from the encoder of a multi-task model trained on the protected images.
+    It is a ratio, not a percentage. A low value means that the features of a class are alike. In the paper this indicates
+    strong protection; the paper takes features from the encoder of a multi-task model trained on protected images.
 
-    The standard deviation is unbiased. The paper's features are averages over ReLUs and not negative; for others, the absolute
-    value of the mean counts. A feature that is 0 throughout a class counts as 0.
+    The standard deviation is unbiased. The paper's features are averages over ReLUs and so not negative. For other features the
+    absolute value of the mean is used. A feature that is 0 throughout a class counts as 0.
 
     Args:
-        features: Shape (N, D), such as `collect_features` gives them.
-        targets: Integer labels (N,) by task. Missing labels, -1, are left out. So are classes with fewer than 2 samples, which
-            have no deviation.
+        features: Shape (N, D), as `collect_features` returns them.
+        targets: Integer labels (N,) by task. Missing labels (-1) are left out, and so are classes with fewer than 2 samples,
+            which have no deviation.
 
     Returns:
         Mean and maximum of r over the D features.
 
     Raises:
-        TypeError: the features are not floats, or the targets no mapping of names to integers.
+        TypeError: the features are not floats, or the targets are not a mapping of names to integers.
         ValueError: a shape is wrong, a feature is not finite, a label is less than -1, or no class has 2 samples.
 
     Example:
@@ -50,7 +50,7 @@ def intra_class_deviation(features: Tensor, targets: Mapping[str, Tensor]) -> tu
         raise ValueError("features: expected finite numbers, got NaN or infinity")
     if not isinstance(targets, Mapping):
         raise TypeError(f"targets: expected a dict of labels (N,) by task, got {type(targets).__name__}")
-    # In double precision, which not every device has: the features of a class may lie much closer to each other than to 0.
+    # In double precision, which some devices lack: the features of a class may lie much closer to each other than to 0.
     values = features.detach().cpu().double()
     ratios = [_ratios(values, _labels(name, labels, values)) for name, labels in targets.items()]
     classes = sum(len(each) for each in ratios)
@@ -75,7 +75,7 @@ def _labels(name: str, labels: object, features: Tensor) -> Tensor:
 
 
 def _ratios(features: Tensor, labels: Tensor) -> Tensor:
-    """Relative deviation of each feature in each class with at least 2 samples, shape (classes, D)."""
+    """Return the relative deviation of each feature in each class with at least 2 samples, shape (classes, D)."""
     observed = labels >= 0
     features = features[observed]
     _, position, counts = labels[observed].unique(return_inverse=True, return_counts=True)

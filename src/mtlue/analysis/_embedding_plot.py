@@ -9,7 +9,7 @@ from mtlue.analysis._figures import Figure, PathArgument, finished, look_of, new
 from mtlue.analysis._tsne import tsne
 
 _LEGEND_ROWS = 20
-# Of more points the names would cover each other.
+# With more points the names would cover each other.
 _NAMED = 60
 
 
@@ -25,8 +25,8 @@ def plot_embeddings(
     Up to 60 points are labelled with their class. Inter-ER should keep the tasks apart, intra-ER the classes of a task.
 
     Args:
-        bank: The embeddings, or their generator.
-        path: File to write, in the format of its ending; None writes nothing.
+        bank: The embeddings, or a generator that holds them.
+        path: File to write; its ending decides the format. None writes nothing.
         seed: As in `tsne`.
         perplexity: As in `tsne`.
 

@@ -26,17 +26,19 @@ def collect_features(
     device: torch.device | str | None = None,
     num_workers: int = 0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Features of a layer for each image of a data set, and the labels: the arguments of `intra_class_deviation`.
+    """Collect the features of a layer and the labels for each image of a data set, for `intra_class_deviation`.
 
     The model runs in eval mode; its mode and device are restored.
 
     Args:
         model: Takes images in [0, 1], (B, C, H, W).
         dataset: Pairs (image, targets), as for `mtlue.protect`. Images that differ in size from the first are resized to it.
-        layer: A part of the model that gives (B, F), or (B, F, H, W), which is averaged over the pixels, such as its encoder.
-        tasks: Tasks by name; an integer n means ``Classification(n)``. If None, the data set's own, else what its labels say.
-        batch_size: Images at once; halved, with a warning, when the device runs out of memory.
-        device: Where to compute; if None the model's device, else CUDA, MPS or CPU.
+        layer: A part of the model that returns (B, F), or (B, F, H, W), which is averaged over the pixels. For instance its
+            encoder.
+        tasks: Tasks by name. An integer n means ``Classification(n)``. If None, the data set's own tasks, or else inferred from
+            its labels.
+        batch_size: Images in a batch. It is halved, with a warning, when the device runs out of memory.
+        device: Where to compute. By default the model's device, or else CUDA, MPS or the CPU.
         num_workers: Processes that read the data set.
 
     Returns:
@@ -45,7 +47,7 @@ def collect_features(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the layer is not part of the model, does not run exactly once, or gives another shape; the data set is
+        ValueError: the layer is not part of the model, does not run exactly once, or returns another shape; the data set is
             empty; a label or an image cannot be read.
 
     Example:

@@ -1,4 +1,4 @@
-"""What the plots share: figures without global state, colours, and how a picture is shown."""
+"""What all plots share: figures without global state, colours, and grids of pictures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Figure: TypeAlias = "matplotlib.figure.Figure"
 PathArgument: TypeAlias = "str | os.PathLike[str] | None"
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, with a dark brown in place of yellow, which is faint on white.
+# Okabe and Ito's colours, which colour-blind people can tell apart, with dark brown instead of yellow, which is faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#6B4423")
-# One more than colours: the pairs of both differ for the first 72.
+# One more than colours, so that the first 72 pairs of both differ.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 # Width of a picture in a grid, in inches.
 PICTURE = 1.3
@@ -29,12 +29,12 @@ _DPI = 150
 
 
 def look_of(index: int) -> tuple[str, str]:
-    """Colour and marker of a curve or of a group of points."""
+    """Return the colour and the marker of a curve or a group of points."""
     return COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, that no window and no list of open figures knows.
+    """Make an empty figure of a size in inches. No window and no list of open figures holds it.
 
     Raises:
         ImportError: Matplotlib is not installed.
@@ -45,14 +45,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def finished(figure: Figure, path: PathArgument) -> Figure:
-    """The figure, written to the path if there is one; the path's ending says in which format."""
+    """Write the figure to the path, if there is one, and return it. The path's ending decides the format."""
     if path is not None:
         figure.savefig(Path(path), dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.05)
     return figure
 
 
 def tidy(axes: Axes) -> Axes:
-    """A chart with no frame on the right and above, and a faint grid behind."""
+    """Remove the frame on the right and at the top of a chart, and draw a faint grid behind it."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -60,7 +60,7 @@ def tidy(axes: Axes) -> Axes:
 
 
 def picture_grid(rows: Sequence[tuple[str, Sequence[Tensor]]]) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a row of pictures (C, H, W) in [0, 1] beside each label, each picture `PICTURE` wide."""
+    """Draw a row of pictures (C, H, W) in [0, 1] beside each label. Each picture is `PICTURE` wide."""
     columns, (height, width) = len(rows[0][1]), rows[0][1][0].shape[-2:]
     figure = new_figure(PICTURE * columns + 1.3, PICTURE * len(rows) * height / width + 0.1)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0, compress=True)
@@ -75,7 +75,7 @@ def picture_grid(rows: Sequence[tuple[str, Sequence[Tensor]]]) -> tuple[Figure, 
 
 
 def _show(axes: Axes, image: Tensor) -> None:
-    # Grey for one channel, coloured for three.
+    # Grey for one channel, colour for three.
     pixels = image.detach().cpu().float()
     if len(pixels) == 1:
         axes.imshow(pixels[0].numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
@@ -84,5 +84,5 @@ def _show(axes: Axes, image: Tensor) -> None:
 
 
 def check_pictures(name: str, images: Tensor) -> Tensor:
-    """Images (B, C, H, W) that can be shown, as floats in [0, 1]. Raises what `check_images` raises."""
+    """Return images (B, C, H, W) that can be shown, as floats in [0, 1]. Raises what `check_images` raises."""
     return to_unit_floats(check_images(name, images, channels=(1, 3), may_be_bytes=True))

@@ -31,8 +31,8 @@ def gradcam(
 
     .. math:: \mathrm{ReLU}\Big(\sum_f \Big(\tfrac{1}{hw} \sum_{ij} \frac{\partial s}{\partial A_{fij}}\Big) A_f\Big),
 
-    resized to the image and divided by its maximum; it is 0 throughout if nothing speaks for the class. For two classes, s is
-    the difference of their logits, which a model with a single logit has too.
+    resized to the image and divided by its maximum. It is 0 everywhere if nothing speaks for the class. For two classes, s is
+    the difference of their logits; a model with a single logit has that too.
 
     The model runs in eval mode; its mode and gradients are restored.
 
@@ -42,15 +42,15 @@ def gradcam(
         tasks: All tasks that the model answers, by name; an integer n means ``Classification(n)``.
         task: Name of the classification task to look at.
         layer: A part of the model that gives (B, F, h, w), in general the last convolutional block.
-        classes: Labels (B,) to explain; the classes that the model predicts if None.
+        classes: Labels (B,) to explain. If None, the classes that the model predicts.
 
     Returns:
         Shape (B, H, W), in [0, 1], on the device of the images.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the task is unknown or no classification; the layer is not part of the model, does not run exactly once,
-            gives another shape or has no influence on the task; a class is out of range; images are not in [0, 1].
+        ValueError: the task is unknown or not a classification; the layer is not part of the model, does not run exactly once,
+            returns another shape or has no influence on the task; a class is out of range; images are not in [0, 1].
         ImportError: Captum is not installed.
 
     Example:

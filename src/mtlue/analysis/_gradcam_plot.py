@@ -1,4 +1,4 @@
-"""Picture of where models look (figure 8 of the paper)."""
+"""Pictures of where models look (figure 8 of the paper)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def plot_gradcam(images: Tensor, maps: Tensor | Mapping[str, Tensor], path: Path
 
     Args:
         images: Shape (B, C, H, W) with 1 or 3 channels, floats in [0, 1] or uint8.
-        maps: Maps (B, H, W) in [0, 1] that `gradcam` gave for them, or a dict with maps of each model by its name.
-        path: File to write, in the format of its ending; None writes nothing.
+        maps: Maps (B, H, W) in [0, 1] that `gradcam` returned for them, or a dict with the maps of each model by name.
+        path: File to write; its ending decides the format. None writes nothing.
 
     Returns:
         A figure with a row of images, a row for each model, and a colour bar.
@@ -40,13 +40,13 @@ def plot_gradcam(images: Tensor, maps: Tensor | Mapping[str, Tensor], path: Path
         raise ValueError("maps: expected the maps of at least one model, got an empty dict")
     for name, each in by_model.items():
         _check_maps(name, each, pictures)
-    # Under the maps in grey, so that all colour is theirs.
+    # In grey below the maps, so that all colour comes from the maps.
     grey = [picture.mean(dim=0, keepdim=True) for picture in pictures]
     figure, grid = picture_grid([("image", list(pictures)), *((str(name), grey) for name in by_model)])
     for row, each in zip(grid[1:], by_model.values(), strict=True):
         for axes, values in zip(row, each.detach().cpu().float(), strict=True):
             shown = axes.imshow(values.numpy(), cmap="inferno", vmin=0.0, vmax=1.0, alpha=0.6, interpolation="bilinear")
-    # As high as the rows together, and of one width however many pictures there are.
+    # As high as all rows together, and equally wide for any number of pictures.
     height = len(grid) * PICTURE * pictures.shape[-2] / pictures.shape[-1]
     bar = figure.colorbar(
         shown,

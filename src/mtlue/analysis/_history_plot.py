@@ -1,4 +1,4 @@
-"""Chart of a generator's training."""
+"""A chart of a generator's training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def plot_history(history: History, path: PathArgument = None) -> Figure:
 
     Args:
         history: What `mtlue.fit` returned.
-        path: File to write, in the format of its ending; None writes nothing.
+        path: File to write; its ending decides the format. None writes nothing.
 
     Returns:
-        A figure with a chart of the base loss, one of the regularisers (equations 4 and 5, unweighted) and, if there is one, of
-        the surrogate's accuracy.
+        A figure with charts of the base loss, of the regularisers (equations 4 and 5, unweighted) and, if measured, of the
+        surrogate's accuracy.
 
     Raises:
         TypeError: ``history`` is not a `mtlue.History`.
-        ValueError: it has no epochs.
+        ValueError: the history is empty.
         ImportError: Matplotlib is not installed.
 
     Example:
@@ -54,7 +54,7 @@ def plot_history(history: History, path: PathArgument = None) -> Figure:
     _draw(regularizers, numbers, [epoch.intra_er for epoch in history], label="intra-ER")
     _draw(regularizers, numbers, [epoch.inter_er for epoch in history], label="inter-ER", index=1)
     regularizers.set_ylabel("mean cosine")
-    # Above the chart: no corner of it is sure to be empty.
+    # Above the chart, because any corner of it may hold a curve.
     regularizers.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     for axes in accuracy:
         _draw(axes, accuracies, accuracies.values())

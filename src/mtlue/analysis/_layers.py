@@ -1,4 +1,4 @@
-"""What a layer gives while its model runs."""
+"""Record what a layer returns while its model runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_layer(model: nn.Module, layer: nn.Module) -> None:
 
 @contextmanager
 def recorded(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """While this context lasts, the list gets a copy of what the layer answers, each time that it runs."""
+    """Append a copy of the layer's answer to the list each time it runs in this context."""
     answers: list[Tensor] = []
 
     def note(module: nn.Module, inputs: object, answer: object) -> None:
@@ -41,10 +41,10 @@ def recorded(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def only_answer(answers: list[Tensor]) -> Tensor:
-    """The answer of a layer that ran once in a forward pass.
+    """Return the answer of a layer that ran once in a forward pass.
 
     Raises:
-        ValueError: it ran not at all, or more than once.
+        ValueError: it did not run, or ran more than once.
     """
     if len(answers) != 1:
         raise ValueError(

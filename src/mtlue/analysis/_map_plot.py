@@ -1,4 +1,4 @@
-"""Pictures of label maps and of what models answer for them."""
+"""Pictures of label maps, and of models' answers for them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mtlue.analysis._figures import Figure, PathArgument, check_pictures, finish
 def plot_maps(images: Tensor, maps: Mapping[str, Mapping[str, Tensor]], path: PathArgument = None, *, tasks: Tasks) -> Figure:
     """Plot images, and below them the label maps of each task from each source.
 
-    A class has one colour in all pictures, and so has a distance. Normals show x, y and z as red, green and blue. White means
-    no label.
+    A class has the same colour in all pictures, and so has a distance. Normals show x, y and z as red, green and blue. White
+    means unlabelled.
 
     Args:
         images: Shape (B, C, H, W) with 1 or 3 channels, floats in [0, 1] or uint8.
-        maps: Targets, or a model's answers as `mtlue.Surrogate` gives them, by source (such as ``"truth"`` and the names of
-            models), then by task. The first source sets the scale of distances.
-        path: File to write, in the format of its ending; None writes nothing.
-        tasks: The tasks. Labels of whole images are left out; so are maps of a kind for which no `draw_map` is registered, with
-            a warning.
+        maps: Targets, or a model's answers as `mtlue.Surrogate` returns them: by source (such as ``"truth"`` or the name of a
+            model), then by task. The first source sets the scale of distances.
+        path: File to write; its ending decides the format. None writes nothing.
+        tasks: The tasks. Tasks with labels of whole images are left out. Maps of a kind without a registered `draw_map` are
+            left out with a warning.
 
     Returns:
         A figure with a row of images, and a row for each task and source.
@@ -79,15 +79,15 @@ def draw_map(task: Task, values: Tensor, first: Tensor) -> Tensor:
     """Draw label maps, or a model's answers for them, as `plot_maps` shows them below the images.
 
     Register a function for your own kind of task with ``draw_map.register``. It returns colours of shape (B, 3, H, W) in [0,
-    1], white where there is no label.
+    1], white for unlabelled pixels.
 
     Args:
         task: The task.
-        values: Targets or answers of a batch, on the processor.
-        first: Targets or answers of the first source, for a scale that all sources share.
+        values: Targets or answers of a batch, on the CPU.
+        first: Targets or answers of the first source, from which all sources take their scale.
 
     Raises:
-        TypeError: no function is registered for the task's kind.
+        TypeError: the task's kind has no registered function.
 
     Example:
         >>> import torch, mtlue

@@ -1,4 +1,4 @@
-"""Picture of perturbations (figures 6 and 9 of the paper)."""
+"""Pictures of perturbations (figures 6 and 9 of the paper)."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def plot_perturbations(
 ) -> Figure:
     """Plot clean images, and below them the perturbations and protected images of each method (figures 6 and 9).
 
-    As in the paper's figures, each perturbation is stretched to [0, 1] by itself, with all its channels together. So the
-    picture shows its structure, not its size. A perturbation of 0 is mid-grey.
+    As in the paper's figures, each perturbation is stretched to [0, 1] separately, with all its channels together. So the
+    picture shows the structure of a perturbation, not its size. A perturbation of 0 is mid-grey.
 
     Args:
         clean: The data set that was protected.
-        protected: The result of `mtlue.protect`, or a dict of several such sets by the name of the method. Their transforms are
-            not applied.
-        path: File to write, in the format of its ending; None writes nothing.
-        indices: Samples to show, a column each; the first 6 if None.
+        protected: The result of `mtlue.protect`, or a dict of several such sets by name of the method. Their transforms are not
+            applied.
+        path: File to write; its ending decides the format. None writes nothing.
+        indices: Samples to show, one in each column. The first 6 if None.
 
     Returns:
-        A figure with a row of clean images, and two rows a method.
+        A figure with a row of clean images, and two rows for each method.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: there is nothing to show, an index is out of range, a set has another length or images of another shape than
-            the clean one, or an image has neither 1 nor 3 channels.
+        ValueError: there is nothing to show, an index is out of range, a set differs from the clean one in length or in the
+            shape of an image, or an image has neither 1 nor 3 channels.
         ImportError: Matplotlib is not installed.
 
     Example:
@@ -58,7 +58,7 @@ def plot_perturbations(
     length = len(cast("Sized", clean))
     by_method = _check_protected(protected, length)
     chosen = _check_indices(range(min(_SHOWN, length)) if indices is None else indices, length)
-    # In 8 bits, as they are stored: a perturbation is what differs from that, and not what rounding did.
+    # In 8 bits, as stored. A perturbation is the difference from the stored clean image, without the effect of rounding.
     stored = [to_unit_floats(to_bytes(read_image(clean[index][0]))) for index in chosen]
     images = [check_pictures("clean", image.unsqueeze(0))[0] for image in stored]
     rows = [("clean", images)]
@@ -74,7 +74,7 @@ def plot_perturbations(
 
 
 def stretched(perturbation: Tensor) -> Tensor:
-    """A perturbation brought to [0, 1], its smallest entry to 0 and its largest to 1; mid-grey if all are equal."""
+    """Stretch a perturbation so that its smallest entry is 0 and its largest 1. Equal entries become mid-grey."""
     low, high = perturbation.amin(), perturbation.amax()
     return torch.where(high > low, (perturbation - low) / (high - low), 0.5)
 

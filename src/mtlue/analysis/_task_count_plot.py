@@ -1,4 +1,4 @@
-"""Chart of accuracy against the number of tasks (figures 2 and 5 of the paper)."""
+"""A chart of accuracy against the number of tasks (figures 2 and 5 of the paper)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ def plot_task_counts(
     """Plot victims' accuracy on clean test images against the number of tasks, by method (figures 2 and 5).
 
     Args:
-        results: By method, by number of tasks: the accuracy, or a pair of accuracy and spread, such as a standard deviation
-            over seeds, which is drawn as an error bar. Shares in [0, 1]; the chart shows percent.
-        path: File to write, in the format of its ending; None writes nothing.
-        chance: Accuracy of guessing by the labels' frequencies, for all numbers of tasks or for each; drawn as a dashed line.
+        results: Accuracies by method, then by number of tasks. Give an accuracy, or a pair of accuracy and spread (such as a
+            standard deviation over seeds), which is drawn as an error bar. Shares in [0, 1]; the chart shows percent.
+        path: File to write; its ending decides the format. None writes nothing.
+        chance: Accuracy of guessing by the labels' frequencies, one for all numbers of tasks or one for each. Drawn as a dashed
+            line.
 
     Returns:
         A figure with one chart.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: there is nothing to draw, a number of tasks is less than 1, or an accuracy is not in [0, 1].
+        ValueError: there is nothing to draw, a number of tasks is below 1, or an accuracy is not in [0, 1].
         ImportError: Matplotlib is not installed.
 
     Example:
@@ -44,7 +45,7 @@ def plot_task_counts(
     reference = _check_chance(chance, counts)
     figure = new_figure(6.8, 3.8)
     axes = tidy(figure.subplots())
-    # By themselves, error bars would come last in the legend.
+    # On their own, error bars would come last in the legend.
     handles: list[Any] = []
     for index, (name, curve) in enumerate(curves.items()):
         color, marker = look_of(index)
@@ -74,7 +75,7 @@ def plot_task_counts(
 
 
 def _ticks(counts: list[int]) -> list[int]:
-    """Those of the rising numbers that can be written side by side."""
+    """Choose from increasing numbers those that fit side by side."""
     shown = counts[:1]
     for count in counts:
         if count - shown[-1] > 0.04 * (counts[-1] - counts[0]):

@@ -1,4 +1,4 @@
-"""Points in the plane that keep the neighbourhoods of high-dimensional ones."""
+"""Map points to a plane so that neighbours stay neighbours (t-SNE)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mtlue._runtime import require
 
 
 def tsne(embeddings: Tensor, *, seed: int = 0, perplexity: float | None = None) -> Tensor:
-    """Coordinates by t-SNE with Euclidean distances, from scikit-learn.
+    """Compute coordinates by t-SNE with Euclidean distances, using scikit-learn.
 
     Args:
-        embeddings: Shape (N, ...), N at least 2; all axes but the first are flattened.
+        embeddings: Shape (N, ...) with N at least 2. All axes except the first are flattened.
         seed: Equal seeds give equal coordinates. No global random numbers are drawn.
-        perplexity: About how many neighbours a point has, less than N; (N - 1) / 3, from 1 to 30, if None.
+        perplexity: Roughly how many neighbours a point has, less than N. If None, (N - 1) / 3, limited to 1 to 30.
 
     Returns:
         Shape (N, 2), float32, on the CPU.
@@ -44,7 +44,7 @@ def tsne(embeddings: Tensor, *, seed: int = 0, perplexity: float | None = None) 
     manifold = require("sklearn.manifold", extra="analysis").TSNE(
         n_components=2,
         perplexity=perplexity,
-        # Principal components would leave two or three points on a line, and the seed without a meaning.
+        # Principal components would leave two or three points on a line, and the seed would have no effect.
         init="random",
         # Exact: there are few classes, and the approximation's threads would make the last digits depend on the machine.
         method="exact",

@@ -1,4 +1,4 @@
-"""The methods that mtlue is compared with, each giving a `mtlue.ProtectedDataset`.
+"""The methods that mtlue is compared with. Each returns a `mtlue.ProtectedDataset`.
 
 `pgd` searches for a perturbation of each sample, pixel by pixel, with the losses that train a generator. `shortcut` adds a
 fixed pattern for each class of each task. `random_noise` is the control.

@@ -1,4 +1,4 @@
-"""Error-minimising noise on pixels: surrogate and perturbations in turn."""
+"""Error-minimising noise on pixels: the surrogate and the perturbations take turns."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ logger = logging.getLogger("mtlue.baselines")
 
 
 class Alternation:
-    """Rounds of training the surrogate on perturbed images, then stepping on the perturbations of every batch (equation 1).
+    """Rounds of training the surrogate on perturbed images, and then changing all perturbations (equation 1).
 
     Args:
-        search: The loop on a batch, with its surrogate and its settings.
+        search: The search on a batch, with its surrogate and settings.
         store: The perturbations between the rounds.
-        kept: Holds the surrogate, with its optimiser, as it is after its last whole turn.
+        kept: Holds the surrogate and its optimiser as they were after the last complete turn.
     """
 
     def __init__(self, search: PixelSearch, store: PixelStore, kept: Checkpoint) -> None:
@@ -53,7 +53,7 @@ class Alternation:
             at_end = self._run_round(current, 0)
 
     def _run_round(self, round: int, start: int) -> bool:
-        """Step on all perturbations from sample ``start`` on; return whether this was the last round."""
+        """Step on all perturbations from sample ``start`` on. Returns whether this was the last round."""
         search, length = self.search, len(self.search.samples)
         search.figures["round"] = round + 1
         with frozen(search.surrogate.module):
@@ -81,7 +81,7 @@ class Alternation:
         return augmented(self.search.plan.augment, batch, self.search.surrogate.tasks)
 
     def _perturbed(self, order: Sequence[int]) -> Iterator[Batch]:
-        """Batches with the perturbations that are stored now."""
+        """Yield batches with the perturbations stored at present."""
         position = 0
         for batch in self.search.batches(order):
             delta = self.store.read(order[position : position + len(batch)])
@@ -89,16 +89,16 @@ class Alternation:
             yield Batch((batch.images + delta.to(batch.images.device)).clamp(0.0, 1.0), batch.targets)
 
     def _before(self, round: int, start: int) -> tuple[int, int]:
-        """Steps before a sample of a round, and the images in them."""
+        """Return the number of steps before a sample of a round, and of the images in them."""
         size, length, steps = self.search.batch_size.value, len(self.search.samples), self.search.plan.steps
         batches = round * -(-length // size) + -(-start // size)
         return batches * steps, (round * length + start) * steps
 
     def _restore(self) -> int:
-        """Load the surrogate's last turn and return its round; -1 before the first."""
+        """Load the surrogate's last turn and return its round, or -1 before the first."""
         state = self.kept.load()
         if state is None:
-            # Also the state before the first turn: the call that takes this one up may bring another.
+            # Also the state before the first turn, because a resumed call may bring another surrogate.
             self._keep(-1)
             return -1
         with self.kept.taking_up():

@@ -1,4 +1,4 @@
-"""From changes in whole levels to a protected set, in memory or in a folder."""
+"""Turn changes in whole levels into a protected set, in memory or in a folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from mtlue._data import Inspection, Samples, run_settings, to_bytes
 from mtlue._protect import ProtectedDataset, WorkFolder, add_levels, open_sink
 
-#: ``change(images, targets, indices)``: by how many levels of 1/255 each pixel of some samples is to change, int16 (C, H, W) a
-#: sample. The images are uint8 (C, H, W), the targets as the data set gives them, the indices those of the samples.
+#: ``change(images, targets, indices)`` returns by how many levels of 1/255 to change each pixel, int16 (C, H, W) for each
+#: sample. Images are uint8 (C, H, W), targets are as the data set gives them, and indices say which samples they are.
 Change: TypeAlias = Callable[[Sequence[Tensor], Sequence[Any], range], Sequence[Tensor]]
 
-# A sample does not depend on the others of its batch; this many of them are in memory at once.
+# Samples do not depend on others of their batch. This many are in memory at once.
 _BATCH = 64
 
 
@@ -27,15 +27,15 @@ def assemble(
     folders: WorkFolder | None,
     settings: Mapping[str, Any],
 ) -> ProtectedDataset[Tensor]:
-    """Change every image, keep the results as bytes, and return them as a protected set.
+    """Change every image, and return the results, kept as bytes, as a protected set.
 
     Args:
         samples: The data set.
-        inspection: What is known of it.
-        change: Gives the changes; what it returns for a sample must not depend on the batch.
-        epsilon: Budget on the scale of [0, 1]; a change beyond it is cut to it.
-        folders: Where to stream to, and to go on if an earlier call was interrupted; None keeps the images in memory.
-        settings: What the changes depend on, as JSON can hold it: a call that is taken up again must have the same.
+        inspection: What reading the data set found.
+        change: Returns the changes. Its result for a sample must not depend on the batch.
+        epsilon: Budget on the scale of [0, 1]. A larger change is cut off.
+        folders: Folders to stream to, from which an interrupted call resumes. None keeps the images in memory.
+        settings: What the changes depend on, in a form that JSON can hold. A resumed call must have the same settings.
 
     Raises:
         ValueError: the folder was left by a call with other settings.

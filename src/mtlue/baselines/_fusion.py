@@ -1,4 +1,4 @@
-"""One perturbation out of the patterns of several tasks."""
+"""Fuse the patterns of several tasks into one perturbation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mtlue._data import resize
 from mtlue._runtime import tensors_digest
 from mtlue.baselines._patterns import unit_norm
 
-#: Draws the patterns of a task's classes at a shape (C, h, w): floats (num_classes, C, h, w), of an l2 norm of 1 each.
+#: Draws the patterns of a task's classes at a shape (C, h, w): floats (num_classes, C, h, w), each with an l2 norm of 1.
 Draw: TypeAlias = Callable[[tuple[int, int, int]], Tensor]
-#: ``fusion(draws, shape)``: what each class of each task adds to an image of the shape (C, H, W), one (C_k, C, H, W) a task.
-#: The perturbation of an image is the sum of its classes' parts, and has an l2 norm of about 1 or less.
+#: ``fusion(draws, shape)`` returns what each class adds to an image of shape (C, H, W), (C_k, C, H, W) for each task. The
+#: perturbation of an image is the sum over its classes. Its l2 norm is about 1 or less.
 Fusion: TypeAlias = Callable[[Sequence[Draw], tuple[int, int, int]], list[Tensor]]
 
 
@@ -116,17 +116,17 @@ class FusedPatterns:
 
     def __init__(self, parts: Sequence[Tensor], budget: float) -> None:
         self._budget, self._shape = budget, parts[0].shape[1:]
-        # Row 0 is for a missing label.
+        # Row 0 stands for a missing label.
         self._table = F.pad(torch.cat([part.flatten(1) for part in parts]) * budget, (0, 0, 1, 0))
         self._first_rows = torch.tensor(list(accumulate([1, *(len(part) for part in parts[:-1])])))
         highest = torch.stack([part.amax(dim=0).clamp_min(0) for part in parts]).sum(dim=0).max()
         lowest = torch.stack([(-part).amax(dim=0).clamp_min(0) for part in parts]).sum(dim=0).max()
         largest = max(float(highest), float(lowest)) * budget
-        #: The largest change of a pixel that any combination of classes leads to, in whole levels, on the scale of [0, 1].
+        #: Largest change of a pixel over all combinations of classes, in whole levels, on the scale of [0, 1].
         self.epsilon = min(round(255 * largest), 255) / 255
 
     def levels(self, classes: Tensor) -> Tensor:
-        """Perturbations in levels of 1/255, int16 (B, C, H, W), of classes (B, K) with -1 for a missing label."""
+        """Return perturbations in levels of 1/255, int16 (B, C, H, W), for classes (B, K) with -1 for a missing label."""
         rows = torch.where(classes < 0, 0, classes + self._first_rows)
         fused = F.embedding_bag(rows, self._table, mode="sum")
         excess: Tensor = (fused.norm(dim=1, keepdim=True) / self._budget).clamp_min(1)
@@ -134,5 +134,5 @@ class FusedPatterns:
         return levels.to(torch.int16).view(-1, *self._shape)
 
     def digest(self) -> str:
-        """Checksum of all patterns."""
+        """Return a checksum of all patterns."""
         return tensors_digest([self._table])

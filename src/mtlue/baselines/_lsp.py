@@ -1,4 +1,4 @@
-"""Patterns that a linear model tells apart."""
+"""Linearly separable patterns."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from torch import Tensor
 
 from mtlue.baselines._patterns import check_request, unit_norm
 
-#: Side of a cell of one colour, in pixels.
+#: Side of a cell in pixels. A cell has one colour.
 _CELL = 8
 
 
 class LSP:
-    """Linearly separable patterns (Yu et al., 2022): for each class a grid of cells of 8x8 pixels, each of one colour.
+    """Linearly separable patterns (Yu et al., 2022). Each class has a grid of cells of 8x8 pixels, each in one colour.
 
     The colours of a class, over all cells and channels, are the centre of its cluster in the original's synthetic
-    classification problem (scikit-learn's ``make_classification``, all features informative, one cluster a class, class
-    separation 10): a vertex of a hypercube, another one for each class. Simplified here: the original adds to the centre of a
-    class a correlated Gaussian draw for each sample, and its patterns are thus sample-wise; these are class-wise, as the fusion
-    over tasks needs them, and the separation drops out when they are scaled.
+    classification problem (scikit-learn's ``make_classification`` with all features informative, one cluster for each class and
+    class separation 10). This is a vertex of a hypercube, a different one for each class. Here it is simplified: the original
+    adds a correlated Gaussian draw for each sample to the centre of its class, so its patterns are sample-wise. These are
+    class-wise, as the fusion over tasks needs them, and scaling removes the separation.
 
-    ``patterns(num_classes, shape, generator)`` returns patterns (num_classes, C, H, W) with an l2 norm of 1 each. Cells at
-    the right and at the bottom are cut where 8 does not divide the size.
+    ``patterns(num_classes, shape, generator)`` returns patterns (num_classes, C, H, W) with an l2 norm of 1 each. Cells on the
+    right and at the bottom are cut if 8 does not divide the size.
 
     Example:
         >>> import torch
@@ -34,15 +34,15 @@ class LSP:
     """
 
     def __call__(self, num_classes: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-        """Patterns of a task's classes.
+        """Return a pattern for each class of a task.
 
         Args:
-            num_classes: How many.
+            num_classes: Number of classes.
             shape: Channels, height and width.
-            generator: Source of random numbers.
+            generator: Random generator of torch.
 
         Raises:
-            ValueError: there is no class, the shape is not (C, H, W), or there are more classes than vertices.
+            ValueError: ``num_classes`` is below 1, the shape is not (C, H, W), or there are more classes than vertices.
             TypeError: an argument is not an integer, or the shape not a sequence of them.
         """
         channels, height, width = check_request(num_classes, shape)
@@ -63,8 +63,8 @@ class LSP:
 
 
 def _vertices(count: int, features: int, generator: torch.Generator) -> Tensor:
-    """Different vertices of the hypercube [-1, 1]^features, floats (count, features)."""
-    # A dictionary keeps the order in which they were drawn.
+    """Draw different vertices of the hypercube [-1, 1]^features, floats (count, features)."""
+    # A dictionary keeps the order of the draws.
     found: dict[tuple[int, ...], None] = {}
     while len(found) < count:
         bits = torch.randint(2, (features,), generator=generator, device=generator.device)

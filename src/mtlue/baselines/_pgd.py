@@ -1,4 +1,4 @@
-"""The paper's pixel-level baselines: a perturbation of its own for each sample, without a generator."""
+"""The paper's pixel-level baselines: a separate perturbation for each sample, without a generator."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def pgd(
     each batch. A loss that trains the surrogate (EM) alternates: in each round the surrogate takes ``surrogate_steps`` steps on
     perturbed images, then the perturbations of all samples take ``steps`` steps from where they were.
 
-    The defaults are the paper's for TAP and SEP (appendix A.1). **For EM give** ``rounds``, ``steps=20`` and
-    ``step_size=0.8/255``: the paper has ten rounds on NYUv2, and only the limit ``stop_accuracy`` if all tasks have classes.
+    The defaults are the paper's for TAP and SEP (appendix A.1). **For EM set** ``rounds``, ``steps=20`` and
+    ``step_size=0.8/255``. The paper uses ten rounds on NYUv2, and only the limit ``stop_accuracy`` if all tasks have classes.
 
     Args:
         dataset: Map-style set of pairs (image, targets), as in `mtlue.protect`; all images have one size.
-        tasks: Tasks by name; an integer n means ``Classification(n)``.
-        surrogate: Module that sees images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit as it was;
+        tasks: Tasks by name. An integer n means ``Classification(n)``.
+        surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit unchanged;
             TAP and SEP need one that was trained on clean data. EM trains it in place.
         loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or your own, as in `mtlue.fit`.
         epsilon: Budget on the scale of [0, 1].
@@ -62,16 +62,16 @@ def pgd(
         step_size: How far a pixel moves in a step, on the scale of [0, 1].
         rounds: Rounds, at most.
         surrogate_steps: Steps of EM's surrogate in a round.
-        learning_rate: Adam's, for EM's surrogate.
-        stop_accuracy: Accuracy of EM's surrogate on all perturbed images at which no further round is begun.
-        augment: Applied to perturbed batches before the surrogate sees them, anew in each step: a function on images, or a
-            `mtlue.datasets.JointTransform`, as in `mtlue.fit`.
-        path: Folder to stream the protected images to; None keeps them in memory, as bytes. If a call was interrupted, repeat
-            it: it goes on after its last whole batch. EM keeps its perturbations in ``<path>.partial``, two bytes a pixel,
-            until the folder is finished.
-        batch_size: Samples a step; None fits the device. When memory runs out it is halved with a warning.
-        device: Where to compute; if None the surrogate's device, else CUDA, MPS or CPU.
-        precision: ``torch.float32`` or ``torch.bfloat16``; if None bfloat16 on a GPU that has it.
+        learning_rate: Learning rate of Adam, for EM's surrogate.
+        stop_accuracy: Accuracy of EM's surrogate on all perturbed images at which no further round begins.
+        augment: Applied to perturbed batches before the surrogate sees them, with new random numbers in each step: a function
+            of images, or a `mtlue.datasets.JointTransform`, as in `mtlue.fit`.
+        path: Folder to stream the protected images to. None keeps them in memory, as bytes. Repeat an interrupted call to
+            resume it after its last complete batch. EM keeps its perturbations in ``<path>.partial``, two bytes a pixel, until
+            the folder is complete.
+        batch_size: Samples in a step. None fits the device. It is halved, with a warning, when memory runs out.
+        device: Where to compute. By default the surrogate's device, or else CUDA, MPS or the CPU.
+        precision: ``torch.float32`` or ``torch.bfloat16``. By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set.
         seed: Equal seeds give equal bytes on one device, whatever ``num_workers``.
         progress: As in `mtlue.fit`.
@@ -82,11 +82,11 @@ def pgd(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the data set has faults (all are listed at once) or images of different sizes,
-            or the surrogate's answers do not fit the tasks.
-        FileExistsError: ``path`` exists already.
+        ValueError: an argument is out of range, the data set has faults (the message lists all of them) or images of different
+            sizes, or the surrogate's answers do not fit the tasks.
+        FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
-        OSError: the disk is full; repeat the call to go on.
+        OSError: the disk is full. Repeat the call to resume.
         NotImplementedError: called inside a process group of several ranks.
         RuntimeError: the loss or its gradient is not finite.
 
@@ -139,7 +139,7 @@ def _check_uniform(inspection: Inspection) -> None:
     """Refuse images of different sizes.
 
     Raises:
-        ValueError: there are several sizes.
+        ValueError: images differ in size.
     """
     if not inspection.uniform:
         shown = ", ".join(f"{height}x{width}" for height, width in sorted(inspection.sizes)[:3])

@@ -22,7 +22,7 @@ from mtlue.baselines._alternation import Alternation
 from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan
 from mtlue.baselines._pixel_store import PERTURBATIONS, PixelStore
 
-# The first by name, and so the first to go when the folder is removed: without it, what is left of a search is not taken up.
+# The first by name, so it is the first to go when the folder is removed. Without it, the rest of a search is not resumed.
 _STATE = "alternation.pt"
 _LOSS = "loss.pt"
 
@@ -38,25 +38,25 @@ def search_images(
     compute: Compute,
     folders: WorkFolder | None,
 ) -> Images:
-    """The protected images, in memory or in the finished folder.
+    """Return the protected images, in memory or in the finished folder.
 
     Args:
         samples: The data set.
         shape: Shape (C, H, W) of all its images.
-        surrogate: What the search is made against.
-        loss: What it minimises.
-        plan: Its settings.
+        surrogate: The model to search against.
+        loss: The loss to minimise.
+        plan: The settings of the search.
         compute: Where and how to compute.
-        folders: Where to stream to; None keeps the images in memory.
+        folders: Folders to stream to. None keeps the images in memory.
 
     Raises:
         TypeError: the surrogate's answers are not made of tensors.
-        ValueError: they do not fit the tasks, or the folder was left by a call with other arguments.
+        ValueError: the answers do not fit the tasks, or the folder was left by a call with other arguments.
     """
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         check_answers(surrogate, loss, samples, compute)
         if folders is not None:
-            # After the checks: a call that they refuse leaves nothing that would refuse the next one.
+            # After the checks: a refused call must leave nothing behind that would refuse the next one.
             check_gradient(surrogate, loss, samples, plan.augment, compute)
             own = {"loss": described(loss), "tasks": json.dumps(tasks_to_config(samples.tasks))}
             finished = folders.check_settings(
@@ -66,7 +66,7 @@ def search_images(
                 return finished
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(surrogate, loss, samples, plan, compute)
-            # The surrogate of EM takes as many samples a step: no more than there are.
+            # EM's surrogate also takes this many samples in a step, which cannot be more than the set has.
             batch_size = min(batch_size, len(samples))
             logger.info(
                 "pgd: %d samples, %s, %d rounds of %d steps, batches of %d samples, on %s in %s",
@@ -84,7 +84,7 @@ def search_images(
                 state = None if work is None else work / _STATE
                 fresh = work is None or not all((work / name).exists() for name in (_STATE, PERTURBATIONS))
                 if fresh and state is not None:
-                    # It is of no use without the perturbations.
+                    # Without the perturbations it is useless.
                     state.unlink(missing_ok=True)
                 store = PixelStore(len(samples), shape, epsilon=plan.epsilon, folder=work, fresh=fresh)
                 Alternation(search, store, Checkpoint(state, {})).run()
@@ -93,7 +93,7 @@ def search_images(
 
 
 def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder | None) -> ImageSink:
-    """Where the images go; the search goes on with the batch size of the call that began."""
+    """Open the place for the images. A resumed search keeps the batch size that it began with."""
     size = search.batch_size.value
     sink = open_sink(search.samples, shape=shape, epsilon=search.plan.epsilon, batch_size=size, folders=folders)
     search.batch_size.value = sink.batch_size
@@ -101,11 +101,11 @@ def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder 
 
 
 def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Sequence[Tensor]]:
-    """Protected batches from sample ``start`` on, each finished before the next is begun."""
+    """Yield protected batches from sample ``start`` on. Each is finished before the next begins."""
     plan, size = search.plan, search.batch_size.value
     steps = plan.rounds * plan.steps
     search.progress.skip(-(-start // size) * steps, start * steps)
-    # A loss' own state before and after the last batch: where a call was broken, only one of them fits what is safely on disk.
+    # The state of a loss before and after the last batch: if the call is interrupted, only one of them matches the disk.
     found = kept.load() or {}
     with kept.taking_up():
         states: dict[int, Any] = found.get("before", {})
@@ -121,7 +121,7 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Seque
 
 
 def _stored(search: PixelSearch, store: PixelStore, start: int) -> Iterator[Sequence[Tensor]]:
-    """Protected batches from sample ``start`` on, with perturbations that are finished."""
+    """Yield protected batches from sample ``start`` on, from finished perturbations."""
     for batch in search.batches(range(start, len(search.samples))):
         delta = store.read(range(start, start + len(batch)))
         start += len(batch)

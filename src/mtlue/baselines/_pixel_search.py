@@ -1,4 +1,4 @@
-"""Signed gradient steps on the pixels of a batch: the one loop behind every pixel-level baseline."""
+"""Signed gradient steps on the pixels of a batch: the one loop behind all pixel-level baselines."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class SearchPlan(SurrogatePlan):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Some clean samples and the perturbations that a search starts from; a slice is some of them.
+    """Some clean samples, and the perturbations that a search starts from. A slice takes some of them.
 
     Attributes:
-        clean: The samples.
+        clean: The clean samples.
         start: Perturbations (B, C, H, W), on any device.
         first: Position of the first sample in the data set.
     """
@@ -50,25 +50,25 @@ class Pixels:
     first: int
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.clean)
 
     def __getitem__(self, part: slice) -> Pixels:
-        """Some of the samples."""
+        """Return some of the samples."""
         return Pixels(self.clean[part], self.start[part], self.first + (part.start or 0))
 
 
 class PixelSearch:
-    """Looks for the perturbation of each sample that minimises a loss (equations 1 and 2, projected gradient descent).
+    """Searches for the perturbation of each sample that minimises a loss (equations 1 and 2, projected gradient descent).
 
     Args:
-        surrogate: On its device, in eval mode, taking no gradient while a search goes on.
-        loss: What is minimised.
+        surrogate: The surrogate on its device, in eval mode and frozen during a search.
+        loss: The loss to minimise.
         samples: The data set, with images of one size.
         plan: The settings.
         compute: Where and how to compute.
-        batch_size: Largest batch; halved when memory runs out.
-        progress: Counts the steps on each batch.
+        batch_size: Largest batch. It is halved when memory runs out.
+        progress: Shows the steps on each batch.
     """
 
     def __init__(
@@ -83,21 +83,21 @@ class PixelSearch:
     ) -> None:
         self.surrogate, self.loss, self.samples = surrogate, loss, samples
         self.plan, self.compute, self.batch_size, self.progress = plan, compute, batch_size, progress
-        #: What is shown beside the loss of each step.
+        #: Figures to show beside the loss of each step.
         self.figures: dict[str, float] = {}
 
     def batches(self, order: Sequence[int]) -> Iterator[Batch]:
-        """Clean images and targets of some samples."""
+        """Yield clean images and targets of some samples."""
         return ordered_batches(self.samples, order, batch_size=self.batch_size.value, compute=self.compute)
 
     def descend(self, pixels: Pixels, *, steps: int, round: int) -> Tensor:
-        """The perturbations of some samples after so many steps, on the CPU.
+        """Return the perturbations of some samples after the given number of steps, on the CPU.
 
         Args:
-            pixels: The samples, and where to start. Their position decides, with the
+            pixels: The samples and where to start.
             steps: Number of steps.
-            round: current round, the random numbers of augmentation and loss: these must not depend on where an interrupted
-                call was taken up.
+            round: The current round. With the position of the samples it decides the random numbers of augmentation and loss,
+                which must not depend on where an interrupted call resumed.
 
         Raises:
             RuntimeError: the loss or its gradient is no longer finite.
@@ -111,8 +111,8 @@ class PixelSearch:
 
     def _descend(self, batch: Batch, delta: Tensor, steps: int) -> Tensor:
         plan, images = self.plan, batch.images
-        # What is outside [0, 1] could never be saved, and behind a clamp it would take no gradient that brings it back. Within
-        # these bounds images + delta lies in [0, 1] to the last bit: no clamp is needed, whose gradient at 0 and 1 is none.
+        # A value outside [0, 1] could never be saved, and behind a clamp it would get no gradient that brings it back. Within
+        # these bounds images + delta lies exactly in [0, 1], so no clamp is needed. Its gradient would vanish at 0 and 1.
         low, high = (-images).clamp_min(-plan.epsilon), (1 - images).clamp_max(plan.epsilon)
         delta = delta.clamp(low, high)
         finite = torch.tensor(True, device=images.device)
@@ -120,17 +120,17 @@ class PixelSearch:
             delta.requires_grad_(True)
             value = self.loss_value(Batch(images + delta, batch.targets), images)
             gradient = image_gradient(value, delta)
-            # The sign of what is not a number is 0, and would not show.
+            # The sign of NaN is 0, which would hide the fault.
             finite &= value.isfinite() & gradient.isfinite().all()
             delta = (delta.detach() - plan.step_size * gradient.sign()).clamp(low, high)
             self.progress.step(len(images), {**self.figures, "loss": value.detach()})
-        # Once a batch: a look at a value on a GPU waits for it.
+        # Once for each batch, because reading a value from a GPU waits for it.
         if not finite.item():
             raise RuntimeError("pgd: the loss or its gradient at the images is not finite; does the surrogate answer with NaN?")
         return delta
 
     def loss_value(self, perturbed: Batch, clean: Tensor) -> Tensor:
-        """The loss of perturbed images as the surrogate is to see them, a scalar.
+        """Return the loss of perturbed images as the surrogate sees them, a scalar.
 
         Raises:
             TypeError: the loss is not a scalar tensor.

@@ -1,4 +1,4 @@
-"""The perturbations of a whole data set between two rounds, in memory or in a file, never as floats."""
+"""The perturbations of a whole data set between two rounds, in memory or in a file, but never as floats."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mtlue._runtime import private
 
 PERTURBATIONS, LAST_BATCH = "perturbations.bin", "last_batch.pt"
 
-# Sixteen bits for [-epsilon, epsilon]. A round starts where the one before it ended, so what is stored must resolve a step: at
-# epsilon = 8/255 the unit is 0.00024 levels, the smallest step of the paper is 0.064. Eight bits in whole levels would lose
+# Sixteen bits for [-epsilon, epsilon]. A round starts where the last one ended, so stored values must resolve a step. At
+# epsilon = 8/255 the unit is 0.00024 levels, and the paper's smallest step is 0.064. Eight bits in whole levels would lose
 # every such step, and float16 is coarsest at the bound, where most pixels end.
 _LARGEST = 32767
 _CHUNK = 2**24
@@ -27,15 +27,15 @@ _CHUNK = 2**24
 class PixelStore:
     """Perturbations (N, C, H, W) as 16-bit fixed point in units of epsilon / 32767.
 
-    In a folder, a batch is first noted in a file that is replaced as a whole, and then written in place. A process that is
-    killed at any point leaves either: the note is written again, and no other batch is in doubt.
+    In a folder, a batch is first noted in a file that is replaced as a whole, and then written in place. If the process is
+    killed at any point, the noted batch is written again, and no other batch is in doubt.
 
     Args:
         length: Number of samples.
-        shape: Shape (C, H, W) of each.
+        shape: Shape (C, H, W) of each perturbation.
         epsilon: Largest absolute value.
-        folder: Where the file is mapped into memory, or None to keep everything in memory.
-        fresh: Begin with zeros, whatever an interrupted call left in the folder.
+        folder: Folder of the file, which is mapped into memory. None keeps everything in memory.
+        fresh: Whether to start with zeros, whatever an interrupted call left in the folder.
 
     Raises:
         ValueError: the file that this call left is damaged.
@@ -63,18 +63,18 @@ class PixelStore:
         self._levels = levels.view(length, *shape)
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        """Perturbations of some samples, floats (B, C, H, W)."""
+        """Read the perturbations of some samples, floats (B, C, H, W)."""
         return self._levels[torch.as_tensor(indices, dtype=torch.int64)].float() * self._unit
 
     def write(self, delta: Tensor, *, round: int, start: int, beside: Mapping[str, Any] | None = None) -> None:
-        """Replace the perturbations of the samples from ``start`` on, the next of this round; note what is given beside."""
+        """Replace the perturbations of the next samples of this round, from ``start`` on. Note what is given beside them."""
         levels = (delta.float() / self._unit).round().clamp(-_LARGEST, _LARGEST).to(torch.int16)
         self._flush()
         self.note.save({**(beside or {}), "round": round, "start": start, "levels": levels})
         self._levels[start : start + len(levels)] = levels
 
     def resume(self, round: int) -> int:
-        """Make whole what an interrupted call left; return how many samples have been through this round.
+        """Repair what an interrupted call left. Returns how many samples have been through this round.
 
         Raises:
             ValueError: the note is damaged.
@@ -98,11 +98,11 @@ class PixelStore:
 
 
 def _allocate(path: Path, size: int) -> None:
-    """Give a file blocks on the disk, zeros if it is new: writing to a map of a file without them can end the process.
+    """Reserve blocks on the disk for a file, zeros if it is new. Writing to a map without blocks can kill the process.
 
     Raises:
-        ValueError: the file is there, and has another size.
-        OSError: there is no room.
+        ValueError: the file exists with another size.
+        OSError: the disk has no room.
     """
     new = not path.exists()
     if not new and path.stat().st_size != size:
@@ -120,10 +120,10 @@ def _allocate(path: Path, size: int) -> None:
 
 
 def _reserved(descriptor: int, size: int) -> bool:
-    """Whether the system has set blocks aside for a file; neither every system nor every file system can.
+    """Return whether the system reserved blocks for a file. Not every system or file system can.
 
     Raises:
-        OSError: there is no room.
+        OSError: the disk has no room.
     """
     if not hasattr(os, "posix_fallocate"):
         return False

@@ -32,9 +32,9 @@ def random_noise(
 
     Args:
         dataset: Map-style set of pairs (image, targets), as `mtlue.protect` takes it. Images may differ in size.
-        tasks: Tasks by name; an integer n means ``Classification(n)``. If None: the data set's own ``tasks``, else what the
-            labels say.
-        epsilon: Budget on the scale of [0, 1]; a pixel moves by floor(255 * epsilon) levels, less where it meets 0 or 255.
+        tasks: Tasks by name. An integer n means ``Classification(n)``. If None, the data set's own ``tasks``, or else inferred
+            from the labels.
+        epsilon: Budget on the scale of [0, 1]. A pixel moves by floor(255 * epsilon) levels, or less if it meets 0 or 255.
         path: Folder to stream the images to, as in `mtlue.protect`; None keeps them in memory, as bytes.
         seed: Equal seeds give equal bytes.
 
@@ -44,7 +44,7 @@ def random_noise(
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, or the data set has faults.
-        FileExistsError: ``path`` exists already.
+        FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         NotImplementedError: called inside a process group of several ranks.
 
@@ -75,6 +75,6 @@ def random_noise(
 
 
 def _signs(shape: torch.Size, seed: int, index: int) -> Tensor:
-    """+1 or -1 for each pixel of a sample, int16."""
+    """Draw +1 or -1 for each pixel of a sample, int16."""
     random = torch.Generator().manual_seed(derived_seed(seed, Stream.NOISE, index))
     return 2 * torch.randint(2, shape, generator=random, dtype=torch.int16) - 1

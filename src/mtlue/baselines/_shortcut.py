@@ -44,23 +44,23 @@ def shortcut(
 
     Args:
         dataset: Map-style set of pairs (image, targets), as `mtlue.protect` takes it, all images of one size.
-        tasks: Tasks by name, each with classes; an integer n means ``Classification(n)``.
-        patterns: `LSP`, `AR`, or a function of your own ``patterns(num_classes, shape, generator)`` that returns one pattern
-            a class, floats (num_classes, C, H, W); their scale does not matter.
+        tasks: Tasks by name, all with classes. An integer n means ``Classification(n)``.
+        patterns: `LSP`, `AR`, or a function of your own ``patterns(num_classes, shape, generator)`` that returns a pattern for
+            each class, floats (num_classes, C, H, W). Their scale does not matter.
         fusion: `patch_fusion`, `average_fusion`, or a function of your own like them.
         budget: l2 norm of the perturbation of an image of 32x32 pixels in [0, 1].
         path: Folder to stream the images to, as in `mtlue.protect`; None keeps them in memory, as bytes.
         seed: Equal seeds give equal bytes.
 
     Returns:
-        The protected set. Its ``epsilon`` is the largest change of a pixel that any combination of classes can lead to.
+        The protected set. Its ``epsilon`` is the largest change of a pixel over all combinations of classes.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, the labels of a task are maps (the paper applies neither LSP nor AR to
-            them, appendix A.1), the data set has faults or images of several sizes, or ``patterns`` or ``fusion`` does not
-            return what is expected.
-        FileExistsError: ``path`` exists already.
+        ValueError: an argument is out of range, the labels of a task are maps (the paper does not apply LSP or AR to them,
+            appendix A.1), the data set has faults or images of several sizes, or ``patterns`` or ``fusion`` returns something
+            unexpected.
+        FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         NotImplementedError: called inside a process group of several ranks.
 
@@ -95,7 +95,7 @@ def shortcut(
 
         def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
             read = samples.read_labels(targets)
-            # Class of each task, (B, K); -1 where the label is missing.
+            # The class of each task, (B, K); -1 if the label is missing.
             classes = torch.stack([task.embedding_index(read[name]) for name, task in resolved.items()], dim=1)
             return list(fused.levels(classes))
 
@@ -104,7 +104,7 @@ def shortcut(
 
 
 def _check_classes(tasks: Mapping[str, Task]) -> None:
-    # Each pixel of a map has a class or a reading of its own, and no image has one.
+    # Each pixel of a map has its own class or reading, so the image has none.
     maps = ", ".join(f"{name!r}: {task!r}" for name, task in tasks.items() if task.is_map)
     if maps:
         others = [name for name, task in tasks.items() if not task.is_map]

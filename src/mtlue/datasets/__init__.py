@@ -1,11 +1,11 @@
 """Readers of data sets: a folder of images with a table of labels, Hugging Face, and the four sets of the paper.
 
 Each is a map-style set of pairs (image, targets): a float image in [0, 1] of shape (C, H, W), and a dict of tensors by task
-name. Give its attribute ``tasks`` to `mtlue.UEGenerator`; `mtlue.protect` finds it by itself. The paper's sets are read from
-the files as their authors publish them; nothing is downloaded. NumPy files, such as those of NYUv2, need ``mtlue[datasets]``;
+name. Pass its attribute ``tasks`` to `mtlue.UEGenerator`; `mtlue.protect` finds it without help. The paper's sets are read from
+the files that their authors publish, and nothing is downloaded. NumPy files, such as those of NYUv2, need ``mtlue[datasets]``;
 Hugging Face needs ``mtlue[huggingface]``.
 
-`mtlue.datasets.ImageFiles` and `mtlue.datasets.ExportFormat` are for formats of your own that a protected set is written in.
+Derive from `mtlue.datasets.ImageFiles` or `mtlue.datasets.ExportFormat` to export protected sets in a format of your own.
 """
 
 from mtlue._data import JointTransform

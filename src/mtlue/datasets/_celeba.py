@@ -21,20 +21,20 @@ _CROP = 140
 class CelebA(LabelledImages):
     r"""The aligned faces of CelebA with forty binary attributes (Liu et al., 2015).
 
-    The text files are read by ``torchvision.datasets.CelebA``, which checks their MD5 sums. The folder has to look like this::
+    ``torchvision.datasets.CelebA`` reads the text files and checks their MD5 sums. The folder has to look like this::
 
         root/celeba/img_align_celeba/000001.jpg ...
         root/celeba/list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt,
                     list_bbox_celeba.txt, list_landmarks_align_celeba.txt
 
-    The tasks have the names and the order of the attribute file; 1 means that a face has the attribute, 0 (-1 in the file) that
+    The tasks have the names and the order of the attribute file. 1 means that a face has the attribute, 0 (-1 in the file) that
     it does not.
 
     Args:
-        root: Folder that holds ``celeba``.
+        root: Folder that contains ``celeba``.
         split: ``"train"`` (162,770 images), ``"valid"`` (19,867) or ``"test"`` (19,962).
-        image_size: A side, or height and width. The centre square of 140 pixels, which is the face, is cut out and resized to
-            it; the paper's images are ``image_size=70``. None gives the whole image, 218 by 178 pixels.
+        image_size: A side, or height and width, of the result. The centre square of 140 pixels, which shows the face, is
+            cropped and resized to it. The paper uses ``image_size=70``. None returns the whole image, 218 by 178 pixels.
 
     Attributes:
         tasks: The forty tasks by name.
@@ -79,7 +79,7 @@ class CelebA(LabelledImages):
         size = check_image_size(image_size)
         published = _open(folder, split, self._source)
         images = folder / published.base_folder / "img_align_celeba"
-        # The header line ends in a space, after which torchvision reads one more name.
+        # The header line ends in a space, after which torchvision reads an additional, empty name.
         names = [name for name in published.attr_names if name]
         super().__init__(
             [str(images / name) for name in published.filename],
@@ -90,7 +90,7 @@ class CelebA(LabelledImages):
         )
 
     def _crop(self, image: Tensor) -> Tensor:
-        """The centre square of 140 pixels."""
+        """Return the centre square of 140 pixels."""
         height, width = (min(side, _CROP) for side in image.shape[-2:])
         top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
         return image[:, top : top + height, left : left + width]

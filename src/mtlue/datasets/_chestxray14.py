@@ -39,21 +39,20 @@ _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 class ChestXray14(LabelledImages):
     r"""The chest radiographs of the NIH with fourteen binary findings (Wang et al., 2017).
 
-    The folder has to look like this; one folder ``images`` with all archives unpacked works too::
+    The folder has to look like this. A single folder ``images`` with all archives unpacked works too::
 
         root/Data_Entry_2017.csv (or Data_Entry_2017_v2020.csv), train_val_list.txt, test_list.txt
         root/images_001/images/00000001_000.png ... root/images_012/images/
 
-    One binary task a finding, in this order: Atelectasis, Cardiomegaly, Effusion, Infiltration, Mass, Nodule, Pneumonia,
-    Pneumothorax, Consolidation, Edema, Emphysema, Fibrosis, Pleural_Thickening, Hernia. Images have one channel; the few that
-    are stored with colours and alpha are turned grey.
+    Each finding is a binary task, in this order: Atelectasis, Cardiomegaly, Effusion, Infiltration, Mass, Nodule, Pneumonia,
+    Pneumothorax, Consolidation, Edema, Emphysema, Fibrosis, Pleural_Thickening, Hernia. Images have one channel. The few that
+    are stored with colours and alpha are converted to grey.
 
     Args:
         root: Folder of the data set.
         split: ``"train"`` (``train_val_list.txt``, 86,524 images) or ``"test"`` (``test_list.txt``, 25,596). No patient is in
             both.
-        image_size: A side, or height and width, to resize the images to; the paper's is 256. None leaves them at 1024 by
-            1024.
+        image_size: A side, or height and width, to resize the images to; 256 in the paper. None leaves them at 1024 by 1024.
 
     Attributes:
         tasks: The fourteen tasks by name.
@@ -63,7 +62,7 @@ class ChestXray14(LabelledImages):
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, or a list or the table is broken.
-        FileNotFoundError: a file is missing, or images of the list are.
+        FileNotFoundError: a file is missing, or an image on the list.
 
     Example:
         >>> import pathlib, tempfile
@@ -111,8 +110,8 @@ def _find_table(root: Path) -> Path:
 
 
 def _read_findings(table: Path) -> dict[str, str]:
-    # The column of findings by image name.
-    # Columns by position: the commas in the header's [Width,Height] make names of which none fits its column's meaning.
+    # The column of findings by name of the image.
+    # Columns by position: the commas in the header's [Width,Height] give columns the wrong names.
     try:
         header, *rows = list(csv.reader(read_lines(table, source=_SOURCE))) or [[]]
     except csv.Error as error:
@@ -141,7 +140,7 @@ def _labels(names: Sequence[str], findings: Mapping[str, str], table: Path) -> t
 
 def _find_images(root: Path, names: Sequence[str], listing: str) -> list[str]:
     folders = [folder for folder in (*sorted(root.glob("images_*/images")), root / "images") if folder.is_dir()]
-    # A look at twelve folders, not at 112,120 files.
+    # Search twelve folders instead of asking for 112,120 files.
     where = {name: folder for folder in folders for name in os.listdir(folder)}
     missing = [name for name in names if name not in where]
     if missing:

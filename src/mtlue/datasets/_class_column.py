@@ -1,4 +1,4 @@
-"""Which columns of a table are tasks, and a column as the classes of one."""
+"""Decide which columns of a table are tasks, and read a column as classes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 from mtlue._tasks import Classification, Task, Tasks, are_identifiers, resolve_tasks
 from mtlue.datasets._files import shortened
 
-# As a spreadsheet or pandas writes them: a column of integers with an empty cell comes out as 1.0, 2.0.
-# One of more digits is not a class, and no tensor holds it.
+# Spreadsheets and pandas write a column of integers with an empty cell as 1.0, 2.0.
+# A number with more digits is not a class, and does not fit into a tensor.
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _OTHERWISE = "If the column does not hold labels, name the columns that do with tasks=[...]"
 
 
 @dataclass(frozen=True)
 class ClassColumn:
-    """What was read from a column.
+    """The contents of a column.
 
     Attributes:
         task: The task.
-        labels: Integers of shape (N,); the task's ignore index where there is no label.
-        names: Names of the classes, in order; None where the column held integers that nobody has named.
+        labels: Integers of shape (N,), with the task's ignore index for a missing label.
+        names: Names of the classes, in order. None if the column has integers without names.
     """
 
     task: Task
@@ -34,11 +34,11 @@ class ClassColumn:
 
 
 def requested_tasks(tasks: Tasks | Collection[str] | None) -> dict[str, Task | None] | None:
-    """The tasks by name, None for one that is to be read off its column; None if the caller leaves the choice.
+    """Return the tasks by name, with None for a task to infer from its column. Return None if the caller leaves the choice.
 
     Raises:
         TypeError: ``tasks`` is neither a mapping nor a list of names.
-        ValueError: it is empty, or a number of classes is out of range.
+        ValueError: ``tasks`` is empty, or a number of classes is out of range.
     """
     if tasks is None:
         return None
@@ -52,10 +52,10 @@ def requested_tasks(tasks: Tasks | Collection[str] | None) -> dict[str, Task | N
 
 
 def check_class_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
-    """Names of classes by column; none if None.
+    """Return the names of classes by column. None gives an empty dict.
 
     Raises:
-        TypeError: it is not a dict of lists of strings by column.
+        TypeError: the names are not a dict of lists of strings by column.
         ValueError: a name occurs twice.
     """
     if classes is None:
@@ -71,7 +71,7 @@ def check_class_names(classes: Mapping[str, Sequence[str]] | None) -> dict[str, 
 
 
 def read_numbers(cells: Collection[str], count: int) -> dict[str, int] | None:
-    """The number that each cell is, if all are numbers of so many classes, or -1 for a missing label; else None."""
+    """Read cells that are all class numbers, with -1 for a missing label. Return None if they are not."""
     numbers = {cell: _number(cell) for cell in cells if _INTEGER.fullmatch(cell)}
     return numbers if len(numbers) == len(cells) and all(-1 <= number < count for number in numbers.values()) else None
 
@@ -79,7 +79,7 @@ def read_numbers(cells: Collection[str], count: int) -> dict[str, int] | None:
 def fitting_names(
     told: Mapping[str, list[str]], columns: Mapping[str, Sequence[str]], tasks: Mapping[str, Task | None]
 ) -> dict[str, list[str]]:
-    """Of names of classes by column, those of tasks that have so many classes and whose cells are their numbers."""
+    """Return the names of those tasks whose cells are class numbers and whose number of classes fits."""
     return {
         name: told[name]
         for name, task in tasks.items()
@@ -97,14 +97,14 @@ def read_classes(
     where: Callable[[int], str],
     numbered: bool = False,
 ) -> ClassColumn:
-    """Read the cells of a column: integers are classes as they are, texts become classes in sorted order.
+    """Read the cells of a column. Integers are classes unchanged, texts become classes in sorted order.
 
     Args:
-        cells: One cell a sample; an empty one is a missing label.
-        task: The task; None reads it off the cells.
-        names: Names of the classes in their order; None reads them off the cells.
-        where: Says in words where the cell of a sample stands.
-        numbered: Whether the cells are numbers of these names, even if some could be names too.
+        cells: One cell for each sample. An empty cell is a missing label.
+        task: The task. None infers it from the cells.
+        names: Names of the classes in order. None infers them from the cells.
+        where: Describes the place of a sample's cell.
+        numbered: Whether the cells are class numbers, even if some could also be names.
 
     Raises:
         ValueError: a cell is not a label.
@@ -136,9 +136,9 @@ def read_classes(
 
 
 def _code_of(names: Sequence[str], distinct: set[str], *, numbered: bool) -> dict[str, int]:
-    """The class of each name; or that of each distinct cell, where the cells are numbers and not names."""
+    """Return the class of each name, or of each distinct cell if the cells are numbers."""
     code = {name: index for index, name in enumerate(names)}
-    # Names of digits are names, unless an export says that its cells are numbers.
+    # Names that consist of digits are names, unless an export says that its cells are numbers.
     if not numbered and any(_INTEGER.fullmatch(name) for name in names):
         return code
     numbers = read_numbers(distinct, len(names))
@@ -152,7 +152,7 @@ def _code(cells: Sequence[str], distinct: set[str], where: Callable[[int], str])
     numbers = {cell for cell in distinct if is_number(cell)}
     if not numbers:
         return {cell: index for index, cell in enumerate(sorted(distinct))}
-    # Of numbers and texts the rarer ones are what does not belong.
+    # Among numbers and texts, the rarer kind is the one that does not belong.
     odd = distinct - integers if numbers == distinct or len(integers) * 2 >= len(distinct) else integers or numbers
     position = next(index for index, cell in enumerate(cells) if cell in odd)
     among = shortened(sorted(map(repr, distinct - odd)))
@@ -175,7 +175,7 @@ def _number(cell: str) -> int:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, with a fraction or without."""
+    """Return whether a cell is a number, with or without a fraction."""
     try:
         float(cell)
     except ValueError:
@@ -193,7 +193,7 @@ def _check_not_negative(cells: Sequence[str], code: dict[str, int], where: Calla
 
 
 def _check_labels(labels: Tensor, cells: Sequence[str], task: Task, where: Callable[[int], str]) -> None:
-    # All at once; the place is looked for only if that fails.
+    # All at once. The place is searched only if that fails.
     try:
         task.read_target(labels)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The files of a data set: what is missing or broken is named, with the place to get it from."""
+"""Check the files of a data set. Errors name what is missing or broken, and where to get it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_root(root: str | os.PathLike[str], *, source: str) -> Path:
 
     Raises:
         TypeError: it is not a path.
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     if not isinstance(root, str | os.PathLike):
         raise TypeError(f"root: expected the path of a folder, got {type(root).__name__}")
@@ -25,11 +25,11 @@ def check_root(root: str | os.PathLike[str], *, source: str) -> Path:
 
 
 def check_split(split: str, names: Sequence[str]) -> str:
-    """Return the name of a part of the data set if it has one of that name.
+    """Return the name of a split if the data set has it.
 
     Raises:
         TypeError: it is not a string.
-        ValueError: there is no such part.
+        ValueError: the data set has no such split.
     """
     if not isinstance(split, str):
         raise TypeError(f"split: expected a string, got {split!r}")
@@ -39,10 +39,10 @@ def check_split(split: str, names: Sequence[str]) -> str:
 
 
 def check_exist(paths: Sequence[Path], *, source: str) -> None:
-    """Refuse a data set of which files or folders are missing.
+    """Raise an error if files or folders of a data set are missing.
 
     Raises:
-        FileNotFoundError: names the first of them.
+        FileNotFoundError: some are missing. The message names the first of them.
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
@@ -50,15 +50,15 @@ def check_exist(paths: Sequence[Path], *, source: str) -> None:
 
 
 def read_lines(path: Path, *, source: str) -> list[str]:
-    """The lines of a text file that are not empty, without the white space at their ends.
+    """Return the non-empty lines of a text file, stripped.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: it is not text.
     """
     check_exist([path], source=source)
     try:
-        # A byte order mark is what a spreadsheet leaves behind.
+        # Spreadsheets leave a byte order mark behind.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text, got other bytes ({error.reason}); {source}") from None
@@ -66,6 +66,6 @@ def read_lines(path: Path, *, source: str) -> list[str]:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
+    """Join the first names of a list, and say how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

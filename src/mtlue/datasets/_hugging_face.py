@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face library as a set of pairs."""
+"""A data set of the Hugging Face library as pairs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     Needs the library ``datasets``: ``mtlue[huggingface]``. `mtlue.datasets.to_hugging_face` converts back.
 
-    Labels are read once, when the adapter is made. A missing label is None, or -1 as in the library. A transform set with
-    ``with_transform`` is kept and makes the images; other formats are ignored.
+    Labels are read once, when the adapter is made. A missing label is None, or -1 as in the library. A transform that was set
+    with ``with_transform`` stays and makes the images; other formats are ignored.
 
     Args:
-        dataset: One split, which can be indexed.
+        dataset: One split, with random access.
         image: Column of the images, a ``datasets.Image``.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all columns of
             ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that you name has its
@@ -110,18 +110,18 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image (C, H, W) in [0, 1], and a tensor for each task: int64 of shape () for a class.
+        """Return the image (C, H, W) in [0, 1] and a tensor for each task: int64 of shape () for a class.
 
         Raises:
-            ValueError: the row has no image, or none that can be read.
-            IndexError: there is no such row.
+            ValueError: the row has no image, or one that cannot be read.
+            IndexError: the index is out of range.
         """
         try:
             row = self._rows[index]
             image = read_channels(row[self.image], self._channels)
         except IndexError:
             raise
-        # Whatever decodes the row: it may be a damaged file, or a transform.
+        # Any code may decode the row, and fail in any way: on a damaged file, or in a transform.
         except Exception as error:
             raise ValueError(f"{_where(index, self.image)}: {error}") from error
         return to_unit_floats(image), {name: self._target(name, task, row, index) for name, task in self.tasks.items()}
@@ -130,12 +130,12 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         if name in self._labels:
             return self._labels[name][index].long()
         value = row[name]
-        # A map of classes as an image keeps its numbers: the palette is for looking at it.
+        # A map of classes, stored as an image, keeps its numbers. The palette is for display only.
         label = pil_to_tensor(value) if hasattr(value, "getbands") else torch.as_tensor(value)
         return read_single(label, task).squeeze(0)
 
     def __repr__(self) -> str:
-        """Size, column of the images and tasks."""
+        """Return size, image column and tasks."""
         return f"HuggingFace({len(self)} samples, image={self.image!r}, tasks={self.tasks})"
 
 
@@ -149,10 +149,10 @@ def _check_dataset(library: Any, dataset: Any) -> None:
 
 
 def _label_columns(library: Any, features: Any, image: str) -> list[str]:
-    # Columns that are labels by their type.
+    # Columns whose type says that they are labels.
     dtypes = {name: feature.dtype for name, feature in features.items() if isinstance(feature, library.Value)}
     classes = [name for name in features if isinstance(features[name], library.ClassLabel) or dtypes.get(name) == "bool"]
-    # Integers are often identifiers, so they count only where nothing says class more plainly.
+    # Integers are often identifiers, so they count only if no column is plainly a class.
     found = classes or [name for name, dtype in dtypes.items() if dtype.startswith(("int", "uint"))]
     if not found:
         others = [name for name in features if name != image]

@@ -59,8 +59,8 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or the table has faults; all are listed at once, with line and column.
-        FileNotFoundError: there is no such folder or table.
+        ValueError: an argument is out of range, or the table has faults. The message lists all of them, with line and column.
+        FileNotFoundError: the folder or the table does not exist.
 
     Example:
         >>> import pathlib, tempfile
@@ -92,7 +92,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     ) -> None:
         self.root = check_root(root, source="expected a folder with images and a table of labels")
         check_finished(self.root)
-        #: Whether the folder says that its images are protected.
+        #: Whether the folder declares its images protected.
         self.is_protected = (self.root / EXPORT_MANIFEST).is_file()
         self.image_size = check_image_size(image_size)
         self._channels = check_channels(channels)
@@ -136,11 +136,11 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image (C, H, W) in [0, 1], and a tensor for each task: int64 of shape () for a class.
+        """Return the image (C, H, W) in [0, 1] and a tensor for each task: int64 of shape () for a class.
 
         Raises:
-            FileNotFoundError: a file is gone.
-            ValueError: it cannot be read.
+            FileNotFoundError: the image's file no longer exists.
+            ValueError: the image cannot be read.
         """
         path = self._paths[index]
         image = resize_image(to_unit_floats(_load_image(path, self._formats, self._channels)), self.image_size)
@@ -153,7 +153,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return (label if self.image_size is None else task.resize_target(label, self.image_size)).squeeze(0)
 
     def __repr__(self) -> str:
-        """Size and folder, and of each task the number of classes, few classes by name and how often, and missing labels."""
+        """Return size and folder, and the classes and missing labels of each task. Few classes are listed with their counts."""
         tasks = ", ".join(f"{name}: {self._described(name)}" for name in self.tasks)
         return f"ImageTable({len(self)} samples, root={str(self.root)!r}, image_size={self.image_size}, tasks={{{tasks}}})"
 
@@ -164,7 +164,7 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         indices = task.embedding_index(self._labels[name].long())
         counts = indices[indices >= 0].bincount(minlength=task.num_embeddings).tolist()
         names = self.classes.get(name, [])
-        # Among few of them a misspelt one is seen.
+        # With few classes, a misspelt one is noticed.
         parts = [f"{each} {count}" for each, count in zip(names, counts, strict=False)] if len(names) <= _FEW else []
         missing = int((indices < 0).sum())
         parts += [f"{missing} missing"] if missing else []
@@ -172,14 +172,14 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def _check_format(format: ImageFiles | None) -> list[ImageFiles]:
-    # The formats of images that Pillow does not open.
+    # Formats of images that Pillow does not open.
     if format is not None and not isinstance(format, ImageFiles):
         raise TypeError(f"format: expected a mtlue.datasets.ImageFiles or None, got {format!r}")
     return [NPY()] if format is None else [format, NPY()]
 
 
 def _load_image(path: str, formats: Sequence[ImageFiles], channels: int | None) -> Tensor:
-    """An image file as it is stored, or with that many channels. Raises what `reading` raises."""
+    """Read an image file unchanged, or with the given number of channels. Raises what `reading` raises."""
     with reading(path, "an image"):
         for each in formats:
             if path.endswith(f".{each.suffix}"):

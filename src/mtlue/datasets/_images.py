@@ -1,4 +1,4 @@
-"""Images from files, their channels and their size."""
+"""Read images from files, and convert their channels and size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_channels(channels: int | None) -> int | None:
     """Return the number of channels if it is 1, 3 or None.
 
     Raises:
-        ValueError: it is another.
+        ValueError: it is another value.
     """
     if channels is not None and (isinstance(channels, bool) or channels not in _MODES):
         raise ValueError(f"channels: expected 1, 3 or None, got {channels!r}")
@@ -27,43 +27,43 @@ def check_channels(channels: int | None) -> int | None:
 
 
 def read_channels(image: Any, channels: int | None) -> Tensor:
-    """An image as `mtlue._data.read_image` gives it; a PIL image first with as many channels as asked for.
+    """Read an image as `mtlue._data.read_image` does. A PIL image is first converted to the given number of channels.
 
     Raises:
         TypeError: it is not an image.
         ValueError: it has more than 8 bits a channel, or no form that can be read.
     """
-    # Pillow would cut 16 bits and floats off at 255; those are left for read_image to refuse.
+    # Pillow would cut off 16 bits and floats at 255. `read_image` refuses those.
     if channels is not None and hasattr(image, "convert") and not image.mode.startswith(("I", "F")):
         image = image.convert(_MODES[channels])
     return read_image(image)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An image from a file as a viewer shows it: turned as its EXIF data say."""
+    """Rotate an image as its EXIF data say, like a viewer."""
     return ImageOps.exif_transpose(image)
 
 
 @contextmanager
 def reading(path: str | PathLike[str], what: str, *, source: str = "") -> Iterator[None]:
-    """While this context lasts, an error says which file could not be read, and where to get it if a source is told.
+    """Add to an error the file that could not be read, and where to get it if a source is given.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not what it should be, or is cut short.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not what it should be, or is truncated.
     """
     hint = f"; {source}" if source else ""
     try:
         yield
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: not found{hint}") from None
-    # A damaged file fails in as many ways as there are bytes; one that claims to be huge, with errors of memory.
+    # A damaged file can raise any error; one that claims to be huge raises errors of memory.
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as {what} ({error}){hint}") from error
 
 
 def load_image(path: str, *, mode: str, source: str) -> Tensor:
-    """An image file as floats in [0, 1], (3, H, W) for the mode ``"RGB"`` and (1, H, W) for ``"L"``.
+    """Read an image file as floats in [0, 1]: (3, H, W) for the mode ``"RGB"``, (1, H, W) for ``"L"``.
 
     Raises what `reading` raises.
     """
@@ -73,6 +73,6 @@ def load_image(path: str, *, mode: str, source: str) -> Tensor:
 
 
 def resize_image(image: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """An image (C, H, W) by antialiased bilinear interpolation; None leaves it as it is."""
-    # Weights that sum to one but for rounding could leave the range.
+    """Resize an image (C, H, W) by antialiased bilinear interpolation. None leaves it unchanged."""
+    # The weights sum to one only up to rounding, so values could leave the range.
     return image if size is None else resize(image.unsqueeze(0), size).squeeze(0).clamp(0.0, 1.0)

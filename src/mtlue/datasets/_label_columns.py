@@ -1,4 +1,4 @@
-"""Which columns of a table of labels can be tasks, and why the others cannot."""
+"""Find out which columns of a table of labels can be tasks, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mtlue.datasets._class_column import fitting_names, is_number, read_classes
 from mtlue.datasets._files import check_root
 from mtlue.datasets._label_table import find_image_column, read_table
 
-# Characters of a cell: a longer one is a sentence, and no name of a class.
+# Characters in a cell. A longer text is a sentence and not the name of a class.
 _LONGEST = 60
 # No table has a thousand classes more than images.
 _MANY = 1000
@@ -64,7 +64,7 @@ def label_columns(
         The columns in the order of the table.
 
     Raises:
-        FileNotFoundError: there is no such folder or table.
+        FileNotFoundError: the folder or the table does not exist.
         ValueError: the file is not a table, or has no such column.
 
     Example:
@@ -99,13 +99,13 @@ def _column(name: str, cells: list[str], names: list[str] | None, where: partial
     counts = indices[indices >= 0].bincount(minlength=column.task.num_embeddings).tolist()
     missing = int((indices < 0).sum())
     reason = _why_left_out(counts, [cell for cell in cells if cell])
-    # A task has two classes at least, a column may have one.
+    # A task has at least two classes, a column may have one.
     called = column.names or [str(index) for index in range(len(counts))]
     return LabelColumn(name, dict(zip(called, counts, strict=False)), missing, reason)
 
 
 def _why_not_classes(filled: list[str]) -> str:
-    """The reason why cells that no class can be read from are none."""
+    """Return the reason why no class can be read from the cells."""
     if len(set(filled)) == len(filled):
         return "a different value in every row"
     numbers = sum(is_number(cell) for cell in filled)
@@ -118,7 +118,7 @@ def _why_not_classes(filled: list[str]) -> str:
 
 
 def _why_left_out(counts: list[int], filled: list[str]) -> str:
-    """The reason why a column of classes is hardly a task; empty if it can be one."""
+    """Return the reason why a column of classes can hardly be a task. Empty if it can."""
     used, labelled = sum(count > 0 for count in counts), sum(counts)
     if not labelled:
         return "no labels"

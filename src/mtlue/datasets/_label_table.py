@@ -1,4 +1,4 @@
-"""A table of labels as a CSV file holds it, and what can be wrong with it and the folder that it stands in."""
+"""A table of labels as a CSV file holds it, and its possible faults."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mtlue._tasks import Task
 from mtlue.datasets._files import shortened
 
 _SEPARATORS = ",;\t"
-# Faults of a kind that a message lists.
+# A message lists this many faults of a kind.
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Cells of a CSV file, without white space at their ends.
+    """The cells of a CSV file, stripped.
 
     Attributes:
         path: The file.
-        columns: Cells by the name of the column; a column without a name, such as the index that pandas writes, is left out.
-        lines: Line of the file on which each row ends.
+        columns: Cells by name of the column. A column without a name, such as the index that pandas writes, is left out.
+        lines: The line of the file on which each row ends.
     """
 
     path: Path
@@ -33,26 +33,26 @@ class LabelTable:
     lines: list[int]
 
     def where(self, row: int, column: str) -> str:
-        """Where a cell stands, in words."""
+        """Describe the place of a cell."""
         return f"line {self.lines[row]}, column {column!r}"
 
 
 def read_table(path: Path, root: Path) -> LabelTable:
-    """Read a CSV file whose first line names the columns; cells are set off by commas, semicolons or tabs.
+    """Read a CSV file whose first line names the columns. Commas, semicolons or tabs separate the cells.
 
     Args:
         path: The file.
-        root: The folder of the images, of which none is a name of a column.
+        root: The folder of the images. A first line that names one of its files is no header.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a table, lacks rows or names of columns, has two columns of one name, or rows of different
-            lengths.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a table, lacks rows or names of columns, has two columns of one name, or has rows of
+            different lengths.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; expected a CSV file whose first line names the columns")
     try:
-        # A byte order mark is what a spreadsheet leaves behind.
+        # Spreadsheets leave a byte order mark behind.
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
@@ -82,7 +82,7 @@ def read_table(path: Path, root: Path) -> LabelTable:
 
 
 def _encoding_cure(path: Path) -> str:
-    """How to bring a table from a spreadsheet into UTF-8."""
+    """Explain how to save a table from a spreadsheet as UTF-8."""
     with path.open("rb") as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
     rewrite = f"path.write_text(path.read_text({encoding!r}), 'utf-8')"
@@ -90,10 +90,10 @@ def _encoding_cure(path: Path) -> str:
 
 
 def find_image_column(table: LabelTable, image_column: str | None) -> str:
-    """Name of the column with the paths.
+    """Return the name of the column with the paths.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: the table has no column of that name.
     """
     name = next(iter(table.columns)) if image_column is None else image_column
     if name not in table.columns:
@@ -104,10 +104,10 @@ def find_image_column(table: LabelTable, image_column: str | None) -> str:
 def check_columns(
     table: LabelTable, wanted: Mapping[str, Task | None], classes: Mapping[str, object], image_column: str
 ) -> None:
-    """Refuse a table without labels, and names of tasks that are not columns.
+    """Refuse a table without labels, and tasks that are not columns.
 
     Raises:
-        ValueError: so it is.
+        ValueError: the table has no labels, or no column for a task.
     """
     if not wanted:
         raise ValueError(
@@ -124,11 +124,11 @@ def check_columns(
 
 
 def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> list[str]:
-    """What to say of the images that are not there, or are there more than once."""
+    """Describe images that do not exist, and images that are listed more than once."""
     cells = table.columns[image_column]
     outside = [row for row, cell in enumerate(cells) if _leaves_folder(cell)]
     if outside:
-        # Whoever wrote the table does not decide which files of this machine are published.
+        # A table must not decide which other files of this machine are published.
         cure = "is outside the folder; give paths that start from the folder and stay inside it"
         return [f"{table.where(row, image_column)}: {cells[row]!r} {cure}" for row in outside]
     missing = [row for row, path in enumerate(paths) if not os.path.isfile(path)]
@@ -140,7 +140,7 @@ def image_faults(table: LabelTable, image_column: str, paths: Sequence[str]) -> 
     lines: dict[str, list[str]] = {}
     for path, line in zip(paths, table.lines, strict=True):
         lines.setdefault(os.path.normpath(path), []).append(str(line))
-    # Each would be protected in another way, and the mean of them hardly at all.
+    # Each copy would be protected differently, and their mean hardly at all.
     repeated = [f"{path} (lines {shortened(found)})" for path, found in lines.items() if len(found) > 1]
     return faults + ([f"column {image_column!r}: an image is listed more than once: {shortened(repeated)}"] if repeated else [])
 
@@ -150,7 +150,7 @@ def _leaves_folder(path: str) -> bool:
 
 
 def missing_maps(root: Path, task: str, paths: Sequence[str]) -> list[str]:
-    """What to say of the label maps that are not there, and of those that images of one name in several folders would share."""
+    """Describe label maps that do not exist, and those that images of the same name in several folders would share."""
     maps = [find_map(root, task, os.path.relpath(image, root)) for image in paths]
     missing = [str(path) for path in maps if not path.is_file()]
     shared = [str(path) for path, count in Counter(maps).items() if count > 1 and path.is_file()]
@@ -159,7 +159,7 @@ def missing_maps(root: Path, task: str, paths: Sequence[str]) -> list[str]:
 
 
 def listed(faults: Sequence[str]) -> str:
-    """One fault as it is, several below one another."""
+    """Format a single fault as it is, and several as a list."""
     more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
     lines = [f"{len(faults)} problems:", *faults[:_SHOWN], *more]
     return faults[0] if len(faults) == 1 else "\n  - ".join(lines)

@@ -1,4 +1,4 @@
-"""What the sets have in common whose labels are classes of the whole image."""
+"""What sets share whose labels are classes of the whole image."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mtlue.datasets._images import load_image, resize_image
 
 
 class LabelledImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
-    """Image files, each with one class a task; a file is read when its sample is asked for.
+    """Image files with one class for each task. A file is read when its sample is requested.
 
     Args:
         paths: The image files.
         labels: Integers of shape (N, K), in the order of the tasks.
         tasks: The K tasks.
-        split: Name of the part of the data set.
-        image_size: Height and width; None leaves the images as they are.
+        split: Name of the split.
+        image_size: Height and width. None leaves the images unchanged.
     """
 
     _mode: ClassVar[str] = "RGB"
@@ -40,18 +40,18 @@ class LabelledImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self.split = split
         self.image_size = image_size
         self._paths = list(paths)
-        # A byte a label: forty of them for 160,000 images are 7 MB, which every worker process gets.
+        # One byte for each label: forty of them for 160,000 images are 7 MB, which every worker process gets.
         self._labels = labels.to(torch.int8)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image (C, H, W) in [0, 1], and an int64 tensor of shape () for each task.
+        """Return the image (C, H, W) in [0, 1], and an int64 tensor of shape () for each task.
 
         Raises:
-            FileNotFoundError: the image is gone.
-            ValueError: it cannot be read.
+            FileNotFoundError: the image's file no longer exists.
+            ValueError: the image cannot be read.
         """
         image = load_image(self._paths[index], mode=self._mode, source=self._source)
         if self.image_size is not None:
@@ -60,15 +60,15 @@ class LabelledImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return image, dict(zip(self.tasks, labels.unbind(), strict=True))
 
     def _crop(self, image: Tensor) -> Tensor:
-        """The part of an image that is resized."""
+        """Return the part of an image to resize."""
         return image
 
     def _details(self) -> str:
-        """What else `__repr__` tells."""
+        """Return what else `__repr__` shows."""
         return ""
 
     def __repr__(self) -> str:
-        """Size, part and tasks."""
+        """Return size, split and tasks."""
         return (
             f"{type(self).__name__}({len(self)} samples, split={self.split!r}, image_size={self.image_size}, "
             f"{self._details()}{len(self.tasks)} tasks)"

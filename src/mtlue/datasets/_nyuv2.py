@@ -28,20 +28,20 @@ _KINDS = {"segmentation": "label", "depth": "depth", "normals": "normal"}
 class NYUv2(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """The indoor scenes of NYUv2 with three dense tasks (Silberman et al., 2012), as pre-processed by Liu et al. (2019).
 
-    The folder has to look like this, with one file a sample, numbered from 0, in each innermost folder::
+    The folder has to look like this. Each innermost folder has a file for each sample, numbered from 0::
 
         root/train/image/0.npy ... root/train/label/ root/train/depth/ root/train/normal/
         root/val/image/0.npy   ... root/val/label/   root/val/depth/   root/val/normal/
 
-    Tasks: ``segmentation`` (int64 (H, W), 13 classes, -1 where there is none), ``depth`` (float (1, H, W), 0 where there is no
-    reading) and ``normals`` (float (3, H, W), unit vectors, zero where there is no reading). NumPy reads the files:
-    ``mtlue[datasets]``.
+    Tasks: ``segmentation`` (int64 (H, W), 13 classes, -1 for unlabelled pixels), ``depth`` (float (1, H, W), 0 for pixels
+        without a reading) and ``normals`` (float (3, H, W), unit vectors, or zero for pixels without a reading). Needs NumPy,
+        which ``mtlue[datasets]`` brings.
 
     Args:
-        root: Folder that holds ``train`` and ``val``.
-        split: ``"train"`` (795 samples) or ``"test"`` (the 654 of the folder ``val``).
-        image_size: A side, or height and width, to resize images and label maps to, the maps by nearest neighbour. None leaves
-            them at 288 by 384, the paper's size.
+        root: Folder that contains ``train`` and ``val``.
+        split: ``"train"`` (795 samples) or ``"test"`` (the 654 samples in the folder ``val``).
+        image_size: A side, or height and width, to resize images and label maps to. Maps are resized by nearest neighbour. None
+            leaves them at 288 by 384, the paper's size.
 
     Attributes:
         tasks: The three tasks by name.
@@ -82,16 +82,16 @@ class NYUv2(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image (3, H, W) in [0, 1], and a map for each task.
+        """Return the image (3, H, W) in [0, 1], and a map for each task.
 
         Raises:
-            FileNotFoundError: a file is gone.
-            ValueError: a file cannot be read, or does not hold what it should.
+            FileNotFoundError: a file no longer exists.
+            ValueError: a file cannot be read, or holds something else.
         """
         number = self._numbers[index]
         paths = {kind: self._folder / kind / f"{number}.npy" for kind in _CHANNELS}
         image = _load(paths["image"], channels=3).float()
-        # Written so that NaN is refused too.
+        # Written this way, the comparison refuses NaN too.
         if not (image.min() >= 0.0 and image.max() <= 1.0):
             raise ValueError(f"{paths['image']}: expected values in [0, 1]; {_SOURCE}")
         targets = {name: self._read(name, paths[kind], image) for name, kind in _KINDS.items()}
@@ -110,12 +110,12 @@ class NYUv2(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             raise ValueError(f"{path}: {error}; {_SOURCE}") from None
 
     def __repr__(self) -> str:
-        """Size, part and tasks."""
+        """Return size, split and tasks."""
         return f"NYUv2({len(self)} samples, split={self.split!r}, image_size={self.image_size}, {len(self.tasks)} tasks)"
 
 
 def _sample_numbers(folder: Path) -> list[int]:
-    # Numbers of the samples of which any file is there, in order.
+    # Numbers of all samples that have any file, in order.
     check_exist([folder / kind for kind in _CHANNELS], source=_SOURCE)
     found = {kind: {int(path.stem) for path in (folder / kind).glob("*.npy") if path.stem.isdecimal()} for kind in _CHANNELS}
     numbers = sorted(set.union(*found.values()))
@@ -129,9 +129,9 @@ def _sample_numbers(folder: Path) -> list[int]:
 
 
 def _load(path: Path, *, channels: int | None) -> Tensor:
-    # An array (H, W, channels) as a tensor (channels, H, W), or one (H, W) as it is.
+    # An array (H, W, channels) as a tensor (channels, H, W). An array (H, W) keeps its axes.
     numpy: Any = require("numpy", extra="datasets")
-    # Opened here: NumPy leaves a file open that only looks like an archive.
+    # Opened here, because NumPy leaves a file open that only looks like an archive.
     with reading(path, "an array of numbers", source=_SOURCE), path.open("rb") as file:
         values = torch.as_tensor(numpy.load(file))
     expected = "(H, W)" if channels is None else f"(H, W, {channels})"

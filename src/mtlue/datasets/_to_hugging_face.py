@@ -79,13 +79,13 @@ def to_hugging_face(
         rows,
         features=library.Features(features),
         cache_dir=None if cache_dir is None else str(cache_dir),
-        # Without a name of its own the library would pickle the whole set to find one.
+        # Without a name, the library would pickle the whole set to find one.
         fingerprint=uuid.uuid4().hex,
     )
 
 
 class _Labels:
-    """Labels of a user's own data set as a row has them."""
+    """Convert the labels of a user's data set to cells of a row."""
 
     def __init__(self, dataset: Any, tasks: Mapping[str, Task]) -> None:
         self.dataset, self.tasks = dataset, tasks
@@ -103,7 +103,7 @@ class _Labels:
 
 
 def _kept_features(library: Any, source: HuggingFace) -> dict[str, Any]:
-    """Columns of the original without those of other images."""
+    """Return the columns of the original without those of other images."""
     features = source.dataset.features
     kept = {
         name: feature for name, feature in features.items() if name in source.tasks or not isinstance(feature, library.Image)

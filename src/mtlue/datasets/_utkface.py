@@ -16,7 +16,7 @@ from mtlue.datasets._labelled_images import LabelledImages
 
 logger = logging.getLogger("mtlue")
 
-# 0-2, 3-9, 10-19, ..., 60-69, 70 and more (Karkkainen and Joo, 2021): the first age of each bin after the first.
+# 0-2, 3-9, 10-19, ..., 60-69, 70 and more (Karkkainen and Joo, 2021): the first age of each bin except the first.
 _BINS = (3, 10, 20, 30, 40, 50, 60, 70)
 _RACES, _GENDERS = 5, 2
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -29,27 +29,27 @@ class UTKFace(LabelledImages):
     0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, 70 and more), ``race`` (White, Black, Asian, Indian, Other) and
     ``gender`` (0 male, 1 female).
 
-    Of the 23,708 files three have no race in their names. Such files are left out, listed in ``skipped``, and logged by
-    ``mtlue``; 23,705 remain.
+    Three of the 23,708 file names lack a race. Such files are left out, listed in ``skipped``, and logged by ``mtlue``; 23,705
+    remain.
 
     Args:
-        root: Folder with the images, or its parent, which holds it as ``UTKFace``.
-        split: ``"train"`` (80 % of the images, rounded down) or ``"test"`` (the others). The paper's split is not published;
+        root: Folder with the images, or its parent, in which the folder is called ``UTKFace``.
+        split: ``"train"`` (80 % of the images, rounded down) or ``"test"`` (the rest). The paper's split is not published, so
             this one is drawn at random.
-        image_size: A side, or height and width, to resize the images to; the paper's is 140. None leaves them at 200 by 200.
-        split_seed: Seed of the split, which depends only on it and on the names of the files.
+        image_size: A side, or height and width, to resize the images to; 140 in the paper. None leaves them at 200 by 200.
+        split_seed: Seed of the split. The split depends only on it and on the names of the files.
 
     Attributes:
         tasks: The three tasks by name.
         split: As given.
         split_seed: As given.
-        skipped: Names of the files without usable labels, in both parts.
+        skipped: Names of files without usable labels, in both splits.
         image_size: Height and width, or None.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range.
-        FileNotFoundError: there is no folder, or no image with labels in it.
+        FileNotFoundError: the folder does not exist, or has no image with labels.
 
     Example:
         >>> import tempfile
@@ -105,19 +105,19 @@ class UTKFace(LabelledImages):
         )
 
     def _details(self) -> str:
-        """The seed, and how much is left out."""
+        """Return the seed, and the number of files left out."""
         return f"split_seed={self.split_seed}, {len(self.skipped)} files skipped, "
 
 
 def _image_names(folder: Path) -> list[str]:
-    """Names of the images in an order that no file system decides, without the hidden files that archives leave behind."""
+    """List the names of the images in an order independent of the file system, without the hidden files that archives leave."""
     names = (path.name for path in folder.iterdir())
     return sorted(name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith("."))
 
 
 def _read_name(name: str) -> tuple[int, int, int] | None:
-    """Age bin, race and gender; None where the name does not tell them all."""
-    # What follows the third field varies, and is of no use. Where the race is left out, the date stands in its place.
+    """Read age bin, race and gender from a file name. Return None if it lacks one of them."""
+    # What follows the third field varies and is not used. If the race is left out, the date stands in its place.
     fields = [field.strip() for field in name.split("_")[:3]]
     if len(fields) < 3 or not all(field.isascii() and field.isdigit() for field in fields):
         return None

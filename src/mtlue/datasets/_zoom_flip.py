@@ -25,22 +25,22 @@ _ZOOMS = (1.0, 1.2, 1.5)
 
 
 class RandomZoomFlip(JointTransform):
-    """The geometric augmentation of NYUv2 (Liu et al., 2019), for batches; label maps move with the pixels.
+    """Zooms and flips batches as Liu et al. (2019) do on NYUv2. Label maps move with the pixels.
 
-    Each sample is zoomed by 1, 1.2 or 1.5: a window of 1/zoom of the height and the width, at a random place, is enlarged to
-    the whole image, bilinearly, and the label maps by nearest neighbour. What looks larger by a factor is nearer by it, so the
-    depth is divided by the zoom. Then a random half of the samples is mirrored, which reverses the x of their surface normals.
-    Classes of a whole image stay, and so do missing readings (0). For your own kind of task, register a function with
-    `zoom_flip_values`.
+    Each sample is zoomed by 1, 1.2 or 1.5. A window of 1/zoom of the height and the width, at a random place, is enlarged to
+    the whole image: bilinearly for images, by nearest neighbour for label maps. Whatever looks larger by a factor is closer by
+    it, so depth is divided by the zoom. Then a random half of the samples is mirrored, which reverses the x of their surface
+    normals. Classes of a whole image do not change, nor do missing readings (0). For your own kind of task, register a function
+    with `zoom_flip_values`.
 
-    The random numbers are torch's global ones.
+    It uses torch's global random numbers.
 
     Args:
         tasks: Tasks by name, such as a reader's ``tasks``.
 
     Raises:
         TypeError: ``tasks`` is not a mapping of tasks.
-        ValueError: there is no task, or one is of a kind for which no `zoom_flip_values` is registered.
+        ValueError: ``tasks`` is empty, or has a kind of task for which no `zoom_flip_values` is registered.
 
     Example:
         >>> import torch, mtlue
@@ -58,17 +58,17 @@ class RandomZoomFlip(JointTransform):
                 raise ValueError(f"tasks[{name!r}]: {_unregistered(task)}")
 
     def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Augmented copies of images (B, C, H, W) and of their targets of some or all tasks; the arguments stay as they are.
+        """Return augmented copies of images (B, C, H, W) and of their targets for some or all tasks.
 
         Raises:
             TypeError: the images are not floats.
-            ValueError: the images have another shape, or a target does not fit its task or the images.
+            ValueError: the images have another shape, or a target fits neither its task nor the images.
         """
         check_images("images", images, values=False)
         foreign = [name for name in targets if name not in self.tasks]
         if foreign or not targets:
             raise ValueError(f"targets: expected targets of some of {list(self.tasks)}, got {list(targets)}")
-        # A victim that learns some of the tasks has the labels of those alone.
+        # A victim that learns some of the tasks has only their labels.
         labels = read_targets(targets, {name: self.tasks[name] for name in targets})
         for name, target in labels.items():
             if not _fits(self.tasks[name], target, images):
@@ -128,7 +128,7 @@ def zoom_flip_values(task: Task, values: Tensor, zoom: float, mirrored: bool) ->
         mirrored: Whether left and right have changed places.
 
     Raises:
-        ValueError: no function is registered for the task's kind.
+        ValueError: the task's kind has no registered function.
 
     Example:
         >>> import torch, mtlue

@@ -1,15 +1,15 @@
-"""Defences: what somebody who trains on a protected set may try against the protection.
+"""Defences: what somebody who trains on a protected set can try against the protection.
 
-A function on images is applied to the training images; a `Defense` takes part in the whole training. Label maps do not move
-with the pixels, so `StrongAugmentation` refuses such tasks, and `UEraser` leaves out what moves pixels. `OrthogonalProjection`
-needs at least one task with labels of the whole image. All others take any kind of task.
+A function of images changes the training images; a `Defense` takes part in the whole training. Label maps do not move with the
+pixels, so `StrongAugmentation` refuses tasks with maps, and `UEraser` leaves out whatever moves pixels. `OrthogonalProjection`
+needs at least one task with labels of the whole image. All others accept any kind of task.
 """
 
 from mtlue._data import differentiable_jpeg
 from mtlue.defenses._adversarial_training import AdversarialTraining
 from mtlue.defenses._defense import Defense, Preprocessing
 
-# For mtlue.evaluation; no public name.
+# For mtlue.evaluation, not public.
 from mtlue.defenses._defense import as_defense as as_defense
 from mtlue.defenses._early_stopping import EarlyStopping
 from mtlue.defenses._last_layer_retraining import LastLayerRetraining

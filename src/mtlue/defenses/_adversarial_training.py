@@ -14,9 +14,9 @@ from mtlue.defenses._defense import Defense
 class AdversarialTraining(Defense):
     """Train on the worst images within a radius of the given ones (Madry et al., 2018).
 
-    Projected gradient descent in l-infinity: from a random point within the radius, steps along the sign of the gradient of the
-    tasks' summed losses. The search can undo a perturbation smaller than the radius, so the model gains nothing by relying on
-    it (Tao et al., 2021).
+    Uses projected gradient descent in l-infinity: from a random point within the radius, it steps along the sign of the
+    gradient of the tasks' summed losses. The search can undo a perturbation smaller than the radius, so a model gains nothing
+    by relying on it (Tao et al., 2021).
 
     Args:
         radius: Largest change of a pixel, on the scale of [0, 1].
@@ -47,13 +47,16 @@ class AdversarialTraining(Defense):
         self.steps = check_count("steps", steps, minimum=1)
 
     def attack(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Images in [0, 1] within the radius at which the victim is bad, (B, C, H, W); the victim is left as it was."""
+        """Return images within the radius at which the victim does badly, (B, C, H, W) in [0, 1].
+
+        The victim does not change.
+        """
         clean = images.detach()
         low, high = (clean - self.radius).clamp_min(0.0), (clean + self.radius).clamp_max(1.0)
         read = read_targets(targets, victim.tasks).to(images.device)
         adversarial = clean + self.radius * (2.0 * torch.rand_like(clean) - 1.0)
         adversarial = torch.clamp(adversarial, low, high)
-        # In eval mode: the statistics of batch normalisation are to be those of the images that are trained on.
+        # In eval mode, so that batch normalisation collects the statistics of the training images only.
         with borrowed(victim.module, device=images.device, trainable=False), torch.enable_grad():
             for _ in range(self.steps):
                 adversarial.requires_grad_()
@@ -63,7 +66,7 @@ class AdversarialTraining(Defense):
         return adversarial
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of each task on the adversarial images."""
+        """Return the loss of each task on the adversarial images."""
         return victim.losses(self.attack(victim, images, targets), targets)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A small variational autoencoder, with a second decoder that knows the labels."""
+"""A small variational autoencoder with a second decoder that knows the labels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _HALVINGS, _LATENT, _EMBEDDING = 3, 16, 16
 
 
 class Bottleneck(nn.Module):
-    """Rebuilds images from a few numbers, and what is left of them from these numbers and the labels.
+    """Rebuilds images from short codes, and explains what is missed from the codes and the labels.
 
     Args:
-        tasks: Tasks by name; those whose labels are maps are passed over.
+        tasks: Tasks by name. Those whose labels are maps are ignored.
         channels: Channels of the images.
-        size: Their height and width.
+        size: Height and width of the images.
         width: Channels of the first convolution.
     """
 
@@ -36,26 +36,26 @@ class Bottleneck(nn.Module):
         )
         self.image_decoder = _Decoder(_LATENT, channels, widths, sizes)
         self.rest_decoder = _Decoder(_LATENT + _EMBEDDING * len(self.embeddings), channels, widths, sizes)
-        # Twice as fast on a processor.
+        # Twice as fast on a CPU.
         for part in (self.encoder, self.image_decoder, self.rest_decoder):
             part.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) as they are rebuilt from the means of their codes."""
+        """Rebuild images (B, C, H, W) from the means of their codes."""
         return self.rebuild(self.encode(images)[0])
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and logarithms of the variances of the codes of images in [0, 1]."""
+        """Return means and log-variances of the codes of images in [0, 1]."""
         mean, log_variance = self.encoder(2.0 * images - 1.0).chunk(2, dim=1)
         return mean, log_variance.clamp(-10.0, 4.0)
 
     def rebuild(self, codes: Tensor) -> Tensor:
-        """Images from codes."""
+        """Rebuild images from codes."""
         images: Tensor = 0.5 + self.image_decoder(codes)
         return images
 
     def rest(self, codes: Tensor, targets: CheckedTargets) -> Tensor:
-        """What labels and codes tell of images beyond what is rebuilt."""
+        """Return what labels and codes say about the part of images that is missed."""
         if len(self.embeddings):
             codes = torch.cat([codes, self.embeddings(targets)], dim=1)
         rest: Tensor = self.rest_decoder(codes)
@@ -63,23 +63,23 @@ class Bottleneck(nn.Module):
 
     @torch.no_grad()
     def cleared(self, batch: Batch) -> Tensor:
-        """Images without what the second decoder takes for their perturbation."""
+        """Return images without what the second decoder takes for their perturbation."""
         return (batch.images - self.rest(self.encode(batch.images)[0], batch.targets)).clamp(0.0, 1.0)
 
     def loss(self, images: Tensor, wanted: Tensor, targets: CheckedTargets, *, distortion: float) -> Tensor:
-        """What the code of some images costs, in nats a value, and what both decoders miss of the wanted ones.
+        """Return the cost of the code, in nats for each value, and what both decoders miss.
 
         Args:
-            images: What is encoded.
-            wanted: What is to be rebuilt of it.
+            images: The images to encode.
+            wanted: The images to rebuild.
             targets: Labels of the images.
-            distortion: Standard deviation that may be missed.
+            distortion: Standard deviation that a rebuilt image may miss.
         """
         mean, log_variance = self.encode(images)
         codes = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         rate = (mean.square() + log_variance.exp() - 1.0 - log_variance).sum() / (2 * images.numel())
         rebuilt = self.rebuild(codes)
-        # The second decoder changes neither the code nor the rebuilt image: it explains what is left as it is.
+        # The second decoder changes neither the code nor the rebuilt image. It explains the rest.
         missed = F.mse_loss(self.rest(codes.detach(), targets), wanted - rebuilt.detach())
         return rate + (F.mse_loss(rebuilt, wanted) + missed) / (2 * distortion**2)
 

@@ -1,4 +1,4 @@
-"""Data sets that a defence reads by itself: with checked images, and clean ones that whoever trains may hold."""
+"""Data sets that a defence reads: with checked images, and clean sets that the victim's owner may hold."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mtlue._tasks import Task, Tasks, resolve_tasks
 
 
 class CheckedSamples(Samples):
-    """As `mtlue._data.Samples`, but an image that is out of range is refused, and one that cannot be stacked with others.
+    """Like `mtlue._data.Samples`, but refuses images that are out of range or cannot be stacked with others.
 
     Args:
-        dataset: Map-style, of pairs of an image and its targets.
-        tasks: What the targets are.
-        size: Height and width that images will be resized to; None where they are to have one size already.
+        dataset: Map-style set of pairs (image, targets).
+        tasks: Tasks of the targets.
+        size: Height and width that images will be resized to. None if they must have one size already.
         argument: Name of the data set in messages.
     """
 
@@ -34,10 +34,10 @@ class CheckedSamples(Samples):
         self._shape: tuple[int, ...] | None = None
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Image and targets of one sample.
+        """Return image and targets of a sample.
 
         Raises:
-            ValueError: the image is out of [0, 1], or has not the channels, or the size, of the one that was read first.
+            ValueError: the image is outside [0, 1], or differs in channels or size from the first one.
         """
         image, targets = super().__getitem__(index)
         problem = image_problem(image)
@@ -55,14 +55,14 @@ class CheckedSamples(Samples):
 
 
 class CleanSet:
-    """A clean data set with the tasks that it is labelled with.
+    """A clean data set, with the tasks of its labels.
 
     Args:
-        dataset: Map-style, of pairs of an image and its targets, in any form that `mtlue.protect` takes.
-        tasks: Its tasks, in the order of its targets. By default the data set's own ``tasks`` if it has them, else those of
-            the model that it is read for. The model may be trained on some of them only.
+        dataset: Map-style set of pairs (image, targets), in any form that `mtlue.protect` takes.
+        tasks: Its tasks, in the order of its targets. By default its own ``tasks`` if it has them, else the model's. The model
+            may be trained on some of them only.
         batch_size: Images in a batch.
-        image_size: Height and width to resize images to, and label maps with them; None where all have one size.
+        image_size: Height and width to resize images and label maps to. None if all have one size.
         argument: Name of the data set in messages.
 
     Raises:
@@ -91,19 +91,19 @@ class CleanSet:
         return len(cast("Sized", self.dataset))
 
     def ordered(self, victim: Surrogate, device: torch.device) -> Iterator[Batch]:
-        """Batches of images in [0, 1], (B, C, H, W), and targets, in the data set's order.
+        """Yield batches of images in [0, 1], (B, C, H, W), and targets, in the data set's order.
 
         Raises:
-            ValueError: the model has a task that the data set has not, or an image cannot be used.
+            ValueError: the data set lacks a task of the model, or an image cannot be used.
         """
         samples = self._samples(victim)
         return ordered_batches(samples, range(len(self)), batch_size=self.batch_size, compute=Compute(device))
 
     def shuffled(self, victim: Surrogate, device: torch.device, *, seed: int) -> Iterator[Batch]:
-        """Batches of images in [0, 1], (B, C, H, W), and targets, in an order that the seed decides.
+        """Yield batches of images in [0, 1], (B, C, H, W), and targets. The seed decides the order.
 
         Raises:
-            ValueError: the model has a task that the data set has not, or an image cannot be used.
+            ValueError: the data set lacks a task of the model, or an image cannot be used.
         """
         return shuffled_batches(self._samples(victim), batch_size=self.batch_size, compute=Compute(device), seed=seed)
 

@@ -1,4 +1,4 @@
-"""What every defence is."""
+"""The base class of all defences."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mtlue._tasks import Task
 
 
 class Defense:
-    """What somebody who trains on a protected set may do against the protection.
+    """What somebody who trains on a protected set does against the protection.
 
-    Each method is called at one moment of a victim's training, and does nothing by default. Override those that you need. Draw
-    random numbers from torch's global source, which the training seeds.
+    Each method is called at one point of a victim's training, and does nothing by default. Override the ones you need. Draw
+    random numbers from torch's global generator, which the training seeds.
 
-    A training that goes on from a checkpoint calls `prepare` again, with the same seed. What a defence learns from then on goes
-    on where it has ``state_dict()`` and ``load_state_dict(state)``; the state is made of tensors and plain values. Keep it in
-    private attributes: the public ones are settings, by which a checkpoint knows the defence again.
+    A training that resumes from a checkpoint calls `prepare` again with the same seed. If a defence learns anything after that,
+    give it ``state_dict()`` and ``load_state_dict(state)``, with a state of tensors and plain values. Keep such values in
+    private attributes: a checkpoint takes the public ones for settings, and recognises the defence by them.
 
     Example:
         >>> import torch
@@ -40,21 +40,21 @@ class Defense:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return type(self).__name__
 
     def check_tasks(self, tasks: Mapping[str, Task]) -> None:
-        """Before any training: raise a ValueError that names the tasks that it cannot be used on, and why."""
+        """Called before any training. Raise a ValueError that names the tasks on which the defence does not work, and why."""
 
     def prepare(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, seed: int) -> None:
-        """Once, before the training: look at the whole protected set, images in [0, 1] and targets as it gives them."""
+        """Called once, before the training, with the whole protected set: images in [0, 1] with their targets."""
 
     def images(self, images: Tensor) -> Tensor:
-        """On each batch of training images in [0, 1], (B, C, H, W), before augmentation; returns the same shape."""
+        """Called on each batch of training images in [0, 1], (B, C, H, W), before augmentation. Returns the same shape."""
         return images
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of each task in a training step.
+        """Return the loss of each task in a training step.
 
         Args:
             victim: The model in training mode.
@@ -64,17 +64,17 @@ class Defense:
         return victim.losses(images, targets)
 
     def after_epoch(self, victim: Surrogate, epoch: int) -> None:
-        """After each epoch, counted from 0; the model is in eval mode."""
+        """Called after each epoch, counted from 0, with the model in eval mode."""
 
     def finish(self, victim: Surrogate) -> None:
-        """Once, after the last epoch: the model, in eval mode, may be changed in place."""
+        """Called once, after the last epoch. It may change the model, which is in eval mode, in place."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
 class Preprocessing(Defense):
-    """A function on training images, such as `jpeg`, as a defence.
+    """A function of training images, such as `jpeg`, as a defence.
 
     `train_victim` and `audit` turn a plain function into one.
 
@@ -112,7 +112,7 @@ class Preprocessing(Defense):
         return str(getattr(self.function, "__name__", None) or described(self.function))
 
     def images(self, images: Tensor) -> Tensor:
-        """The images after the function."""
+        """Apply the function to the images."""
         return self.function(images)
 
     def __repr__(self) -> str:
@@ -120,10 +120,10 @@ class Preprocessing(Defense):
 
 
 def as_defense(defense: Defense | Callable[[Tensor], Tensor] | None) -> Defense:
-    """A defence from what a caller may give: one, a function on images, or None for none.
+    """Return a defence from what a caller may give: a defence, a function of images, or None.
 
     Raises:
-        TypeError: it is nothing of that.
+        TypeError: it is none of these.
     """
     if defense is None:
         return Defense()

@@ -22,10 +22,10 @@ class EarlyStopping(Defense):
     """Keep the model of the epoch that does best on clean images.
 
     A model may learn something about the images before it finds the protection's shortcut. After each epoch it is measured on
-    clean images, which whoever trains it is assumed to have, by the mean of `mtlue.Task.skill` over the tasks. At the end the
-    weights of the best epoch are restored. All epochs are trained, so that the best one is known. Skill is 0 at chance and 1
-    when perfect for every kind of task, so shares and errors can be averaged. Label maps are measured batch by batch, other
-    labels over the whole set.
+    clean images, which its owner is assumed to have, by the mean of `mtlue.Task.skill` over the tasks. At the end the weights
+    of the best epoch are restored. All epochs are run, so that the best one is known. Skill is 0 at chance and 1 for a perfect
+    answer, for every kind of task, so shares and errors can be averaged. Label maps are measured batch by batch, other labels
+    over the whole set.
 
     Args:
         validation: Clean data set, map-style, in any form that `mtlue.protect` takes.
@@ -35,7 +35,7 @@ class EarlyStopping(Defense):
 
     Attributes:
         skills: The mean skill after each epoch; 0 is chance, 1 is perfect.
-        best_epoch: The epoch that was kept, counted from 0, the first of equals; None before any.
+        best_epoch: The epoch that was kept, counted from 0; the first of equals. None before any.
 
     Raises:
         TypeError: ``validation`` has no length, or cannot be indexed, or an argument has the wrong type.
@@ -95,7 +95,7 @@ class EarlyStopping(Defense):
             self._best_state = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training that was interrupted goes on from."""
+        """Return the state from which an interrupted training resumes."""
         return {
             "skills": list(self.skills),
             "best_epoch": self.best_epoch,
@@ -104,17 +104,17 @@ class EarlyStopping(Defense):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.skills, self.best_epoch = list(state["skills"]), state["best_epoch"]
         self._best_skill, self._best_state = state["best_skill"], state["best_state"]
 
     def __repr__(self) -> str:
-        """On how many images it looks."""
+        """Return the number of images it measures."""
         return f"EarlyStopping({len(self.validation)} clean images)"
 
 
 def mean_skill(victim: Surrogate, clean: CleanSet) -> float:
-    """Mean over the tasks of the model's skill on clean images; the model is left as it was."""
+    """Return the mean over the tasks of the model's skill on clean images. The model does not change."""
     device = choose_device(None, victim.module)
     outputs: dict[str, list[Tensor]] = {name: [] for name in victim.tasks}
     targets: dict[str, list[Tensor]] = {name: [] for name in victim.tasks}
@@ -124,8 +124,8 @@ def mean_skill(victim: Surrogate, clean: CleanSet) -> float:
             answers, read = victim(batch.images), batch.targets
             for name, task in victim.tasks.items():
                 if task.is_map:
-                    # All outputs of a set of maps would be too much to hold. Bounded, or one batch of flat images, which leave
-                    # next to nothing to explain, would outweigh all others.
+                    # All outputs for a set of maps would take too much memory. Clamped: otherwise one batch of flat images,
+                    # which leave next to nothing to explain, would outweigh all others.
                     sums[name] += len(batch) * max(task.skill(answers[name].float(), read[name]), -1.0)
                 else:
                     outputs[name].append(answers[name].float())

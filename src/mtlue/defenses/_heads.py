@@ -14,10 +14,10 @@ Heads = Callable[[nn.Module], Iterable[nn.Parameter]]
 
 
 def chosen_heads(heads: Heads, module: nn.Module) -> list[nn.Parameter]:
-    """What the caller's function finds in a model.
+    """Return what the caller's function finds in a model.
 
     Raises:
-        ValueError: that is nothing, or is not in the model.
+        ValueError: it finds nothing, or something outside the model.
     """
     found = list(heads(module))
     own = {id(parameter) for parameter in module.parameters()}
@@ -29,24 +29,24 @@ def chosen_heads(heads: Heads, module: nn.Module) -> list[nn.Parameter]:
 
 
 def find_heads(victim: Surrogate, batch: Batch) -> list[nn.Parameter]:
-    """The heads of a model that nobody named.
+    """Find the heads of a model when the caller does not name them.
 
-    They are the last layers of what the module's attribute ``heads`` holds if it has one: a head for maps may be a decoder of
-    many layers. If that is a module of a kind of its own, which may hold the heads of several tasks, they are all of it. Else
-    they are the parameters through which the loss of one task alone flows; else those of the last linear layer or convolution
-    of the model. What is last is said by the order in which a module holds its parts.
+    If the module has an attribute ``heads``, they are the last layer of each module in it, because a head for maps may be a
+    decoder of many layers. If that attribute is a single module of its own kind, which may hold the heads of several tasks,
+    they are all of it. Otherwise they are the parameters that affect the loss of one task only, or else those of the model's
+    last linear layer or convolution. The order in which a module holds its parts says which is last.
 
     Args:
-        victim: The model. Its parameters are left with ``requires_grad``.
-        batch: Some samples, of which the first are looked at.
+        victim: The model. Its parameters keep ``requires_grad``.
+        batch: Some samples, of which only the first are used.
 
     Raises:
-        ValueError: there is none of these.
+        ValueError: the model has none of these.
     """
     module = victim.module
     named = getattr(module, "heads", None)
     if isinstance(named, nn.Module) and any(True for _ in named.parameters()):
-        # Of a module that nothing is known of, one layer may be that of one task of several.
+        # In an unknown module, a single layer may belong to one of several tasks.
         known = isinstance(named, nn.ModuleList | nn.ModuleDict | nn.Sequential)
         return _of_last_layers(named) if known else list(named.parameters())
     if len(victim.tasks) > 1:
@@ -62,7 +62,7 @@ def find_heads(victim: Surrogate, batch: Batch) -> list[nn.Parameter]:
 
 
 def _of_last_layers(heads: nn.Module) -> list[nn.Parameter]:
-    """Those of the last layer of each part of what holds several, side by side."""
+    """Return the parameters of the last layer of each part of a container."""
     if isinstance(heads, nn.ModuleList | nn.ModuleDict):
         return [parameter for part in heads.children() for parameter in _of_last_layers(part)]
     return _of_last_layer(heads) or list(heads.parameters())

@@ -1,4 +1,4 @@
-"""Retraining of the last layer on clean images."""
+"""Retrain the last layer on clean images."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class LastLayerRetraining(Defense):
     et al., 2023). Everything except the heads is frozen; batch normalisation and dropout are in eval mode. The heads start from
     their trained values, and take enough steps to leave them, so few images are seen many times.
 
-    The heads are, by default, the last linear layer or convolution of each part of the module's attribute ``heads`` if it has
-    one, so that of a decoder for label maps only the last layer is trained, or all of that attribute if it is neither a list,
-    a dictionary nor a sequence of modules; else, with several tasks, the parameters through which the loss of one task alone
-    flows; else the last linear layer or convolution, in the order in which the model holds them.
+    By default the heads are found like this. If the module has an attribute ``heads``, they are the last linear layer or
+    convolution of each part of it, so only the last layer of a decoder for label maps is trained; or all of the attribute if it
+    is not a list, a dictionary or a sequence of modules. Without that attribute, and with several tasks, they are the
+    parameters that affect the loss of one task only. Otherwise they are the last linear layer or convolution, in the order in
+    which the model holds them.
 
     Args:
         clean: Clean data set, map-style, in any form that `mtlue.protect` takes.
         steps: Number of steps.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
         batch_size: Images in a step.
         image_size: Height and width to resize images to, as in the training; None if all have one size.
         tasks: Its tasks, in the order of its targets. By default its own ``tasks`` if it has them, else the model's.
@@ -74,7 +75,7 @@ class LastLayerRetraining(Defense):
         self.heads = heads
 
     def finish(self, victim: Surrogate) -> None:
-        """Train the heads of the model in place, and leave the rest as it was.
+        """Train the heads of the model in place. The rest does not change.
 
         Raises:
             ValueError: no heads are found in the model, or the clean set does not fit it.
@@ -85,7 +86,7 @@ class LastLayerRetraining(Defense):
                 heads = find_heads(victim, next(self.clean.ordered(victim, device)))
             else:
                 heads = chosen_heads(self.heads, victim.module)
-            # What this changes is put back with the mode.
+            # What this changes is restored with the mode.
             victim.module.requires_grad_(False)
             for parameter in heads:
                 parameter.requires_grad_()
@@ -98,5 +99,5 @@ class LastLayerRetraining(Defense):
             yield from self.clean.shuffled(victim, device, seed=int(torch.randint(2**31, ())))
 
     def __repr__(self) -> str:
-        """On how many images it trains, and how."""
+        """Return the number of images and the settings."""
         return f"LastLayerRetraining({len(self.clean)} clean images, steps={self.steps}, learning_rate={self.learning_rate:g})"

@@ -14,12 +14,12 @@ from mtlue.defenses._defense import Defense
 class Mixup(Defense):
     """Train on mixtures of two images with the labels of both (Zhang et al., 2018).
 
-    A share s is drawn from Beta(alpha, alpha) for each batch. The image is s x + (1 - s) x', and the loss of a task s loss(y) +
-    (1 - s) loss(y'), where (x', y') is another sample of the batch. Labels themselves are never mixed, so any kind of task
-    works; with label maps, each pixel has to answer both of its labels.
+    A share s is drawn from Beta(alpha, alpha) for each batch. The image becomes s x + (1 - s) x', and the loss of a task
+    becomes s loss(y) + (1 - s) loss(y'), where (x', y') is another sample of the batch. Labels themselves are never mixed, so
+    any kind of task works. With label maps, each pixel has to answer both of its labels.
 
     Args:
-        alpha: Both parameters of the beta distribution; 1 makes it uniform.
+        alpha: Both parameters of the beta distribution. 1 makes it uniform.
 
     Raises:
         TypeError: ``alpha`` is not a number.
@@ -37,7 +37,7 @@ class Mixup(Defense):
         self.alpha = check_number("alpha", alpha, above=0)
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of each task on the mixtures."""
+        """Return the loss of each task on the mixtures."""
         share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
         partners = torch.randperm(len(images), device=images.device)
         outputs = victim(torch.lerp(images[partners], images, share))

@@ -1,4 +1,4 @@
-"""Projection of what a linear model can use out of the images."""
+"""Project what a linear model can use out of the images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from mtlue.defenses._defense import Defense
 class OrthogonalProjection(Defense):
     """Remove from the training images whatever a linear model of their pixels uses (Sandoval-Segura et al., 2023).
 
-    A linear model without bias is fitted to the protected pixels, one output for each class of each task. With the columns of Q
-    an orthonormal basis of all its weights, an image x becomes x - Q Q^T x. As in the paper nothing is clamped, so the result
-    may leave [0, 1]. Tasks whose labels are maps do not take part in the fit, but can be trained on the projected images.
+    A linear model without bias is fitted to the protected pixels, with one output for each class of each task. Let the columns
+    of Q be an orthonormal basis of all its weights. An image x then becomes x - Q Q^T x. As in the paper, nothing is clamped,
+    so the result may leave [0, 1]. Tasks whose labels are maps are left out of the fit, but can be trained on the projected
+    images.
 
     Args:
-        epochs: Passes over the data set in the fit; the paper takes 20.
+        epochs: Passes over the data set in the fit; 20 in the paper.
         batch_size: Images in a step of the fit.
         image_size: Height and width to resize images to, as in the training; None if all have one size.
-        device: Where to fit; CUDA, MPS or CPU by default, in that order.
+        device: Where to fit. By default CUDA, MPS or the CPU, in that order.
 
     Attributes:
         weights: The fitted weights (outputs, C * H * W), or None before `Defense.prepare`.
@@ -37,7 +38,7 @@ class OrthogonalProjection(Defense):
 
     Raises:
         TypeError: ``epochs`` or ``batch_size`` is not an integer, or ``device`` not a device.
-        ValueError: an argument is out of range, or there is no such device.
+        ValueError: an argument is out of range, or the device does not exist.
 
     Example:
         >>> import torch, mtlue
@@ -95,16 +96,16 @@ class OrthogonalProjection(Defense):
             batch_size=self.batch_size,
             compute=Compute(choose_device(self.device, None), seed=seed),
         )
-        # Not QR: rows may depend on one another, as those of a softmax do, which sum to zero, and QR would fill the basis up
-        # with directions that mean nothing. Rounding leaves less than this share of the largest value where there is none.
+        # Not QR: rows may depend on one another. Those of a softmax sum to zero, and QR would fill up the basis with
+        # meaningless directions. For such directions rounding leaves less than this share of the largest value.
         _, values, rows = torch.linalg.svd(self.weights, full_matrices=False)
         self.basis = rows[values > 1e-5 * values[0]]
 
     def images(self, images: Tensor) -> Tensor:
-        """The projected images, (B, C, H, W), not clamped.
+        """Return the projected images, (B, C, H, W), not clamped.
 
         Raises:
-            RuntimeError: nothing was fitted yet.
+            RuntimeError: nothing is fitted yet.
             ValueError: the images have another shape than those of the fit.
         """
         if self.basis is None:
@@ -124,19 +125,19 @@ class OrthogonalProjection(Defense):
 
 
 def fit_linear_model(samples: CheckedSamples, *, pixels: int, epochs: int, batch_size: int, compute: Compute) -> Tensor:
-    """Weights (outputs, C * H * W) of a linear model without bias, for the tasks whose labels are of the whole image.
+    """Fit a linear model without bias to the tasks with labels of the whole image. Returns its weights (outputs, C * H * W).
 
-    With the tasks' own losses, for classes this is logistic regression. The data set is read once an epoch, a batch at a
-    time, in an order that the seed decides. The weights start at zero and are fitted by gradient descent with momentum,
-    whose learning rate falls linearly to zero.
+    The losses are the tasks' own; for classes this is logistic regression. Each epoch reads the data set once, batch by batch,
+    in an order that the seed decides. The weights start at zero. They are fitted by gradient descent with momentum, and the
+    learning rate falls linearly to zero.
 
-    Long fits are not better ones: weights that fit to the end turn into the directions in which images vary the least, and
-    more of the pattern stays in what is orthogonal to them.
+    A longer fit is not better: converged weights turn into the directions in which images vary least, and more of the pattern
+    stays orthogonal to them.
     """
     tasks = {name: task for name, task in samples.tasks.items() if not task.is_map}
     widths = [task.output_channels for task in tasks.values()]
     weights = torch.zeros(sum(widths), pixels, device=compute.device, requires_grad=True)
-    # The more pixels add up in an output, the further it moves with a step: so it moves equally far whatever the size.
+    # The more pixels an output sums, the further a step moves it. This factor makes steps equally long for all sizes.
     optimizer = torch.optim.SGD([weights], lr=30.0 / pixels, momentum=0.9)
     steps = epochs * -(-len(samples) // batch_size)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)

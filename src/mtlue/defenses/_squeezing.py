@@ -22,7 +22,7 @@ def grayscale(images: Tensor) -> Tensor:
     One of the three image shortcut squeezings of Liu et al. (2023).
 
     Args:
-        images: Images in [0, 1], (B, C, H, W): RGB, or one channel, which is left as it is.
+        images: Images in [0, 1], (B, C, H, W), RGB or with one channel. One channel is left unchanged.
 
     Returns:
         Images of the same shape.
@@ -42,7 +42,7 @@ def grayscale(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
     weights = images.new_tensor(_LUMA).reshape(1, 3, 1, 1)
-    # A sum of the three weights is one only up to rounding.
+    # The three weights sum to one only up to rounding.
     return (images * weights).sum(dim=1, keepdim=True).clamp(0.0, 1.0).repeat(1, 3, 1, 1)
 
 
@@ -53,7 +53,7 @@ def bit_depth(images: Tensor, bits: int = 2) -> Tensor:
 
     Args:
         images: Images in [0, 1], (B, C, H, W).
-        bits: Bits a channel, 1 to 8.
+        bits: Bits for each channel, 1 to 8.
 
     Returns:
         Images of the same shape.
@@ -82,7 +82,7 @@ def jpeg(images: Tensor, quality: int = 10) -> Tensor:
 
     Args:
         images: Images in [0, 1], (B, C, H, W), with one channel or three, on any device; the encoder works on the CPU.
-        quality: Quality as JPEG counts it, 1 to 100.
+        quality: JPEG's own quality, 1 to 100.
 
     Returns:
         Images of the same shape, type and device; their values are multiples of 1/255.
@@ -106,7 +106,7 @@ def jpeg(images: Tensor, quality: int = 10) -> Tensor:
 
 
 def _round_trip(image: Tensor, quality: int) -> Tensor:
-    # Through Pillow, which torchvision brings along: torchvision's own encoder is on its way out.
+    # Through Pillow, which torchvision requires: torchvision's own encoder is being removed.
     file = BytesIO()
     to_pil_image(image).save(file, format="JPEG", quality=quality)
     decoded: Tensor = pil_to_tensor(Image.open(file))

@@ -19,14 +19,14 @@ _OPERATION = v2.TrivialAugmentWide()
 
 
 class StrongAugmentation(Defense):
-    """Change each training image strongly, so that a faint pattern on it may not survive.
+    """Change each training image strongly, so that a faint pattern on it may be lost.
 
     Each image gets one random operation at a random strength (TrivialAugment, Müller and Hutter, 2021), a Gaussian blur of
-    random width, and a hidden square (cutout, DeVries and Taylor, 2017). TrivialAugment moves pixels, so labels have to be of
-    the whole image.
+    random width, and a hidden square (cutout, DeVries and Taylor, 2017). TrivialAugment moves pixels, so all labels have to be
+    of the whole image.
 
     Args:
-        blur: The largest standard deviation of the blur in pixels; each image draws its own uniformly from 0 on.
+        blur: The largest standard deviation of the blur, in pixels. Each image draws its own, uniformly from 0.
         cutout: Side of the hidden square as a share of the image's shorter side, in [0, 1].
 
     Raises:
@@ -58,7 +58,7 @@ class StrongAugmentation(Defense):
             )
 
     def images(self, images: Tensor) -> Tensor:
-        """Augmented images in [0, 1], (B, C, H, W), with one channel or three.
+        """Return augmented images in [0, 1], (B, C, H, W), with one channel or three.
 
         Raises:
             TypeError: the images are not floats.
@@ -76,26 +76,26 @@ class StrongAugmentation(Defense):
 
 
 def trivial_augment(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] of one channel or three, each after one operation of random strength.
+    """Apply one operation of random strength to each image, (B, C, H, W) in [0, 1] with one channel or three.
 
-    TrivialAugment (Müller and Hutter, 2021): some of the operations move pixels.
+    TrivialAugment (Müller and Hutter, 2021). Some of the operations move pixels.
     """
-    # One at a time: an operation is drawn for all the images that are given together.
+    # One at a time, because images that are passed together get the same operation.
     return to_unit_floats(torch.stack([_OPERATION(image) for image in to_bytes(images.clamp(0.0, 1.0))]))
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor) -> Tensor:
-    """Each image of (B, C, H, W) blurred with its own standard deviation, in pixels, of ``sigmas`` (B,).
+    """Blur each image of (B, C, H, W) with its own standard deviation, in pixels, from ``sigmas`` (B,).
 
-    The border is repeated outwards; a standard deviation of 0 leaves the image as it is.
+    The border is repeated outwards. A standard deviation of 0 leaves the image unchanged.
     """
     batch, channels, height, width = images.shape
     reach = math.ceil(3.0 * float(sigmas.max()))
     offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    # The bound keeps 0 / 0 away; so narrow a bell is one at its centre and zero at all other pixels.
+    # The bound avoids 0 / 0: so narrow a bell is one at its centre and zero at all other pixels.
     weights = torch.exp(-0.5 * (offsets / sigmas.to(images).clamp_min(1e-2).unsqueeze(1)) ** 2)
     kernels = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
-    # Each channel of each image is a group of one convolution, first down the columns, then along the rows.
+    # Each channel of each image is a group of one convolution, first along the columns, then along the rows.
     planes = images.reshape(1, batch * channels, height, width)
     for shape, padding in (
         ((-1, 1, 2 * reach + 1, 1), (0, 0, reach, reach)),
@@ -107,10 +107,10 @@ def gaussian_blur(images: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, *, share: float) -> Tensor:
-    """Images (B, C, H, W) in which a square is hidden under the image's mean colour (DeVries and Taylor, 2017).
+    """Hide a square of each image (B, C, H, W) under the image's mean colour (DeVries and Taylor, 2017).
 
-    The side is a share of the image's shorter side; the centre is anywhere in the image, so that a part of the square may
-    lie outside it.
+    The side is a share of the image's shorter side. The centre lies anywhere in the image, so part of the square may lie
+    outside.
     """
     batch, _, height, width = images.shape
     half = share * min(height, width) / 2

@@ -1,4 +1,4 @@
-"""Training on the worst of several augmentations."""
+"""Train on the worst of several augmentations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mtlue.defenses._strong_augmentation import trivial_augment
 class UEraser(Defense):
     """Train on the worst of several random augmentations of each image (Qin et al., 2023).
 
-    Each image is augmented ``count`` times, and the version with the largest summed task loss is trained on. The augmentations
-    change brightness and contrast smoothly over the image, and the order of the channels. If every label is one of the whole
-    image, TrivialAugment is added, as in the paper; it would move pixels away from the labels of a map.
+    Each image is augmented ``count`` times, and the version with the largest summed task loss is used for training. The
+    augmentations change brightness and contrast smoothly over the image, and the order of the channels. If all labels are of
+    the whole image, TrivialAugment is added, as in the paper. It would move pixels away from the labels of a map.
 
     Args:
         count: Number of augmentations to choose from.
@@ -39,7 +39,7 @@ class UEraser(Defense):
         self.count = check_count("count", count, minimum=1)
 
     def augment(self, images: Tensor) -> Tensor:
-        """One random augmentation of images in [0, 1], (B, C, H, W)."""
+        """Return one random augmentation of images in [0, 1], (B, C, H, W)."""
         return plasma(images)
 
     def _candidate(self, victim: Surrogate, images: Tensor) -> Tensor:
@@ -48,13 +48,13 @@ class UEraser(Defense):
         return trivial_augment(changed) if movable else changed
 
     def worst(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """For each image the augmentation with the largest loss, (B, C, H, W); the victim is left as it was."""
+        """Return the augmentation with the largest loss for each image, (B, C, H, W). The victim does not change."""
         read = read_targets(targets, victim.tasks).to(images.device)
         chosen = self._candidate(victim, images)
         if self.count == 1:
             return chosen
-        # In eval mode: the statistics of batch normalisation are to be those of the images that are trained on. Frozen too:
-        # the autocast of older torch keeps copies of weights made without gradient, and would train with them afterwards.
+        # In eval mode, so that batch normalisation collects the statistics of the training images only. Frozen, because the
+        # autocast of older torch keeps copies of weights made without gradient, and would train with them afterwards.
         with borrowed(victim.module, device=images.device, trainable=False), torch.no_grad():
             largest = sample_losses(victim, chosen, read)
             for _ in range(self.count - 1):
@@ -65,7 +65,7 @@ class UEraser(Defense):
         return chosen
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of each task on the worst augmentations."""
+        """Return the loss of each task on the worst augmentations."""
         return victim.losses(self.worst(victim, images, targets), targets)
 
     def __repr__(self) -> str:
@@ -73,11 +73,11 @@ class UEraser(Defense):
 
 
 def plasma(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] with brightness, contrast and channels changed at random; no pixel moves.
+    """Change brightness, contrast and channels of images (B, C, H, W) in [0, 1] at random. Pixels do not move.
 
-    A simple equivalent of the augmentations of Qin et al. (2023), each of them in every second image at random: a smooth
-    random field is added, at a strength drawn uniformly from [0, 1]; the distance from mid-grey is multiplied by another
-    field, of values from 0 to 4; the channels change places.
+    A simple equivalent of the augmentations of Qin et al. (2023). Each of these changes every second image, at random: a smooth
+    random field is added, at a strength drawn uniformly from [0, 1]; the distance from mid-grey is multiplied by another field,
+    with values from 0 to 4; the channels are permuted.
     """
     batch, channels = images.shape[:2]
     strength = torch.rand(batch, 1, 1, 1, device=images.device)
@@ -95,10 +95,10 @@ def _every_second(images: Tensor) -> Tensor:
 
 
 def smooth_field(images: Tensor) -> Tensor:
-    """A random field for each image, (B, 1, H, W), that reaches from 0 to 1.
+    """Return a random field for each image, (B, 1, H, W), with values from 0 to 1.
 
-    It is a sum of noise on ever finer grids. Each grid counts less than the coarser one by the field's roughness, which is
-    drawn uniformly between 0.1 and 0.7, as in the plasma fractals of the paper.
+    It is a sum of noise on ever finer grids. Each grid counts less than the coarser one by the field's roughness, drawn
+    uniformly between 0.1 and 0.7, as in the paper's plasma fractals.
     """
     batch, _, height, width = images.shape
     low, high = 0.1, 0.7
@@ -116,7 +116,7 @@ def smooth_field(images: Tensor) -> Tensor:
 
 
 def sample_losses(victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-    """The tasks' summed loss of each image (B, C, H, W) as if it were alone in the batch, shape (B,)."""
+    """Return the tasks' summed loss of each image (B, C, H, W) as if it were alone in the batch, shape (B,)."""
     outputs, read = victim(images), read_targets(targets, victim.tasks).to(images.device)
     total = torch.zeros(len(images), device=images.device)
     for name, task in victim.tasks.items():
@@ -131,5 +131,5 @@ def _of_task(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     try:
         return torch.func.vmap(alone)(outputs, targets)
     except RuntimeError:
-        # The loss of a user's own task may choose pixels or branch on values, which vmap cannot follow.
+        # The loss of a user's own task may select pixels or branch on values, which vmap cannot follow.
         return torch.stack([alone(output, target) for output, target in zip(outputs, targets, strict=True)])

@@ -1,4 +1,4 @@
-"""Purification by a variational autoencoder that has seen nothing but the protected set."""
+"""Purify images with a variational autoencoder that has seen only the protected set."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _LEARNING_RATE = 3e-3
 class VAEPurification(Defense):
     """Rebuild the training images from a code that is too short for the perturbation (after Yu et al., 2024).
 
-    Two small variational autoencoders learn from the protected set alone; no clean image is needed. What passes the
-    bottleneck costs as much as what a rebuilt image misses, so the code keeps what explains most of the image. A second
-    decoder of the first autoencoder explains what is missed from the code and the labels, and so finds what the images of a
-    class have in common. That is taken off before the second autoencoder learns to rebuild what remains. The idea is
-    D-VAE's; the networks are smaller here, and where D-VAE bounds the rate, this weighs it.
+    Two small variational autoencoders learn from the protected set, without clean images. Passing information through the
+    bottleneck costs as much as missing it in a rebuilt image, so the code keeps what explains most of the image. A second
+    decoder of the first autoencoder explains the rest from the code and the labels, and so finds what the images of a class
+    share. This is subtracted before the second autoencoder learns to rebuild what remains. The idea is D-VAE's; the networks
+    are smaller here, and the rate is weighed instead of bounded.
 
     Args:
-        distortion: What a rebuilt pixel may miss, as a standard deviation on the scale of [0, 1]. The larger, the less of the
-            image and of the perturbation is left.
-        epochs: Passes over the data set, for each of the two.
+        distortion: What a rebuilt pixel may miss, as a standard deviation on the scale of [0, 1]. The larger it is, the less
+            remains of the image and of the perturbation.
+        epochs: Passes over the data set, for each autoencoder.
         width: Channels of the first convolution.
         batch_size: Images in a step.
-        image_size: Height and width to resize images to, those of the training; None where all have one size.
-        device: Where to train; CUDA, MPS or CPU by default, in that order.
+        image_size: Height and width to resize images to, as in the training. None if all have one size.
+        device: Where to train. By default CUDA, MPS or the CPU, in that order.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or there is no such device.
+        ValueError: an argument is out of range, or the device does not exist.
 
     Example:
         >>> import torch, mtlue
@@ -88,10 +88,10 @@ class VAEPurification(Defense):
             self._model = self._fit(samples, compute, stage=1, clear=rough.cleared)
 
     def images(self, images: Tensor) -> Tensor:
-        """The rebuilt images, (B, C, H, W), in [0, 1].
+        """Return the rebuilt images, (B, C, H, W), in [0, 1].
 
         Raises:
-            RuntimeError: nothing was trained yet.
+            RuntimeError: nothing is trained yet.
             ValueError: the images have another shape than those of the training.
         """
         if self._model is None:
@@ -112,7 +112,7 @@ class VAEPurification(Defense):
                 seed = compute.seed_of(Stream.DEFENSE, stage, epoch)
                 for batch in shuffled_batches(samples, batch_size=self.batch_size, compute=compute, seed=seed):
                     optimizer.param_groups[0]["lr"] = _LEARNING_RATE * one_cycle(step / steps)
-                    # One image alone may have no statistics for batch normalisation.
+                    # Batch normalisation may need more than a single image.
                     model.train(len(batch) > 1)
                     loss = model.loss(batch.images, clear(batch), batch.targets, distortion=self.distortion)
                     descend(optimizer, loss)
