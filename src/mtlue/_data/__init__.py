@@ -1,4 +1,4 @@
-"""A user's data set: reading it, checking it, batching it."""
+"""Read, check and batch a user's data set."""
 
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Batch, Samples, as_gathered, ordered_batches, shuffled_batches

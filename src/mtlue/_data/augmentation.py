@@ -1,4 +1,4 @@
-"""The paper's augmentation of images that have no label maps (appendix A.2)."""
+"""The paper's augmentation for images without label maps (appendix A.2)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 def random_crop(images: Tensor) -> Tensor:
     """Move each image by up to an eighth of its size, as zero padding and a random crop do.
 
-    The ``transform`` of a victim where a mirror image has another label, such as a digit.
+    Use it as the ``transform`` of a victim if a mirror image has another label, as with digits.
 
     Args:
-        images: (B, C, H, W); gradients pass through.
+        images: (B, C, H, W). Gradients pass through.
 
     Example:
         >>> import torch
@@ -37,12 +37,12 @@ def random_crop(images: Tensor) -> Tensor:
 
 
 def random_crop_and_flip(images: Tensor) -> Tensor:
-    """The paper's augmentation (appendix A.2): `random_crop`, and a mirror image of every second one at random.
+    """Apply the paper's augmentation (appendix A.2): `random_crop`, and mirror a random half of the images.
 
-    Victims get it by default where no label is a map; a generator gets it as the ``augment`` of `mtlue.fit`.
+    Victims use it by default unless labels are maps. For a generator, pass it as the ``augment`` of `mtlue.fit`.
 
     Args:
-        images: (B, C, H, W); gradients pass through.
+        images: (B, C, H, W). Gradients pass through.
 
     Example:
         >>> import torch, mtlue

@@ -1,4 +1,4 @@
-"""Batches of a user's data set, in an order that depends on a seed alone."""
+"""Batches of a user's data set, in an order that depends only on a seed."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (B, C, H, W) and their targets. A slice of it is a batch of some of its samples."""
+    """Images (B, C, H, W) and their targets. A slice is a batch of some of the samples."""
 
     images: Tensor
     targets: CheckedTargets
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.images)
 
     def __getitem__(self, part: slice) -> Batch:
-        """Some of the samples."""
+        """Return some of the samples."""
         return Batch(self.images[part], CheckedTargets({name: target[part] for name, target in self.targets.items()}))
 
     def to(self, device: torch.device) -> Batch:
-        """The same samples on a device, their images as floats in [0, 1]."""
+        """Return the same samples on a device, with images as floats in [0, 1]."""
         return Batch(to_unit_floats(self.images.to(device, non_blocking=True)), self.targets.to(device))
 
     def pin_memory(self) -> Batch:
-        """The same samples in memory that a GPU copies from without a wait; a `DataLoader` calls it."""
+        """Return the same samples in memory from which a GPU copies without waiting. A `DataLoader` calls this."""
         return Batch(
             self.images.pin_memory(), CheckedTargets({name: target.pin_memory() for name, target in self.targets.items()})
         )
 
     def all_labelled(self, tasks: Mapping[str, Task]) -> bool:
-        """Whether each sample has a label of each task."""
+        """Return whether each sample has a label of each task."""
         return not any(bool(task.missing(self.targets[name]).any()) for name, task in tasks.items())
 
 
@@ -53,27 +53,27 @@ class Samples(Dataset[tuple[Tensor, Any]]):
     Args:
         dataset: The data set.
         tasks: Its tasks.
-        size: Height and width that batches have; None where all images have one size.
+        size: Height and width to resize batches to. None if all images have one size.
     """
 
     def __init__(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, size: tuple[int, int] | None = None) -> None:
         self.dataset, self.tasks, self.size = dataset, tasks, size
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(cast("Sized", self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Image and targets of one sample."""
+        """Return image and targets of a sample."""
         return read_sample(self.dataset, index)
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
-        """What `collate` makes of some samples, as a `DataLoader` asks for it.
+        """Return what `collate` makes of some samples. A `DataLoader` calls this.
 
         Raises:
             TypeError: a label has a type that cannot be read.
             ValueError: a sample cannot be read, or does not fit the others.
-            RuntimeError: there is no memory for them.
+            RuntimeError: they do not fit into memory.
         """
         samples = [self[index] for index in indices]
         try:
@@ -89,17 +89,17 @@ class Samples(Dataset[tuple[Tensor, Any]]):
         """Whether some labels are maps, which have to move with their image."""
         return any(task.is_map for task in self.tasks.values())
 
-    # Labels may carry a gradient, which a worker cannot send.
+    # A worker cannot send labels that carry a gradient.
     @torch.no_grad()
     def collate(self, samples: Sequence[tuple[Tensor, Any]]) -> Batch:
-        """A batch of some of the samples, brought to one size, label maps with the images."""
+        """Make a batch of samples, resized to one size, label maps included."""
         images = [self._resized(image) for image, _ in samples]
         if len({image.dtype for image in images}) > 1:
             images = [to_unit_floats(image) for image in images]
         return Batch(torch.stack(images), self.read_labels([targets for _, targets in samples]))
 
     def read(self, indices: Sequence[int], device: torch.device) -> Batch:
-        """A batch of these samples on a device, read here and now; an index that is too large starts again at 0."""
+        """Read a batch of these samples onto a device at once. An index that is too large starts again at 0."""
         batch: Batch = self.__getitems__([index % len(self) for index in indices])
         return batch.to(device)
 
@@ -107,7 +107,7 @@ class Samples(Dataset[tuple[Tensor, Any]]):
         return image if self.size is None else resize(to_unit_floats(image).unsqueeze(0), self.size).squeeze(0)
 
     def read_labels(self, targets: Sequence[Any]) -> CheckedTargets:
-        """The targets of some samples, which may differ in form, as checked tensors by task."""
+        """Read the targets of some samples, which may differ in form, as checked tensors by task."""
         if not self.has_maps and _alike(targets):
             return read_targets(torch.stack(list(targets)), self.tasks)
         by_sample = [split_by_task(target, self.tasks, what="targets") for target in targets]
@@ -120,16 +120,16 @@ class Samples(Dataset[tuple[Tensor, Any]]):
             values = [torch.as_tensor(label) for label in labels]
             if not _alike(values):
                 return torch.cat([read_single(value, task) for value in values])
-            # One check a batch, not one a label: with forty tasks that is what reading would spend its time on.
+            # One check for each batch instead of each label: with forty tasks, checks would take most of the time.
             return task.read_target(torch.stack(values))
         maps = [read_single(label, task) for label in labels]
         return torch.cat(maps if self.size is None else [task.resize_target(each, self.size) for each in maps])
 
     def _check_alike(self, indices: Sequence[int], samples: Sequence[tuple[Tensor, Any]]) -> None:
-        """Refuse a sample whose labels cannot be read, or whose image is not of the shape of the first.
+        """Refuse a sample whose labels cannot be read, or whose image differs in shape from the first.
 
         Raises:
-            ValueError: there is one.
+            ValueError: there is such a sample.
         """
         first = tuple(samples[0][0].shape)
         for index, (image, targets) in zip(indices, samples, strict=True):
@@ -144,18 +144,18 @@ class Samples(Dataset[tuple[Tensor, Any]]):
 
 
 def _alike(values: Sequence[object]) -> bool:
-    """Whether all are tensors of one shape."""
+    """Return whether all are tensors of one shape."""
     shapes = [value.shape if isinstance(value, Tensor) else None for value in values]
     return None not in shapes and len(set(shapes)) == 1
 
 
 def as_gathered(batch: Any) -> Any:
-    """What a `DataLoader` is to make of a batch that `Samples` gives it whole."""
+    """Return a batch unchanged: `Samples` gives the `DataLoader` complete batches."""
     return batch
 
 
 def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int) -> Iterator[Batch]:
-    """Every sample once, in an order that the seed alone decides, on the device."""
+    """Yield every sample once, on the device, in an order that the seed alone decides."""
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
     return ordered_batches(samples, order, batch_size=batch_size, compute=compute, seed=seed)
 
@@ -163,7 +163,7 @@ def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, see
 def ordered_batches(
     samples: Samples, order: Sequence[int], *, batch_size: int, compute: Compute, seed: int = 0
 ) -> Iterator[Batch]:
-    """The samples of ``order`` in that order, floats in [0, 1] on the device; the seed is for what workers draw."""
+    """Yield the samples of ``order`` in that order, as floats in [0, 1] on the device. Workers draw from the seed."""
     loader: DataLoader[Any] = DataLoader(
         samples,
         batch_size=batch_size,
@@ -171,7 +171,7 @@ def ordered_batches(
         num_workers=compute.num_workers,
         collate_fn=as_gathered,
         pin_memory=compute.device.type == "cuda",
-        # A generator of its own: the loader would otherwise draw from the caller's.
+        # A generator of its own, because the loader would otherwise draw from the caller's.
         generator=torch.Generator().manual_seed(seed),
     )
     for batch in loader:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mtlue._checks import check_count
 from mtlue._data.images import check_images
 
-# The tables of the standard's annex K, by rows; of the one for colours the rest is 99.
+# The tables of the standard's annex K, by rows. The rest of the table for colours is 99.
 _LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61,
     12, 12, 14, 19, 26, 58, 60, 55,
@@ -31,16 +31,16 @@ _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 def differentiable_jpeg(images: Tensor, quality: int = 10) -> Tensor:
     """Compress images like JPEG, with a gradient that shows what survives it.
 
-    It does what `mtlue.defenses.jpeg` does, except for a level here and there, and is fast enough for every step of a training.
-    Forward, coefficients are rounded as the encoder does; backward, rounding counts as round(x) + (x - round(x))³ (Shin and
-    Song, 2017): little gradient reaches a coefficient that cannot move to the next step.
+    It gives the result of `mtlue.defenses.jpeg`, up to a level here and there, and is fast enough for every step of a training.
+    Forward, coefficients are rounded as the encoder rounds them. Backward, rounding counts as round(x) + (x - round(x))³ (Shin
+    and Song, 2017), so little gradient reaches a coefficient that cannot move to the next step.
 
     Args:
         images: Images in [0, 1], (B, C, H, W), with one channel or three. Values are not checked.
-        quality: Quality as JPEG counts it, 1 to 100. As in most encoders, colours have half the size.
+        quality: JPEG's own quality, 1 to 100. As in most encoders, colours are stored at half the size.
 
     Returns:
-        Images of the same shape and type, on the same device. It computes in float32, also under autocast.
+        Images of the same shape and type, on the same device. The computation is in float32, even under autocast.
 
     Raises:
         TypeError: ``images`` are not floats, or ``quality`` is not an integer.
@@ -76,7 +76,7 @@ def differentiable_jpeg(images: Tensor, quality: int = 10) -> Tensor:
 
 
 def check_quality(quality: int) -> int:
-    """Return a quality as JPEG counts it.
+    """Return a quality on JPEG's own scale.
 
     Raises:
         TypeError: it is not an integer.
@@ -88,19 +88,19 @@ def check_quality(quality: int) -> int:
 
 
 def _mixed(images: Tensor, weights: tuple[tuple[float, ...], ...]) -> Tensor:
-    """Three channels as sums of three others."""
+    """Return three channels as sums of three others."""
     return torch.einsum("kc,bchw->bkhw", images.new_tensor(weights), images)
 
 
 def _squeezed(channels: Tensor, table: tuple[int, ...] | list[int], quality: int) -> Tensor:
-    """Channels after each block of 8 x 8 has gone through cosines, rounding to multiples of a table, and back."""
+    """Pass each block of 8 x 8 through cosines, rounding to multiples of a table, and back."""
     batch, count, height, width = channels.shape
     scale = 5000 / quality if quality < 50 else 200 - 2 * quality
     steps = ((torch.tensor(table, device="cpu") * scale + 50) / 100).floor().clamp(1, 255)
     frequencies, places = torch.arange(8.0, device="cpu").unsqueeze(1), torch.arange(8.0, device="cpu")
     cosines = torch.cos((2 * places + 1) * frequencies * math.pi / 16) / 2
     cosines[0] /= math.sqrt(2)
-    # Of rows and columns at once: a block is a vector.
+    # Of rows and columns at once, because a block is a vector here.
     transform, steps = torch.kron(cosines, cosines).to(channels), steps.to(channels)
     blocks = channels.reshape(batch, count, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(-1, 64)
     rounded: Tensor = _Rounding.apply(blocks @ transform.T / steps) * steps
@@ -109,7 +109,7 @@ def _squeezed(channels: Tensor, table: tuple[int, ...] | list[int], quality: int
 
 
 class _Rounding(torch.autograd.Function):
-    """Rounding, whose derivative is 3 (x - round(x))²."""
+    """Rounding with the derivative 3 (x - round(x))²."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

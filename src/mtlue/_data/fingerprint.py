@@ -1,4 +1,4 @@
-"""What determines the result of a call; a data set is known again by some samples spread over it."""
+"""What determines the result of a call. A data set is recognised by some samples spread over it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _LOOKED_AT = 32
 
 
 def looked_at(length: int) -> list[int]:
-    """Which samples of a data set of this length are looked at, the first among them."""
+    """Return the indices of the samples to compare in a data set of this length, including the first."""
     return list(range(0, length, max(1, length // _LOOKED_AT)))
 
 
 def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
-    """Checksum of the labels of some samples.
+    """Return a checksum of the labels of some samples.
 
     Raises:
         TypeError: a label has a type that cannot be read.
-        ValueError: a sample is not a pair, or a label is not its task's.
+        ValueError: a sample is not a pair, or a label is not valid for its task.
     """
     digest = hashlib.sha256()
     for index in looked_at(len(cast("Sized", dataset))):
@@ -42,16 +42,16 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
 
 
 def images_digest(dataset: Dataset[Any]) -> str:
-    """Checksum of some images in 8 bits. Raises what `image_bytes` raises."""
+    """Return a checksum of some images in 8 bits. Raises what `image_bytes` raises."""
     return tensors_digest(image_bytes(dataset, index) for index in looked_at(len(cast("Sized", dataset))))
 
 
 def run_settings(samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What determines the result of a call, as JSON can hold it: only a call with the same may take up an interrupted one.
+    """Return what determines the result of a call, for JSON. Only a call with equal settings may resume an interrupted one.
 
     Args:
-        samples: The data set, of which some samples are looked at.
-        settings: Whatever else the result depends on.
+        samples: The data set. Some samples are read.
+        settings: Everything else that the result depends on.
     """
     return {
         "samples": len(samples),
@@ -62,10 +62,10 @@ def run_settings(samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def image_bytes(dataset: Dataset[Any], index: int) -> Tensor:
-    """An image in 8 bits, uint8 (C, H, W).
+    """Return an image in 8 bits, uint8 (C, H, W).
 
     Raises:
-        TypeError: it is nothing that is an image.
+        TypeError: it is not an image.
         ValueError: the sample is not a pair, or the image has the wrong shape.
     """
     return to_bytes(read_sample(dataset, index)[0])

@@ -1,4 +1,4 @@
-"""Images in every form that a data set may give, and what can be wrong with them."""
+"""Read images in every form that a data set may give, and check them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 
 def read_image(image: object) -> Tensor:
-    """An image as a tensor (C, H, W): uint8 stays uint8, floats become float32, a PIL image becomes uint8.
+    """Return an image as a tensor (C, H, W). uint8 stays uint8, floats become float32, a PIL image becomes uint8.
 
     Raises:
         TypeError: it is none of these.
@@ -27,7 +27,7 @@ def read_image(image: object) -> Tensor:
         raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}")
     if image.shape[-1] in (1, 3, 4) and image.shape[0] > 8:
         raise ValueError(f"expected an image of shape (C, H, W), got {tuple(image.shape)}, which looks like (H, W, C)")
-    # Nothing that is learned from an image changes it, and a worker cannot send what carries a gradient.
+    # No gradient is needed at the user's image, and a worker cannot send a tensor that carries one.
     return image if image.dtype == torch.uint8 else image.detach().float()
 
 
@@ -44,7 +44,7 @@ def _read_pil(image: object) -> Tensor:
     elif mode not in ("L", "RGB"):
         if mode.startswith(("I", "F")):
             raise ValueError(f"expected an 8-bit image, got PIL mode {mode!r}")
-        # Palette, CMYK, alpha: what a viewer would show.
+        # Palette, CMYK, alpha: convert to what a viewer would show.
         image = image.convert("RGB")
     tensor: Tensor = pil_to_tensor(image)
     return tensor
@@ -56,11 +56,11 @@ def check_images(
     """Return a batch of images, (B, C, H, W), floats in [0, 1].
 
     Args:
-        name: What a message calls them.
-        images: What the caller gave.
-        channels: Numbers of channels that will do; empty for any.
-        may_be_bytes: Whether uint8 will do too.
-        values: Whether to look at the range, for which a GPU has to be waited for.
+        name: Their name in messages.
+        images: The caller's images.
+        channels: Permitted numbers of channels. Empty permits any.
+        may_be_bytes: Whether uint8 is permitted too.
+        values: Whether to check the range, which makes a GPU wait.
 
     Raises:
         TypeError: they are not a tensor of floats.
@@ -82,7 +82,7 @@ def check_images(
 
 
 def image_problem(image: Tensor, *, slack: float = 0.0) -> str | None:
-    """What is wrong with the values of an image, or None; they may leave the range by some slack."""
+    """Describe what is wrong with the values of an image, or return None. Values may leave the range by some slack."""
     if image.dtype == torch.uint8:
         return None
     if not bool(image.isfinite().all()):
@@ -92,7 +92,7 @@ def image_problem(image: Tensor, *, slack: float = 0.0) -> str | None:
 
 
 def range_problem(low: float, high: float) -> str | None:
-    """What is wrong with floats that reach from ``low`` to ``high``, or None."""
+    """Describe what is wrong with floats that range from ``low`` to ``high``, or return None."""
     if low >= 0.0 and high <= 1.0:
         return None
     if is_unscaled(low, high):
@@ -104,22 +104,22 @@ def range_problem(low: float, high: float) -> str | None:
 
 
 def is_unscaled(low: float, high: float) -> bool:
-    """Whether floats that reach from ``low`` to ``high`` are bytes that were not divided by 255."""
+    """Return whether floats from ``low`` to ``high`` look like bytes that were not divided by 255."""
     return low >= 0.0 and high > 2.0
 
 
 def to_unit_floats(images: Tensor) -> Tensor:
-    """Floats in [0, 1] from uint8; floats stay as they are."""
+    """Convert uint8 to floats in [0, 1]. Floats do not change."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """The nearest 8-bit image, as uint8."""
+    """Return the nearest 8-bit image, as uint8."""
     return images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images (B, C, H, W) at another size. No value leaves the range of its neighbours, so that a bound on them stays."""
+    """Resize images (B, C, H, W). No value leaves the range of its neighbours, so bounds still hold."""
     if images.shape[-2:] == size:
         return images
     return F.interpolate(images, size=size, mode="bilinear", antialias=True)

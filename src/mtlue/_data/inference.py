@@ -1,4 +1,4 @@
-"""Tasks of a data set that does not name them."""
+"""Infer the tasks of a data set that does not name them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class _Labels(Dataset[dict[str, object]]):
 
     def __getitem__(self, index: int) -> dict[str, object]:
         labels = named_labels(read_item(self.dataset, index)[1])
-        # A worker cannot send what carries a gradient.
+        # A worker cannot send tensors that carry a gradient.
         return {name: label.detach() if isinstance(label, Tensor) else label for name, label in labels.items()}
 
 
 def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Task]:
-    """The data set's own ``tasks`` if it has them, else what its labels say; see `LabelSurvey`.
+    """Return the data set's own ``tasks`` if it has them, or else those inferred from its labels; see `LabelSurvey`.
 
     Raises:
         TypeError: a label is not a number or array of numbers.
-        ValueError: a sample is not a pair, or a task cannot be told from its labels.
+        ValueError: a sample is not a pair, or a task cannot be inferred from its labels.
     """
     own = getattr(dataset, "tasks", None)
     if isinstance(own, Mapping):

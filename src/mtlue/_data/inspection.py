@@ -1,4 +1,4 @@
-"""One look at every sample before anything is trained: all problems of a data set are told at once."""
+"""Read every sample before anything is trained, and report all problems of a data set together."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _REREAD = 16
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of a data set that has no fault.
+    """What an inspection found in a data set without faults.
 
     Attributes:
         length: Number of samples.
         channels: Channels of the images.
-        sizes: How many images there are of each (height, width).
-        lone: Tasks of which every label is the same class.
+        sizes: Number of images of each (height, width).
+        lone: Tasks whose labels are all of one class.
     """
 
     length: int
@@ -56,7 +56,7 @@ class Inspection:
         return (self.channels, *self.typical_size)
 
     def size_for(self, image_shape: tuple[int, int, int]) -> tuple[int, int] | None:
-        """Height and width that batches for a model of this shape are brought to; None where images have one size anyway."""
+        """Return the size to resize batches to for a model of this shape. None if all images have one size anyway."""
         return None if self.uniform else image_shape[1:]
 
 
@@ -98,7 +98,7 @@ class _Samples(Dataset[_Sample]):
         return _Sample(tuple(problems), () if image is None else tuple(image.shape), classes)
 
     def _read_again(self, index: int, image: Tensor, problems: list[Problem]) -> list[object]:
-        """Read a sample a second time, and note whether its image differs; gives its targets of that time, if there are any."""
+        """Read a sample a second time, and note whether its image differs. Returns the targets of that read, if any."""
         try:
             item = self.dataset[index]
             again, targets = read_image(item[0]), item[1]
@@ -115,7 +115,7 @@ class _Samples(Dataset[_Sample]):
         return [targets]
 
     def _read_labels(self, reads: list[object], image: Tensor | None, problems: list[Problem]) -> tuple[int | None, ...]:
-        """The classes of a sample, of whose targets there are one or two reads."""
+        """Return the classes of a sample, from one or two reads of its targets."""
         classes: list[int | None] = []
         try:
             labels, *again = (split_by_task(targets, self.tasks, what="targets") for targets in reads)
@@ -149,7 +149,7 @@ class _Samples(Dataset[_Sample]):
 
 
 def _same(target: Tensor, other: Tensor) -> bool:
-    # Not a number is what an unknown depth may be.
+    # NaN is allowed: it can stand for an unknown depth.
     return target.shape == other.shape and bool(((target == other) | (target.isnan() & other.isnan())).all())
 
 
@@ -183,13 +183,13 @@ def check_map_style(name: str, dataset: object) -> Dataset[Any]:
 def inspect_dataset(
     dataset: Dataset[Any], tasks: Mapping[str, Task], *, num_workers: int = 0, reread: bool = True
 ) -> Inspection:
-    """Read every sample once, and some twice, and raise one error that tells all that is wrong.
+    """Read every sample once, and some twice. Raise one error that lists all problems.
 
     Args:
         dataset: The data set.
         tasks: Its tasks.
-        num_workers: Processes that read it.
-        reread: Refuse images and labels that change between two reads; a set to train on may augment.
+        num_workers: Processes that read the data set.
+        reread: Whether to refuse images and labels that change between two reads. A set to train on may augment.
 
     Raises:
         TypeError: the data set has no length, or cannot be indexed.

@@ -1,4 +1,4 @@
-"""Augmentation that moves label maps together with the image."""
+"""Augmentation that moves label maps together with the images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mtlue._tasks import Task, read_targets
 class JointTransform(ABC):
     """Augmentation of batches that changes images and targets together, for label maps that move with the pixels.
 
-    Derive from it to give such an augmentation to `mtlue.fit`, `mtlue.baselines.pgd` or `mtlue.evaluation.train_victim`, where
-    a plain function sees only the images. Let gradients pass through the images. Draw random numbers from torch's global
-    source, which the training seeds.
+    Derive from this class to pass such an augmentation to `mtlue.fit`, `mtlue.baselines.pgd` or
+    `mtlue.evaluation.train_victim`, where a plain function sees only the images. Let gradients pass through the images. Draw
+    random numbers from torch's global generator, which the training seeds.
 
     Example:
         >>> import torch, mtlue
@@ -41,7 +41,7 @@ class JointTransform(ABC):
 
     @abstractmethod
     def __call__(self, images: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Augmented copies of a batch.
+        """Return an augmented copy of a batch.
 
         Args:
             images: Floats in [0, 1], shape (B, C, H, W).
@@ -52,18 +52,18 @@ class JointTransform(ABC):
         """
 
     def __repr__(self) -> str:
-        """The call that makes it, if it takes no arguments; one that takes some should name them here."""
+        """Return the call that makes it, if it takes no arguments. If yours does, override this to show them."""
         return f"{type(self).__name__}()"
 
 
-#: A function on images (B, C, H, W) in [0, 1], or what changes the targets with them.
+#: A function of images (B, C, H, W) in [0, 1], or a joint transform, which changes the targets too.
 Transform: TypeAlias = Callable[[Tensor], Tensor] | JointTransform
 
 
 def apply_transform(
     transform: Transform | None, images: Tensor, targets: dict[str, Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Images and targets after a transform of either kind, or as they are without one.
+    """Return images and targets after a transform of either kind, or unchanged without one.
 
     Raises:
         TypeError: a joint transform returns anything but a pair.
@@ -71,7 +71,7 @@ def apply_transform(
     if transform is None:
         return images, targets
     if isinstance(transform, JointTransform):
-        # A dictionary of its own: one that replaces entries in what it is given must not reach the caller's.
+        # A separate dictionary: a transform that replaces entries must not change the caller's.
         pair: object = transform(images, dict(targets))
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(
@@ -85,7 +85,7 @@ def checked_transform(transform: Transform | None, *, argument: str = "augment")
     """Return an argument if it can be called on batches.
 
     Raises:
-        TypeError: it cannot, or is a class.
+        TypeError: it cannot be called, or is a class.
     """
     if transform is not None and (isinstance(transform, type) or not callable(transform)):
         raise TypeError(f"{argument}: expected a callable on batches of images, got {transform!r}")
@@ -93,18 +93,18 @@ def checked_transform(transform: Transform | None, *, argument: str = "augment")
 
 
 def augmented(transform: Transform | None, batch: Batch, tasks: Mapping[str, Task], *, argument: str = "augment") -> Batch:
-    """A batch as a network is to see it in training: after `apply_transform`, with labels that are the tasks'.
+    """Return a batch as a network sees it in training: after `apply_transform`, with valid labels.
 
     Raises:
-        TypeError: a transform returns anything but images, a joint one but a pair of them and of labels that can be read.
-        ValueError: the images returned have another number of axes or channels, or another dtype; a joint transform returns
-            targets without one of the tasks, a label that is not the task's, or labels of another number of samples.
+        TypeError: a transform does not return images, or a joint one a pair of images and readable labels.
+        ValueError: the returned images have another number of axes or channels, or another dtype; a joint transform returns
+            targets without one of the tasks, an invalid label, or labels for another number of samples.
     """
     images = batch.images
     seen, moved = apply_transform(transform, images, batch.targets)
     if not isinstance(seen, Tensor):
         raise TypeError(f"{argument}: expected images from {transform!r}, got {type(seen).__name__}")
-    # A crop may be smaller; under autocast a convolution answers in bfloat16.
+    # A crop may be smaller. Under autocast a convolution returns bfloat16.
     if seen.ndim != 4 or seen.shape[1] != images.shape[1] or seen.dtype not in (images.dtype, torch.bfloat16):
         wanted, got = f"(B, {images.shape[1]}, H, W), {images.dtype}", f"{tuple(seen.shape)}, {seen.dtype}"
         raise ValueError(f"{argument}: expected images with the same channels and dtype, {wanted}, got {got}")
@@ -121,8 +121,11 @@ def augmented(transform: Transform | None, batch: Batch, tasks: Mapping[str, Tas
 def augmented_alike(
     transform: Transform | None, batch: Batch, clean: Tensor, tasks: Mapping[str, Task]
 ) -> tuple[Batch, Tensor]:
-    """A perturbed batch and a copy of its clean images through one draw of an augmentation. Raises what `augmented` raises."""
-    # A copy, as what is perturbed is one: transform or loss may work in place.
+    """Pass a perturbed batch and a copy of its clean images through one draw of an augmentation.
+
+    Raises what `augmented` raises.
+    """
+    # A copy, like the perturbed batch: the transform or the loss may work in place.
     clean = clean.clone()
     start = RandomState(batch.images.device)
     seen = augmented(transform, batch, tasks)

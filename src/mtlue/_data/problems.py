@@ -1,4 +1,4 @@
-"""What is wrong with the samples of a data set, each kind of problem told once."""
+"""Problems of the samples of a data set. Each kind of problem is reported once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a sample. Problems with the same texts are told as one.
+    """What is wrong with a sample. Problems with equal texts are reported as one.
 
     Attributes:
-        before: What is said of it up to what differs from sample to sample.
-        found: What differs.
-        after: What is said after it.
-        values: The range of an image's values, where that is the problem; the range of all such images is told.
+        before: Text before the part that differs from sample to sample.
+        found: The part that differs.
+        after: Text after it.
+        values: The range of an image's values, if that is the problem. A message gives the range over all such images.
     """
 
     before: str
@@ -29,13 +29,13 @@ class Problem:
 
     @classmethod
     def of_label(cls, error: Exception, label: object, name: str) -> Problem:
-        """An error that a label led to; what the label is may differ from sample to sample."""
+        """Make a problem of an error that a label caused. The label itself may differ from sample to sample."""
         text = f"task {name!r}: {error}"
         return cls(*text.partition(repr(label))) if isinstance(label, str) else cls(text)
 
     @classmethod
     def of_image(cls, image: Tensor) -> list[Problem]:
-        """What is wrong with the values of an image, if anything is; their range may differ from image to image."""
+        """Return what is wrong with the values of an image, if anything. Their range may differ from image to image."""
         text = image_problem(image)
         if text is None or not bool(image.isfinite().all()):
             return [] if text is None else [cls(text)]
@@ -44,7 +44,7 @@ class Problem:
 
 
 class Problems:
-    """Collects what is wrong with samples."""
+    """Collects problems of samples."""
 
     def __init__(self) -> None:
         self._where: dict[tuple[str, str], list[int]] = {}
@@ -52,11 +52,11 @@ class Problems:
         self._values: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether there are any."""
         return bool(self._where)
 
     def add(self, index: int, problem: Problem) -> None:
-        """Note a problem of a sample."""
+        """Add a problem of a sample."""
         key = (problem.before, problem.after)
         self._where.setdefault(key, []).append(index)
         self._found.setdefault(key, {})[problem.found] = None
@@ -65,7 +65,7 @@ class Problems:
             self._values[key] = min(low, problem.values[0]), max(high, problem.values[1])
 
     def lines(self) -> list[str]:
-        """One line for each kind of problem, with the samples that have it."""
+        """Return a line for each kind of problem, with the samples that have it."""
         return [f"{self._told(key)} ({_where(where)})" for key, where in self._where.items()]
 
     def _told(self, key: tuple[str, str]) -> str:
@@ -77,7 +77,7 @@ class Problems:
 
 
 def told_at_once(lines: list[str]) -> str:
-    """What is said of a data set with these problems."""
+    """Return the message about a data set with these problems."""
     hidden = len(lines) - _SHOWN
     shown = lines[:_SHOWN] + ([f"and {hidden} more kinds of problem"] if hidden > 0 else [])
     return "dataset: " + (lines[0] if len(lines) == 1 else "\n  - ".join([f"{len(lines)} problems:", *shown]))

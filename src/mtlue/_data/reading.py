@@ -1,4 +1,4 @@
-"""Samples of a user's data set one by one: what goes wrong while one is read is told with its number."""
+"""Read the samples of a user's data set one by one. Errors name the sample."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _Sample = TypeVar("_Sample")
 
 
 def each_sample(dataset: Dataset[_Sample], *, num_workers: int) -> Iterator[_Sample]:
-    """The samples of a data set in order, read by so many processes."""
-    # A generator of its own: the loader would otherwise draw from the caller's.
+    """Yield the samples of a data set in order, read by the given number of processes."""
+    # A generator of its own, because the loader would otherwise draw from the caller's.
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
     )
@@ -27,7 +27,7 @@ def each_sample(dataset: Dataset[_Sample], *, num_workers: int) -> Iterator[_Sam
 
 
 def item_problem(item: object) -> str | None:
-    """What is wrong with the form of a sample, or None."""
+    """Describe what is wrong with the form of a sample, or return None."""
     if isinstance(item, tuple | list) and len(item) == 2:
         return None
     length = f" of length {len(item)}" if isinstance(item, tuple | list | dict) else ""
@@ -37,15 +37,15 @@ def item_problem(item: object) -> str | None:
 
 
 def read_item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
-    """Image and targets of a sample as the data set gives them.
+    """Return image and targets of a sample as the data set gives them.
 
     Raises:
-        ValueError: the data set raises an error, which is the cause of this one, or the sample is not a pair.
-        MemoryError: there is no memory for the sample.
+        ValueError: the data set raises an error, which becomes the cause of this one, or the sample is not a pair.
+        MemoryError: the sample does not fit into memory.
     """
     try:
         item = dataset[index]
-    # Also StopIteration: passed on, it would end a loop over batches as if all samples had been read.
+    # StopIteration too: if passed on, it would end a loop over batches as if all samples had been read.
     except Exception as error:
         if out_of_memory(error):
             raise
@@ -57,10 +57,10 @@ def read_item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
 
 
 def read_sample(dataset: Dataset[Any], index: int) -> tuple[Tensor, Any]:
-    """Image of a sample as `read_image` gives it, and its targets as the data set gives them.
+    """Return the image of a sample as `read_image` returns it, and its targets as the data set gives them.
 
     Raises:
-        TypeError: the image is nothing that is one.
+        TypeError: the image has a type that cannot be read.
         ValueError: the sample cannot be read, or its image has the wrong shape.
     """
     image, targets = read_item(dataset, index)

@@ -1,4 +1,4 @@
-"""Protected images in memory and in folders: each format has its writer and its reader side by side."""
+"""Keep protected images in memory and in folders. Each format has its writer and its reader side by side."""
 
 from mtlue._formats.arrays import load_array
 from mtlue._formats.class_names import class_names, read_class_names

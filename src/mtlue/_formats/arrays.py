@@ -12,14 +12,14 @@ from mtlue._runtime import require
 
 
 def encode_array(values: Tensor) -> bytes:
-    """The content of a NumPy file with these values."""
+    """Return the contents of a NumPy file with these values."""
     buffer = io.BytesIO()
     require("numpy", extra="datasets").save(buffer, values.contiguous().numpy())
     return buffer.getvalue()
 
 
 def decode_array(content: bytes) -> Tensor:
-    """The values of a NumPy file; nothing is unpickled.
+    """Return the values of a NumPy file. Nothing is unpickled.
 
     Raises:
         ValueError: it is not a NumPy file.
@@ -33,10 +33,10 @@ def decode_array(content: bytes) -> Tensor:
 
 
 def load_array(path: Path) -> Tensor:
-    """A NumPy file as a tensor.
+    """Read a NumPy file as a tensor.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: it is not a NumPy file.
     """
     try:

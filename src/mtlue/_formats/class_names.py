@@ -1,4 +1,4 @@
-"""Names of classes, for those who read an exported set."""
+"""Names of classes, for readers of an exported set."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.utils.data import Dataset
 
 from mtlue._tasks import Task
 
-#: The file beside a table of labels.
+#: The name of the file beside a table of labels.
 CLASSES = "classes.json"
 
 
 def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
-    """Names of the classes of each task, in their order, as far as a data set tells them.
+    """Return the names of the classes of each task, in order, as far as a data set gives them.
 
-    They are read from its attribute ``classes``: a dict by task, as `mtlue.datasets.ImageTable` has it, or, where there is one
-    task, a list, as torchvision's sets have. What does not fit the tasks is left out: it may mean something else.
+    They come from its attribute ``classes``: a dict by task, as `mtlue.datasets.ImageTable` has, or, for a single task, a list,
+    as torchvision's sets have. Anything that does not fit the tasks is ignored, because it may have another meaning.
     """
     told = getattr(dataset, "classes", None)
     if not isinstance(told, Mapping):
@@ -29,15 +29,15 @@ def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, l
 
 
 def write_class_names(names: Mapping[str, list[str]], folder: Path) -> None:
-    """Write them beside a table of labels, if there are any."""
+    """Write the names beside a table of labels, if there are any."""
     if names:
         (folder / CLASSES).write_text(json.dumps(names, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def read_class_names(folder: Path) -> dict[str, list[str]]:
-    """Names of classes by column that lie beside a table of labels.
+    """Read the names of classes by column beside a table of labels.
 
-    What is not a list of names is left out: the file may be there for another purpose.
+    Anything that is not a list of names is ignored, because the file may serve another purpose.
     """
     try:
         found = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def read_class_names(folder: Path) -> dict[str, list[str]]:
 
 
 def _lists_of_names(entries: object) -> dict[str, list[str]]:
-    """The entries that are lists of different strings."""
+    """Return the entries that are lists of different strings."""
     if not isinstance(entries, Mapping):
         return {}
     lists = {key: list(names) for key, names in entries.items() if isinstance(names, list | tuple)}

@@ -1,4 +1,4 @@
-"""Writing a protected set to a folder in a format that the caller names or brings, whole or not at all."""
+"""Write a protected set to a folder in a given format, completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mtlue._formats.work_folder import WorkFolder
 from mtlue._runtime import described_by_attributes, tensors_digest
 from mtlue._tasks import tasks_to_config
 
-#: What a manifest calls its form.
+#: The name of the form in manifests.
 EXPORT_FORMAT = "mtlue export 1"
 _FORMATS: dict[str, type[ExportFormat]] = {"png": PNG, "npy": NPY, "webdataset": TarShards, "parquet": ParquetShards}
 
@@ -33,12 +33,12 @@ logger = logging.getLogger("mtlue.protect")
 
 
 def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, epsilon: float, append: bool) -> None:
-    """Write samples to a folder, and raise what is said there; see `mtlue.ProtectedDataset.export`.
+    """Write samples to a folder, and raise the errors listed there; see `mtlue.ProtectedDataset.export`.
 
     Raises:
         TypeError: the format is a class.
-        ValueError: the format is unknown, or cannot hold the images; or the folder is to be gone on with, and has other tasks.
-        FileExistsError: the folder has something else in it.
+        ValueError: the format is unknown, or cannot hold the images; or samples are appended to a folder with other tasks.
+        FileExistsError: the folder holds something else.
     """
     chosen = _chosen(format)
     chosen.check(samples)
@@ -59,7 +59,7 @@ def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, 
 
 
 def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: float, earlier: Fields | None) -> None:
-    """Write all parts but those that an interrupted call wrote, and the manifest."""
+    """Write all parts except those that an interrupted call wrote, and then the manifest."""
     first, number = (0, 0) if earlier is None else (earlier.count("length"), earlier.count("parts"))
     size = chosen.part_size or len(samples)
     for start in range(0, len(samples), size):
@@ -76,7 +76,7 @@ def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: 
         "length": first + len(samples),
         "epsilon": epsilon,
         "tasks": tasks_to_config(samples.tasks),
-        # Where the last call began: one that is repeated finds its samples there.
+        # The index where the last call began. If it is repeated, it finds its samples there.
         "behind": first,
         "parts": number,
         "files": files,
@@ -85,7 +85,7 @@ def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: 
 
 
 def _settings(samples: ExportSamples, chosen: ExportFormat, epsilon: float) -> dict[str, Any]:
-    """What determines the files, as JSON can hold it."""
+    """Return what determines the files, in a form that JSON can hold."""
     return {
         "samples": len(samples),
         "images": tensors_digest(samples.images[index] for index in looked_at(len(samples))),
@@ -100,11 +100,11 @@ def _settings(samples: ExportSamples, chosen: ExportFormat, epsilon: float) -> d
 
 
 def read_manifest(folder: Path) -> Fields:
-    """The manifest of an export.
+    """Read the manifest of an export.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it was changed, or is of another format.
+        FileNotFoundError: the folder has no manifest.
+        ValueError: the manifest was changed, or is of another format.
     """
     file = folder / EXPORT_MANIFEST
     if not file.is_file():
@@ -118,11 +118,11 @@ def read_manifest(folder: Path) -> Fields:
 
 
 def _read_earlier(samples: ExportSamples, chosen: ExportFormat, epsilon: float, folder: Path) -> Fields:
-    """The manifest of the export that samples are to be written behind.
+    """Read the manifest of the export to append to.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it was changed, or the samples do not go with it.
+        FileNotFoundError: there is no export.
+        ValueError: the manifest was changed, or the samples do not match it.
     """
     earlier = read_manifest(folder)
     for what, found, own in _differences(earlier, samples, chosen, epsilon):
@@ -133,17 +133,17 @@ def _read_earlier(samples: ExportSamples, chosen: ExportFormat, epsilon: float, 
 
 
 def _differences(found: Fields, samples: ExportSamples, chosen: ExportFormat, epsilon: float) -> list[tuple[str, Any, Any]]:
-    """What samples do not have in common with an export: its name, what the export has, and what they have."""
+    """List the differences between samples and an export: the name, the export's value and the samples' value."""
     own = {"tasks": tasks_to_config(samples.tasks), "layout": type(chosen).__name__, "epsilon": epsilon}
     told = [("format" if name == "layout" else name, found.content.get(name), value) for name, value in own.items()]
     return [each for each in told if each[1] != each[2]]
 
 
 def _is_there(samples: ExportSamples, chosen: ExportFormat, epsilon: float, folder: Path, earlier: Fields | None) -> bool:
-    """Whether a call that is repeated finds its samples: those of the last call, where they are to be appended.
+    """Return whether a repeated call finds its samples: those of the last call, if they are appended.
 
     Raises:
-        FileExistsError: the folder is to be a new one, and has something else in it.
+        FileExistsError: a new folder was expected, and it holds something else.
     """
     if earlier is None:
         if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
@@ -161,7 +161,7 @@ def _is_there(samples: ExportSamples, chosen: ExportFormat, epsilon: float, fold
 
 
 def _reads(samples: ExportSamples, chosen: ExportFormat, folder: Path, start: int) -> bool:
-    """Whether an export has these samples from an index on, and no others."""
+    """Return whether an export holds exactly these samples from an index on."""
     try:
         return all(
             torch.equal(image, own) and all(torch.equal(targets[name].to(value.dtype), value) for name, value in labels.items())

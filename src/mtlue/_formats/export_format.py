@@ -1,4 +1,4 @@
-"""What a format of files is, and the samples that it writes."""
+"""The base class of file formats, and the samples that a format writes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExportSamples:
         tasks: Tasks by name.
         selected: Positions of the samples to write now; None for all.
         first: Added to a position to give its index, when a set is appended to another one.
-        part: Number of this part, counted from the first part ever written to the folder.
+        part: Number of this part, counted from the first part that was ever written to the folder.
 
     Example:
         >>> import torch, mtlue
@@ -71,7 +71,7 @@ class ExportSamples:
         return len(self._positions)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
-        """Index, image and targets of each sample."""
+        """Yield index, image and targets of each sample."""
         for position in self._positions:
             labels = split_by_task(self.dataset[position][1], self.tasks, what="targets")
             targets = {name: _target(label, self.tasks[name]) for name, label in labels.items()}
@@ -79,26 +79,27 @@ class ExportSamples:
             yield self.first + position, self.images[position].clone(), targets
 
     def __repr__(self) -> str:
-        """Size and tasks."""
+        """Return size and tasks."""
         return f"ExportSamples({len(self)} samples, tasks={dict(self.tasks)})"
 
 
 def _target(label: object, task: Task) -> Tensor:
     target = read_single(label, task)
     if not task.is_map and bool(task.missing(target)):
-        # An export is read by those who do not know the ignore index.
+        # Readers of an export do not know the ignore index.
         target = torch.full_like(target, -1)
     return target.squeeze(0)
 
 
 class ExportFormat(ABC):
-    """A format of files for `mtlue.ProtectedDataset.export`, which writes samples to a folder and reads them back.
+    """A file format for `mtlue.ProtectedDataset.export`, which writes samples to a folder and reads them back.
 
-    Derive from this class for your own layout, such as shards, or from `mtlue.datasets.ImageFiles` if each image is one file.
+    Derive from this class for a layout of your own, such as shards, or from `mtlue.datasets.ImageFiles` if each image is one
+    file.
 
     Attributes:
-        part_size: Samples in a part. An interrupted export goes on after its last part. None writes everything as one part, so
-            that an interrupted export starts again.
+        part_size: Samples in a part. An interrupted export resumes after its last part. None writes everything as one part, so
+            an interrupted export starts again.
 
     Example:
         >>> import pathlib, tempfile
@@ -120,22 +121,22 @@ class ExportFormat(ABC):
     part_size: int | None = None
 
     def check(self, samples: ExportSamples) -> None:  # noqa: B027  # some hold everything
-        """Refuse samples that the format cannot hold, before anything is written. By default refuse none.
+        """Refuse samples that the format cannot hold, before anything is written. By default nothing is refused.
 
         Raises:
-            ValueError: says which, and what to do.
+            ValueError: the message says which samples, and what to do.
         """
 
     @abstractmethod
     def write(self, folder: Path, samples: ExportSamples) -> None:
-        """Write the samples of a part, in their order, to a folder that is empty.
+        """Write the samples of a part, in order, to an empty folder.
 
         All parts are joined into one folder afterwards. So name files and shards by the index that comes with each sample, or
         by the number of the part, not by your own count.
         """
 
     def join(self, name: str, files: Sequence[Path]) -> bytes:
-        """Join the contents of a file that several parts wrote differently.
+        """Join the contents of a file that several parts wrote with different contents.
 
         Args:
             name: The file's path inside the folder.
@@ -150,7 +151,7 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The samples of such a folder in their order: image, uint8 (C, H, W), and targets as they were written."""
+        """Yield the samples of such a folder in order: image, uint8 (C, H, W), and targets as they were written."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -1,4 +1,4 @@
-"""One file an image, with a table of labels beside them."""
+"""One file for each image, with a table of labels beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mtlue._formats.class_names import CLASSES, write_class_names
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.names import check_names
 
-#: The table of an export.
+#: The name of the table in an export.
 LABELS = "labels.csv"
 _FILE = "file"
 _FILES_A_FOLDER = 10_000
@@ -30,14 +30,14 @@ _FILES_A_FOLDER = 10_000
 class ImageFiles(ExportFormat):
     r"""A format with one file for each image: PNG, NumPy, or your own.
 
-    Derive from this class and say how an image becomes the bytes of a file, and how to read it back. Labels, class names and
+    Derive from this class and define how an image becomes the bytes of a file, and how to read it back. Labels, class names and
     label maps are written as in `mtlue.ProtectedDataset.export`, whatever the format. `mtlue.datasets.ImageTable` reads the
-    folder if you give it the same format. A format that does not give back the pixels of the first image is refused, because a
-    lossy one would not keep the perturbation.
+    folder if you pass it the same format. A format that does not return the exact pixels of the first image is refused, because
+    a lossy format would not keep the perturbation.
 
     Attributes:
-        suffix: Ending of the files' names, without a dot.
-        channels: Numbers of channels that the format can hold; None for any.
+        suffix: Extension of the files' names, without a dot.
+        channels: Numbers of channels that the format can hold. None for any.
 
     Example:
         >>> import tempfile
@@ -68,17 +68,17 @@ class ImageFiles(ExportFormat):
 
     @abstractmethod
     def encode(self, image: Tensor) -> bytes:
-        """The content of the file of an image, uint8 (C, H, W)."""
+        """Return the contents of a file for an image, uint8 (C, H, W)."""
 
     @abstractmethod
     def decode(self, content: bytes) -> Any:
-        """The image in a file of that content, as a data set may give one: a uint8 tensor (C, H, W) or a PIL image."""
+        """Return the image in a file with these contents: a uint8 tensor (C, H, W) or a PIL image."""
 
     def check(self, samples: ExportSamples) -> None:
-        """Refuse images of other numbers of channels, a format that changes pixels, and names that could not be read again.
+        """Refuse images with other numbers of channels, formats that change pixels, and names that could not be read again.
 
         Raises:
-            ValueError: so it is.
+            ValueError: the samples or the format are refused.
         """
         check_names(samples.tasks, taken=[_FILE])
         name, image = type(self).__name__, samples.images[0].clone()
@@ -92,7 +92,7 @@ class ImageFiles(ExportFormat):
             )
 
     def write(self, folder: Path, samples: ExportSamples) -> None:
-        """Write ``images/000000.<suffix>`` and so on, the table of labels, label maps, and names of classes."""
+        """Write ``images/000000.<suffix>`` and so on, the table of labels, label maps, and class names."""
         classes = [name for name, task in samples.tasks.items() if not task.is_map]
         maps = [name for name in samples.tasks if name not in classes]
         write_class_names(samples.classes, folder)
@@ -107,10 +107,10 @@ class ImageFiles(ExportFormat):
                     _write(_map_path(folder, name, path), encode_array(targets[name]))
 
     def join(self, name: str, files: Sequence[Path]) -> bytes:
-        """One table of all parts, below one line with the names of the columns.
+        """Join the tables of all parts into one, below a single line with the names of the columns.
 
         Raises:
-            ValueError: the parts have other columns or names of classes, or it is a file of another kind.
+            ValueError: the parts differ in columns or class names, or it is another kind of file.
         """
         if name == CLASSES:
             raise ValueError(f"classes: the set has other class names than {files[0]}, so its numbers mean other classes")
@@ -123,7 +123,7 @@ class ImageFiles(ExportFormat):
         return head + end + b"".join(rows for _, _, rows in tables)
 
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The samples in the order of the table."""
+        """Yield the samples in the order of the table."""
         maps = sorted(path.name for path in (folder / "labels").glob("*"))
         with (folder / LABELS).open(encoding="utf-8", newline="") as file:
             (_, *classes), *rows = csv.reader(file)
@@ -133,17 +133,17 @@ class ImageFiles(ExportFormat):
             yield self.read_bytes((folder / path).read_bytes()), targets
 
     def read_bytes(self, content: bytes) -> Tensor:
-        """The image in a file of that content, uint8 (C, H, W)."""
+        """Return the image in a file with these contents, uint8 (C, H, W)."""
         return to_bytes(read_image(self.decode(content)))
 
 
 class PNG(ImageFiles):
-    """PNG files, which hold images of 1 or 3 channels.
+    """PNG files, for images of 1 or 3 channels.
 
     Args:
         compress_level: From 0 (none) to 9. For protected photographs of 64 to 256 pixels, level 4 takes 0.4 to 0.9 of the time
-            of level 6, Pillow's default, and gives files of the same size within 1 %. Level 1 takes 0.2 to 0.7 of the time and
-            gives files 6 to 13 % larger. Level 9 gives none smaller.
+            of level 6, Pillow's default, and its files are of the same size within 1 %. Level 1 takes 0.2 to 0.7 of the time,
+            and its files are 6 to 13 % larger. Level 9 does not make files smaller.
 
     Raises:
         TypeError: it is not an integer.
@@ -169,32 +169,32 @@ class PNG(ImageFiles):
         return f"{type(self).__name__}(compress_level={self.compress_level})"
 
     def encode(self, image: Tensor) -> bytes:
-        """The content of a PNG file."""
+        """Return the contents of a PNG file."""
         buffer = io.BytesIO()
         to_pil_image(image).save(buffer, format="PNG", compress_level=self.compress_level)
         return buffer.getvalue()
 
     def decode(self, content: bytes) -> Any:
-        """The image as Pillow reads it."""
+        """Return the image as Pillow reads it."""
         return Image.open(io.BytesIO(content))
 
 
 class NPY(ImageFiles):
-    """NumPy files, which hold images of any number of channels."""
+    """NumPy files, for images of any number of channels."""
 
     suffix = "npy"
 
     def encode(self, image: Tensor) -> bytes:
-        """The content of a NumPy file."""
+        """Return the contents of a NumPy file."""
         return encode_array(image)
 
     def decode(self, content: bytes) -> Tensor:
-        """The image as a tensor."""
+        """Return the image as a tensor."""
         return decode_array(content)
 
 
 def find_map(folder: Path, task: str, image: str) -> Path:
-    """Where the label map of an image is: in a folder like that of the image if it is there, else by its name alone."""
+    """Return where the label map of an image is: in a folder like the image's if it exists, or else by its name alone."""
     nested = _map_path(folder, task, image)
     return nested if nested.is_file() else folder / "labels" / task / f"{Path(image).stem}.npy"
 
@@ -208,7 +208,7 @@ def _map_path(folder: Path, task: str, image: str) -> Path:
 
 
 def _image_path(index: int, suffix: str) -> str:
-    # A folder of more files is slow to list, and the first keeps its place.
+    # A folder with more files is slow to list, and the first file keeps its place.
     thousands = f"{index // _FILES_A_FOLDER:03d}/" if index >= _FILES_A_FOLDER else ""
     return f"images/{thousands}{index:06d}.{suffix}"
 

@@ -1,4 +1,4 @@
-"""Protected images by index, what takes them while they are made, and those in memory."""
+"""Protected images by index, the sinks that take them as they are made, and images in memory."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 
 
 class Images(Protocol):
-    """Images of 8 bits by index."""
+    """8-bit images by index."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Tensor:
-        """One image, uint8, (C, H, W)."""
+        """Return an image, uint8, (C, H, W)."""
         ...
 
 
 class ImageSink(ABC):
-    """Takes protected images in order, batch by batch, and gives them back by index.
+    """Takes protected images in order, batch by batch, and returns them by index.
 
     Attributes:
-        length: Images that there will be.
-        batch_size: Samples a batch: that of an interrupted call which is taken up again, since another could round differently.
-        count: Images that are safely kept, those of that call among them. What makes the images starts there.
+        length: Number of images to come.
+        batch_size: Samples in a batch. A resumed call keeps its own, because another size could round differently.
+        count: Number of images that are safely kept, including those of an interrupted call. Continue there.
     """
 
     def __init__(self, length: int, batch_size: int) -> None:
@@ -34,20 +34,20 @@ class ImageSink(ABC):
 
     @abstractmethod
     def append(self, images: Sequence[Tensor]) -> None:
-        """Take the next images, uint8, (C, H, W) each."""
+        """Add the next images, uint8, (C, H, W) each."""
 
     @abstractmethod
     def finish(self) -> Images:
-        """The images, once all are there."""
+        """Return the images, once all are there."""
 
     def close(self) -> None:  # noqa: B027  # memory has nothing open
-        """Let go of what is open; what was taken stays."""
+        """Close what is open. The images that were taken stay."""
 
     def fill(self, batches: Iterable[Sequence[Tensor]]) -> Images:
-        """Take all batches from image `count` on, and finish.
+        """Add all batches from image `count` on, and finish.
 
         Args:
-            batches: Makes them.
+            batches: Yields the batches.
 
         Raises:
             RuntimeError: the batches ended before the last image.
@@ -63,7 +63,7 @@ class ImageSink(ABC):
 
 
 class MemoryImages(ImageSink):
-    """Images in memory, as bytes: in one tensor when all have one shape."""
+    """Images in memory, as bytes. If all have one shape, they are kept in one tensor."""
 
     def __init__(self, length: int, *, shape: tuple[int, int, int] | None, batch_size: int) -> None:
         super().__init__(length, batch_size)
@@ -71,7 +71,7 @@ class MemoryImages(ImageSink):
         self._each: list[Tensor] = []
 
     def append(self, images: Sequence[Tensor]) -> None:
-        """Take the next images."""
+        """Add the next images."""
         for image in images:
             if self._same is None:
                 self._each.append(image.cpu().clone())
@@ -80,12 +80,12 @@ class MemoryImages(ImageSink):
             self.count += 1
 
     def finish(self) -> MemoryImages:
-        """Themselves."""
+        """Return the images themselves."""
         return self
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8, (C, H, W)."""
+        """Return an image, uint8, (C, H, W)."""
         return self._each[index] if self._same is None else self._same[index]

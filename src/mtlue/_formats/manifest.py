@@ -1,4 +1,4 @@
-"""The manifest of a store or an export: what it says of its files, and whether it is so."""
+"""The manifest of a store or an export: what it states about its files, and whether that is true."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 from mtlue._runtime import file_named
 
-#: The manifest of an export.
+#: The name of an export's manifest.
 EXPORT_MANIFEST = "mtlue.json"
 _CHUNK = 2**20
 
 
 class Fields:
-    """The entries of a JSON object, each asked for by its kind.
+    """The entries of a JSON object. Each is read as the kind that is expected.
 
     Args:
-        name: What messages call it.
+        name: Its name in messages.
         content: The object.
     """
 
@@ -29,14 +29,14 @@ class Fields:
 
     @classmethod
     def read(cls, path: Path) -> Fields:
-        """Those of a file. Raises what `read_json` raises."""
+        """Read a JSON file. Raises what `read_json` raises."""
         return cls(path.name, read_json(path))
 
     def check(self, format: str) -> None:
-        """Refuse a file of another format, and one that does not have the checksum that it gives of itself.
+        """Refuse a file of another format, or one that does not match its own checksum.
 
         Raises:
-            ValueError: so it is.
+            ValueError: the file is refused.
         """
         if self.text("format") != format:
             raise ValueError(f"its format is {self.text('format')!r}, expected {format!r}")
@@ -52,40 +52,40 @@ class Fields:
         return value
 
     def wrong(self, name: str, expected: str) -> ValueError:
-        """The error of an entry that is not as it should be."""
+        """Return the error for an invalid entry."""
         return ValueError(f"{self.name}: {name} is {str(self.content[name])[:100]!r}, expected {expected}")
 
     def text(self, name: str) -> str:
-        """An entry that is a string."""
+        """Return an entry that is a string."""
         return str(self._entry(name, str, "a string"))
 
     def count(self, name: str) -> int:
-        """An entry that is a number of something."""
+        """Return an entry that is a count."""
         value: int = self._entry(name, int, "an integer that is not negative")
         if not 0 <= value < 2**62:
             raise self.wrong(name, "an integer that is not negative")
         return value
 
     def share(self, name: str) -> float:
-        """An entry that is a number in [0, 1]."""
+        """Return an entry that is a number in [0, 1]."""
         value = self._entry(name, (int, float), "a number in [0, 1]")
         if not 0 <= value <= 1:  # nor is NaN
             raise self.wrong(name, "a number in [0, 1]")
         return float(value)
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """An entry that is an object."""
+        """Return an entry that is an object."""
         return dict(self._entry(name, dict, "an object"))
 
     def items(self, name: str) -> list[Any]:
-        """An entry that is a list."""
+        """Return an entry that is a list."""
         return list(self._entry(name, list, "a list"))
 
     def files(self) -> dict[str, tuple[int, str]]:
-        """Bytes and SHA-256 of each file; none of them lies outside the folder.
+        """Return bytes and SHA-256 of each file. All files lie inside the folder.
 
         Raises:
-            ValueError: an entry is of another form.
+            ValueError: an entry has another form.
         """
         files = {}
         for name, entry in self.mapping("files").items():
@@ -98,7 +98,7 @@ class Fields:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a JSON file says.
+    """Return the contents of a JSON file.
 
     Raises:
         ValueError: it does not hold a JSON object.
@@ -114,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def signed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest with a checksum of itself."""
+    """Return a manifest with a checksum of itself."""
     return {**content, "sha256": _own_sha256(content)}
 
 
@@ -124,11 +124,11 @@ def _own_sha256(content: Mapping[str, Any]) -> str:
 
 
 def file_entry(path: Path, *, sync: bool = False) -> dict[str, Any]:
-    """What a manifest says of a file.
+    """Return a manifest's entry for a file.
 
     Args:
         path: The file.
-        sync: Have it safely on the disk first.
+        sync: Whether to force the file onto the disk first.
     """
     digest = hashlib.sha256()
     with file_named(path), path.open("rb+" if sync else "rb") as file:
@@ -140,7 +140,7 @@ def file_entry(path: Path, *, sync: bool = False) -> dict[str, Any]:
 
 
 def file_fault(path: Path, name: str, expected: tuple[int, str]) -> str | None:
-    """What to say of a file that is not as the manifest says; None if it is."""
+    """Describe how a file differs from its manifest, or return None."""
     size, digest = expected
     if not path.is_file():
         return f"{name} is missing"
@@ -153,7 +153,7 @@ def file_fault(path: Path, name: str, expected: tuple[int, str]) -> str | None:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """All files of a folder, and whatever else is not a folder, as a manifest calls them, in order."""
+    """List all files of a folder, and anything else that is not a folder, as a manifest names them, in order."""
     yield from sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
     )

@@ -1,4 +1,4 @@
-"""Names of tasks that are to become columns and folders."""
+"""Names of tasks that become columns and folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mtlue._tasks import Task
 
-# What one system or another does not take in the name of a file, and the names that Windows keeps for itself.
+# Characters that some system refuses in file names, and names that Windows reserves.
 _FORBIDDEN = set('/\\:*?"<>|')
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 _LONGEST = 200
@@ -17,17 +17,17 @@ def check_names(tasks: Mapping[str, Task], *, taken: Iterable[str] = ()) -> None
     """Refuse names of tasks that could not be read again, before anything is written.
 
     Args:
-        tasks: Tasks by name. One with classes gives a column, one with label maps a folder.
-        taken: Names of columns that are not a task's.
+        tasks: Tasks by name. A task with classes becomes a column, one with label maps a folder.
+        taken: Names of columns that do not belong to a task.
 
     Raises:
-        ValueError: names all that are wrong.
+        ValueError: some names are refused. The message lists all of them.
     """
     faults = []
     columns, folders = dict.fromkeys(taken, "the images"), dict[str, str]()
     for name, task in tasks.items():
         fault = _folder_fault(name) if task.is_map else _column_fault(name)
-        # Some file systems know no capitals, and some take letters apart.
+        # Some file systems ignore case, and some decompose letters.
         key = unicodedata.normalize("NFC", name).casefold() if task.is_map else name
         others = folders if task.is_map else columns
         if fault is None and key in others:
@@ -54,5 +54,5 @@ def _folder_fault(name: str) -> str | None:
 
 
 def _printable(name: str) -> bool:
-    # A lone surrogate cannot be written in UTF-8; a line break would break the table of some readers.
+    # A lone surrogate cannot be written in UTF-8. A line break would break the table for some readers.
     return all(unicodedata.category(letter) not in {"Cc", "Cs", "Zl", "Zp"} for letter in name)

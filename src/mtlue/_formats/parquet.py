@@ -23,12 +23,12 @@ _ROWS_A_GROUP = 100
 class ParquetShards(ExportFormat):
     """Parquet files with a fixed number of samples each, as ``datasets.load_dataset("parquet", …)`` reads them.
 
-    ``data/000000.parquet`` has a column ``image`` of PNG files, and a column for each task: a class label, empty where it is
-    missing, or nested lists for a label map. Its metadata has the columns' kinds and the class names. It needs ``pyarrow``,
-    which ``mtlue[huggingface]`` brings.
+    ``data/000000.parquet`` has a column ``image`` of PNG files and a column for each task: class labels, empty if missing, or
+    nested lists for label maps. Its metadata holds the columns' types and the class names. Needs ``pyarrow``, which
+    ``mtlue[huggingface]`` brings.
 
     Args:
-        size: Samples a file.
+        size: Samples in a file.
         compress_level: As in `mtlue.datasets.PNG`.
 
     Raises:
@@ -59,7 +59,7 @@ class ParquetShards(ExportFormat):
 
         Raises:
             ImportError: ``pyarrow`` is not installed.
-            ValueError: so it is.
+            ValueError: images or names are refused.
         """
         require("pyarrow", extra="huggingface")
         check_names(samples.tasks, taken=[_IMAGE])
@@ -74,7 +74,7 @@ class ParquetShards(ExportFormat):
         with parquet.ParquetWriter(folder / "data" / f"{samples.part:06d}.parquet", schema, compression="zstd") as writer:
             for index, image, targets in samples:
                 labels = {name: _value(samples, name, target) for name, target in targets.items()}
-                # The image as a struct of bytes and name, as the library's own files have it.
+                # The image as a struct of bytes and name, as in the library's own files.
                 rows.append({_IMAGE: {"bytes": self.files.encode(image), "path": f"{index:06d}.png"}, **labels})
                 if len(rows) == _ROWS_A_GROUP:
                     writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
@@ -83,7 +83,7 @@ class ParquetShards(ExportFormat):
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The samples of all files in order."""
+        """Yield the samples of all files in order."""
         _, parquet = _libraries()
         for path in sorted((folder / "data").glob("*.parquet")):
             for batch in parquet.ParquetFile(path).iter_batches(batch_size=_ROWS_A_GROUP):
@@ -99,12 +99,12 @@ def _libraries() -> tuple[Any, Any]:
 def _value(samples: ExportSamples, name: str, target: Tensor) -> Any:
     if samples.tasks[name].is_map:
         return target.tolist()
-    # Missing labels are -1 by now, and the library knows an empty cell for them.
+    # Missing labels are -1 at this point; the library uses an empty cell for them.
     return None if target.item() == -1 else target.item()
 
 
 def _schema(arrow: Any, samples: ExportSamples, targets: dict[str, Tensor]) -> Any:
-    """Columns and their kinds, for Arrow and for the library that reads them."""
+    """Return the columns and their types, for Arrow and for the library that reads them."""
     fields: list[Any] = [(_IMAGE, arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))]
     features: dict[str, Any] = {_IMAGE: {"_type": "Image"}}
     classes = samples.classes

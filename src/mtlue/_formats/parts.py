@@ -1,4 +1,4 @@
-"""An export while it is written: parts that are each whole or not there, and then put into one folder."""
+"""An export while it is written: parts that are each complete or absent, and are then moved into one folder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PARTS, _JOINED, _READY, _PLAN = "parts", "joined", "ready", "plan.json"
 class Parts:
     """The parts of an export, in the work folder of a call.
 
-    A part is a folder, and a note beside it with the hashes of its files, which is written when the part is safely on the disk.
-    Once all are there, a plan says which file goes where, and is followed to its end by whoever finds it.
+    A part is a folder. A note beside it holds the hashes of its files, and is written when the part is safely on the disk. Once
+    all parts exist, a plan says which file goes where. Whoever finds the plan follows it to its end.
 
     Args:
-        folders: Where they are, and where they are to be put.
+        folders: Where the parts are, and where they will go.
     """
 
     def __init__(self, folders: WorkFolder) -> None:
@@ -37,14 +37,14 @@ class Parts:
 
     @property
     def planned(self) -> bool:
-        """Whether all was written already."""
+        """Whether everything is written already."""
         return (self._work / _PLAN).exists()
 
     def write(self, format: ExportFormat, samples: ExportSamples) -> None:
-        """Have a part written into a folder of its own, unless an interrupted call has done so.
+        """Write a part into a folder of its own, unless an interrupted call has done so.
 
         Raises:
-            ValueError: a file of a part that was written is gone or cut.
+            ValueError: a file of a written part is missing or truncated.
         """
         name = f"{_PARTS}/{samples.part:06d}"
         folder, note = self._work / name, self._work / f"{name}.json"
@@ -55,7 +55,7 @@ class Parts:
         folder.mkdir(parents=True)
         format.write(folder, samples)
         names = list(files_in(folder))
-        # Side by side: a disk takes many files at once, and makes each wait on its own.
+        # In parallel: a disk takes many files at once, but makes each wait on its own.
         with ThreadPoolExecutor(_THREADS) as threads:
             entries = threads.map(lambda each: file_entry(folder / each, sync=True), names)
             files = dict(zip(names, entries, strict=True))
@@ -76,11 +76,11 @@ class Parts:
         """Join the files that several parts wrote.
 
         Args:
-            format: Gives the content of such a file.
-            earlier: Bytes and SHA-256 of the files that lie in the final folder already.
+            format: The format, which joins their contents.
+            earlier: Bytes and SHA-256 of the files that are in the final folder already.
 
         Returns:
-            What the manifest says of each file.
+            The manifest's entries for all files.
         """
         wrote: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
         for name, (size, digest) in earlier.items():
@@ -99,19 +99,19 @@ class Parts:
                 found[name] = file_entry(source)
             if source != self._folders.final / name:
                 self._moves.append((source.relative_to(self._work).as_posix(), name))
-        # A table comes after what it tells of.
+        # A table comes after the files that it lists.
         self._moves.sort(key=lambda move: "/" not in move[1])
         return found
 
     def plan(self, manifest: bytes, *, into_place: bool) -> None:
-        """Note what is to be moved where.
+        """Note what to move where.
 
         Args:
             manifest: The manifest of all files.
-            into_place: Whether the final folder is there and stays; otherwise a new one gets its name in one step.
+            into_place: Whether the final folder exists and stays. Otherwise a new folder gets its name in one step.
         """
-        # One to be moved, and one that stays, so that a repeated call knows the export as its own. Neither is written in the
-        # final folder: a kill would leave a draft there.
+        # One copy to move, and one that stays, so that a repeated call recognises the export as its own. Neither is written in
+        # the final folder, where a kill would leave a draft.
         copy = self._work / _JOINED / EXPORT_MANIFEST
         copy.parent.mkdir(exist_ok=True)
         for file in (copy, self._work / EXPORT_MANIFEST):
@@ -120,11 +120,11 @@ class Parts:
         write_bytes(json.dumps({"moves": self._moves, "into_place": into_place}).encode(), self._work / _PLAN)
 
     def publish(self) -> None:
-        """Follow the plan, and remove what is left.
+        """Follow the plan, and remove the rest.
 
         Raises:
-            OSError: the new folder cannot get its name; nothing is lost.
-            ValueError: the plan is damaged, or a file that it moves is gone.
+            OSError: the new folder cannot get its name. Nothing is lost.
+            ValueError: the plan is damaged, or a file that it moves is missing.
         """
         final, manifest = self._folders.final, (self._work / EXPORT_MANIFEST).read_bytes()
         plan = Fields.read(self._work / _PLAN)
@@ -147,10 +147,10 @@ class Parts:
 
 
 def check_finished(folder: Path) -> None:
-    """Refuse the work folder of an export that was interrupted: it looks like a smaller set.
+    """Refuse the work folder of an interrupted export, which looks like a smaller set.
 
     Raises:
-        ValueError: it is one.
+        ValueError: it is such a folder.
     """
     for each in (folder, *folder.absolute().parents):
         if (each / _PARTS).is_dir() and (each / SETTINGS).is_file():

@@ -1,4 +1,4 @@
-"""The folder that a call with a path streams protected images to: raw bytes with a manifest."""
+"""The folder to which a call with a path streams protected images: raw bytes with a manifest."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from mtlue._formats.work_folder import WorkFolder
 from mtlue._runtime import write_bytes
 
 _PROGRESS = "progress.json"
-#: The folder, in that of an unfinished store, that gets the final name.
+#: The folder, inside that of an unfinished store, that gets the final name.
 _READY = "ready"
 
 logger = logging.getLogger("mtlue.protect")
 
 
 class StoreWriter(ImageSink):
-    """Writes images into a folder, one batch after the other, so that a killed process loses one batch.
+    """Writes images into a folder, one batch after the other, so that a killed process loses at most one batch.
 
     Args:
-        folders: Where to write, made if it is not there, and where the store is to be. If an earlier process has written there,
-            writing goes on after its last batch.
-        length: Images that there will be.
-        shape: Shape of all images, or None when they differ.
-        batch_size: Samples a batch, where no earlier process has begun with another.
-        manifest: What the manifest says beside what is said of the files.
+        folders: Where to write, which is made if needed, and where the store will be. If an earlier process has written there,
+            writing resumes after its last batch.
+        length: Number of images to come.
+        shape: Shape of all images, or None if they differ.
+        batch_size: Samples in a batch, unless an earlier process has begun with another size.
+        manifest: What the manifest states besides the entries of its files.
 
     Raises:
-        ValueError: a file of that process is damaged.
+        ValueError: a file of the earlier process is damaged.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class StoreWriter(ImageSink):
             super().__init__(length, batch_size)
             self.count = length
             return
-        # An earlier process, or a publication that failed, stopped between the two.
+        # An earlier process, or a failed publication, stopped between the two.
         for name in (IMAGES, SHAPES):
             if (folder / _READY / name).exists():
                 os.replace(folder / _READY / name, folder / name)
@@ -81,10 +81,10 @@ class StoreWriter(ImageSink):
             logger.info("protect: streaming %d images to %s", length, folder)
 
     def _noted(self) -> dict[str, Any]:
-        """What an earlier process noted of its work; nothing before the first note.
+        """Return what an earlier process noted about its work. Empty before the first note.
 
         Raises:
-            ValueError: the note is damaged, or what it tells of is.
+            ValueError: the note is damaged, or the files that it describes are.
         """
         if not (self.folder / _PROGRESS).exists():
             return {}
@@ -120,26 +120,26 @@ class StoreWriter(ImageSink):
         self._sizes[name] += len(content)
 
     def close(self) -> None:
-        """Close the files; what was noted stays."""
+        """Close the files. What was noted stays."""
         with ExitStack() as stack:
-            # Each, also if one fails on a full disk: what it holds back must not be written later.
+            # Each of them, even if one fails on a full disk: buffered bytes must not be written later.
             for file in self._files.values():
                 stack.callback(file.close)
 
     def finish(self) -> StoredImages:
-        """Give a folder of the images and their manifest the final name in one step, then remove what is no longer needed.
+        """Give a folder with the images and their manifest the final name in one step, and then remove the rest.
 
         The finished folder holds the protected images and what is needed to read them, and nothing else.
 
         Raises:
-            OSError: it cannot get its name; nothing is lost.
+            OSError: the folder cannot get its name. Nothing is lost.
         """
         self.close()
         if not self._published:
             self._publish()
         images = StoredImages(self.folders.final)
         logger.info("protect: finished %s, %d images", self.folders.final, self.count)
-        # The generator too; the settings last, by which a call that is repeated after a kill is known.
+        # The generator is removed too. The settings go last, because a call repeated after a kill is recognised by them.
         self.folders.remove(last=(MANIFEST, SETTINGS))
         return images
 
@@ -157,7 +157,7 @@ class StoreWriter(ImageSink):
         ready = self.folder / _READY
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir()
-        # The copy that stays tells a call that is repeated after a kill that the finished store is its own.
+        # The copy that stays tells a call repeated after a kill that the finished store is its own.
         for folder in (self.folder, ready):
             write_bytes(json.dumps(content, indent=2).encode(), folder / MANIFEST)
         for name in names:

@@ -1,4 +1,4 @@
-"""The finished folder of a store, and the images in it."""
+"""The finished folder of a store, and its images."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mtlue._runtime import text_digest
 
 FORMAT = "mtlue protected images 1"
 MANIFEST, IMAGES, SHAPES = "manifest.json", "images.bin", "shapes.bin"
-#: What a call that is taken up again must have been given too.
+#: What a resumed call must have been given, too.
 SETTINGS = "settings.json"
-# A store is published, and its call had a seed that can be guessed. The settings hold a checksum of clean images, of 12 digits:
-# with so few here, each guess of the seed fits some 2^24 of those checksums, and no guess is confirmed.
+# A store is published, and the seed of its call can be guessed. The settings hold a checksum of clean images, of 12 digits.
+# With so few digits here, each guess of the seed fits some 2^24 of those checksums, so no guess can be confirmed.
 _DIGITS = 6
 
 
 class StoredImages:
-    """Images of a finished folder, mapped into memory and read when asked for.
+    """Images of a finished folder, mapped into memory and read on demand.
 
     Args:
-        folder: What `StoreWriter` left.
+        folder: The folder that `StoreWriter` left.
 
     Raises:
         FileNotFoundError: there is no such store.
-        ValueError: it is truncated, was changed, or is of another format.
+        ValueError: the store is truncated, was changed, or is of another format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +74,7 @@ class StoredImages:
         return self._length
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8, (C, H, W)."""
+        """Return an image, uint8, (C, H, W)."""
         if self._map is None:
             path = self.folder / IMAGES
             self._map = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
@@ -85,17 +85,20 @@ class StoredImages:
         return self._map[start : start + math.prod(shape)].view(shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        """State without the map: a worker process makes its own instead of being sent every image."""
+        """Return the state without the map: a worker process opens its own instead of receiving every image."""
         return {**self.__dict__, "_map": None}
 
 
 def call_digits(settings: str) -> str:
-    """What a manifest says of the settings of the call that made a store: by it a call that is repeated knows its own."""
+    """Return what a manifest states about the settings of the call that made a store.
+
+    A repeated call recognises its own by it.
+    """
     return text_digest(settings)[:_DIGITS]
 
 
 def call_of(final: Path) -> str | None:
-    """The `call_digits` of the call that finished a store; None if there is none, or it does not say."""
+    """Return the `call_digits` of the call that finished a store, or None if there is none or it does not state them."""
     try:
         fields = Fields.read(final / MANIFEST)
         fields.check(FORMAT)
@@ -105,7 +108,7 @@ def call_of(final: Path) -> str | None:
 
 
 def files_of(shape: object) -> list[str]:
-    """Names of the files of images of one shape, or of several where it is None."""
+    """Return the names of the files for images of one shape, or of several shapes if it is None."""
     return [IMAGES, SHAPES] if shape is None else [IMAGES]
 
 

@@ -21,13 +21,13 @@ from mtlue._formats.image_files import PNG, ImageFiles
 class TarShards(ExportFormat):
     """Tar archives with a fixed number of samples each, as the library ``webdataset`` and others read them.
 
-    ``000000.tar`` holds ``000000.png``, ``000000.json`` with the labels of the image by task (-1 if one is missing), and for
-    each task with label maps ``000000.<task>.npy``. If there is one task with classes, ``000000.cls`` has its label too. Equal
-    samples give equal bytes.
+    ``000000.tar`` holds ``000000.png``, ``000000.json`` with the labels of the image by task (-1 for a missing one), and
+    ``000000.<task>.npy`` for each task with label maps. If exactly one task has classes, ``000000.cls`` holds its label too.
+    Equal samples give equal bytes.
 
     Args:
-        size: Samples an archive.
-        files: Format of the images; PNG if None.
+        size: Samples in an archive.
+        files: Format of the images. PNG if None.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -64,7 +64,7 @@ class TarShards(ExportFormat):
         """Write an archive."""
         classes = [name for name, task in samples.tasks.items() if not task.is_map]
         write_class_names(samples.classes, folder)
-        # The older form has nothing that could differ from one process to the next, and holds long names as well.
+        # The older format of headers holds nothing that differs from process to process, and long names fit too.
         with tarfile.open(folder / f"{samples.part:06d}.tar", "w", format=tarfile.GNU_FORMAT) as archive:
             for index, image, targets in samples:
                 _add(archive, f"{index:06d}.{self.files.suffix}", self.files.encode(image))
@@ -76,7 +76,7 @@ class TarShards(ExportFormat):
                     _add(archive, f"{index:06d}.{name}.npy", encode_array(targets[name]))
 
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The samples of all archives in order."""
+        """Yield the samples of all archives in order."""
         for path in sorted(folder.glob("*.tar")):
             with tarfile.open(path) as archive:
                 sample: dict[str, bytes] = {}
@@ -99,7 +99,7 @@ class TarShards(ExportFormat):
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    # Owner and time stay empty: they would tell of the machine.
+    # Owner and time stay empty, because they would identify the machine.
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     archive.addfile(entry, io.BytesIO(content))

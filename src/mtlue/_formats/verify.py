@@ -1,4 +1,4 @@
-"""Whether a folder is as it was written."""
+"""Check whether a folder is as it was written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Description:
         length: Number of samples.
         tasks: Names of the tasks.
         epsilon: The budget on the scale of [0, 1].
-        files: Number of files, the manifest not counted.
+        files: Number of files, without the manifest.
         bytes: Bytes in them.
 
     Example:
@@ -48,18 +48,18 @@ class Description:
 def verify(folder: str | os.PathLike[str]) -> Description:
     """Check every file of a store or an export against its manifest.
 
-    A manifest finds accidents and clumsy changes. It is not a signature: somebody who changes a file on purpose can write a new
-    manifest.
+    A manifest detects accidents and clumsy changes. It is not a signature: somebody who changes a file on purpose can write a
+    new manifest.
 
     Args:
-        folder: What `mtlue.ProtectedDataset.export` or ``protect(path=…)`` wrote.
+        folder: The folder that `mtlue.ProtectedDataset.export` or ``protect(path=…)`` wrote.
 
     Returns:
-        What the manifest says.
+        What the manifest states.
 
     Raises:
         FileNotFoundError: the folder has no manifest.
-        ValueError: files are missing, changed or cut, or the manifest does not know them; the message names them.
+        ValueError: files are missing, changed, truncated or unknown to the manifest. The message names them.
 
     Example:
         >>> import pathlib, tempfile

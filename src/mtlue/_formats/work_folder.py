@@ -1,4 +1,4 @@
-"""Where a store or an export is written until it is whole."""
+"""The folder where a store or an export is written until it is complete."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """The folder ``<path>.partial`` of a call that streams to ``path``: what an interrupted call is taken up from.
+    """The folder ``<path>.partial`` of a call that streams to ``path``. An interrupted call resumes from it.
 
     Attributes:
         final: Where the result will be.
-        work: Where it is written, beside what is needed to go on.
-        argument: What messages call the path.
+        work: Where it is written, together with what is needed to resume.
+        argument: The name of the path in messages.
     """
 
     final: Path
@@ -35,24 +35,24 @@ class WorkFolder:
     @classmethod
     @contextmanager
     def claim(cls, path: str | os.PathLike[str] | None) -> Iterator[WorkFolder | None]:
-        """Have the folders of a call that writes a store to oneself while this context lasts.
+        """Reserve the folders of a call that writes a store, in this context.
 
         Args:
             path: Where the call streams to, or None.
 
         Yields:
-            The folders, or None if it streams to no path.
+            The folders, or None without a path.
 
         Raises:
-            FileExistsError: the path is taken, and not by what a call left that was killed after it had finished the store.
+            FileExistsError: the path is taken, and not by a killed call that had finished this store.
             BlockingIOError: another call is writing there.
-            OSError: the disk is full; what was written before stays, and can be taken up.
+            OSError: the disk is full. What was written stays, and can be resumed.
         """
         if path is None:
             yield None
             return
         with cls.owned(Path(path)) as folders:
-            # A link to nowhere is in the way, too.
+            # A dangling link is in the way, too.
             if os.path.lexists(folders.final) and not folders.is_published and call_of(folders.final) is None:
                 raise folders.in_the_way()
             yield folders
@@ -60,18 +60,18 @@ class WorkFolder:
     @classmethod
     @contextmanager
     def owned(cls, final: Path, *, argument: str = "path") -> Iterator[WorkFolder]:
-        """Have the folders of any call to oneself, whatever is there already.
+        """Reserve the folders of any call, whatever is there already.
 
         Args:
             final: Where the result will be.
-            argument: What messages call it.
+            argument: Its name in messages.
 
         Yields:
             The folders.
 
         Raises:
             BlockingIOError: another call is writing there.
-            OSError: the disk is full; what was written before stays, and can be taken up.
+            OSError: the disk is full. What was written stays, and can be resumed.
         """
         work = final.with_name(final.name + ".partial")
         work.parent.mkdir(parents=True, exist_ok=True)
@@ -87,32 +87,32 @@ class WorkFolder:
 
     @property
     def is_published(self) -> bool:
-        """Whether the finished store was made from this folder, which a kill has left."""
+        """Return whether the finished store was made from this folder, which a kill has left behind."""
         ours, published = self.work / MANIFEST, self.final / MANIFEST
         if not all(file.is_file() for file in (self.work / SETTINGS, ours, published)):
             return False
         return ours.read_bytes() == published.read_bytes()
 
     def in_the_way(self) -> FileExistsError:
-        """The error of a call whose path is taken."""
+        """Return the error for a call whose path is taken."""
         return FileExistsError(
             f"path: {self.final} exists; open a finished store with mtlue.ProtectedDataset.load, or choose another path"
         )
 
     def inside(self, name: str) -> WorkFolder:
-        """A folder in that where the store is written, for a part of the work."""
+        """Return a folder for a part of the work, inside the one where the store is written."""
         part = WorkFolder(self.final, self.work / name)
         part.work.mkdir(parents=True, exist_ok=True)
         return part
 
     def check_settings(self, settings: dict[str, Any]) -> StoredImages | None:
-        """What `take_up` does, for a call that writes a store.
+        """Do what `take_up` does, for a call that writes a store.
 
         Returns:
-            The images, where an earlier call with these settings finished them and left nothing else.
+            The images, if an earlier call with these settings has finished them and left nothing else.
 
         Raises:
-            ValueError: what is to be taken up is that of another call.
+            ValueError: the work in the folder is that of another call.
             FileExistsError: the path is taken by the store of another call.
         """
         if not os.path.lexists(self.final) or self.is_published:
@@ -125,14 +125,14 @@ class WorkFolder:
         return images
 
     def publish(self, ready: Path) -> None:
-        """Give a folder of the whole result the final name in one step.
+        """Give the folder with the complete result its final name in one step.
 
         Raises:
-            OSError: it cannot get its name; nothing is lost.
+            OSError: it cannot get the name. Nothing is lost.
         """
         try:
             if self.final.is_dir() and not any(self.final.iterdir()):
-                # Windows gives a folder no name that is taken, if only by an empty one.
+                # Windows gives a folder no name that is taken, not even by an empty folder.
                 os.rmdir(self.final)
             os.replace(ready, self.final)
         except OSError as error:
@@ -140,7 +140,7 @@ class WorkFolder:
             raise type(error)(error.errno, f"{self.argument}: {text}") from error
 
     def remove(self, *, last: Sequence[str] = ()) -> None:
-        """Remove what the result was made from; `last` are the files by which an interrupted removal is known again."""
+        """Remove what the result was made from. An interrupted removal is recognised by the files in `last`, which go last."""
         try:
             if self.work.is_dir():
                 remove_folder(self.work, last=last)
@@ -149,10 +149,10 @@ class WorkFolder:
             warn(f"{argument}: {self.final} is finished, but {self.work} cannot be removed ({reason}); delete it")
 
     def take_up(self, settings: dict[str, Any]) -> None:
-        """Note the settings of this call, or check that they are those of the call that is taken up again.
+        """Note the settings of this call, or check that they equal those of the call to resume.
 
         Raises:
-            ValueError: they are not, or the note is damaged.
+            ValueError: the settings differ, or the note is damaged.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         file = self.work / SETTINGS
@@ -168,7 +168,7 @@ class WorkFolder:
             raise self.left_by_another_call(changed)
 
     def left_by_another_call(self, changed: list[str]) -> ValueError:
-        """The error of a call that cannot take up what is in the folder, since these settings differ."""
+        """Return the error for a call that cannot resume what is in the folder, because these settings differ."""
         return ValueError(
             f"{self.argument}: {self.work} was left by a call with another {', '.join(changed)}; repeat that call, or delete it"
         )

@@ -1,4 +1,4 @@
-"""Multi-task models by name: the default surrogate, and what somebody who trains on a protected set may have."""
+"""Multi-task models by name: the default surrogate, and the models that a victim may use."""
 
 from mtlue._models.build import build_model
 from mtlue._models.heads import tasks_with_maps

@@ -1,4 +1,4 @@
-"""Backbones by name, for images of any number of channels: torchvision's, without classifiers, and small ones."""
+"""Backbones by name, for images of any number of channels: torchvision's without their classifiers, and small ones."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import nn
 from mtlue._models.resnet_stages import ResNetStages
 from mtlue._models.unet import UNet
 
-#: Those that give features (B, F), not feature maps.
+#: Backbones that return features (B, F) instead of feature maps.
 WITHOUT_MAPS = frozenset({"vit_b_16"})
 
 _LARGEST_PATCH, _FEWEST_PATCHES = 16, 8
 
 
 def make_backbone(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    """A backbone that gives feature maps (B, F, h, w), or features (B, F), with new random weights.
+    """Make a backbone that returns feature maps (B, F, h, w), or features (B, F), with new random weights.
 
     Raises:
-        ValueError: there is none of this name, or it does not take images of this shape.
+        ValueError: the name is unknown, or the backbone does not take images of this shape.
     """
     if name not in _BACKBONES:
         raise ValueError(f"backbone: expected a module or one of {sorted(_BACKBONES)}, got {name!r}")
@@ -29,10 +29,10 @@ def make_backbone(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
 
 
 def patch_size(height: int, width: int) -> int:
-    """The largest patch of at most 16 pixels that divides a square image into at least 8x8 patches.
+    """Return the largest patch of at most 16 pixels that divides a square image into at least 8x8 patches.
 
     Raises:
-        ValueError: the image is not square, or no patch of more than one pixel divides it so.
+        ValueError: the image is not square, or no patch larger than one pixel divides it in this way.
     """
     fitting = [patch for patch in range(2, _LARGEST_PATCH + 1) if height % patch == 0 and height // patch >= _FEWEST_PATCHES]
     if height != width or not fitting:
@@ -50,7 +50,7 @@ def _resnet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
 
 
 def _vgg(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    # The classifier that is dropped has nine tenths of the parameters: they are never made.
+    # The classifier, which is dropped, has nine tenths of the parameters, so it is never made.
     with torch.device("meta"):
         features = torchvision.models.get_model(name, weights=None).features
     if not isinstance(features, nn.Sequential):
@@ -72,7 +72,7 @@ def _densenet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
 
 
 def _unet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    # What it is made for is a processor, where this layout takes four fifths of the time.
+    # It is made for a CPU, where this layout takes four fifths of the time.
     made: nn.Module = UNet(image_shape[0]).to(memory_format=torch.channels_last)
     return made
 
@@ -91,7 +91,7 @@ def _vit(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
 
 
 def _set_channels(module: nn.Module, name: str, channels: int) -> None:
-    """Make the first convolution one for images of another number of channels, where it is another."""
+    """Replace the first convolution if images have another number of channels."""
     old = getattr(module, name)
     if old.in_channels == channels:
         return

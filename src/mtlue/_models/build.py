@@ -1,4 +1,4 @@
-"""A multi-task model from a backbone and an architecture."""
+"""Build a multi-task model from a backbone and an architecture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mtlue._runtime import Stream, derived_seed, random_numbers
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _Shape: TypeAlias = tuple[int, int, int]
-#: Makes a backbone at each call.
+#: Returns a new backbone in each call.
 _Make: TypeAlias = Callable[[], nn.Module]
 
 
@@ -33,38 +33,38 @@ def build_model(
     architecture: str = "hard-sharing",
     seed: int = 0,
 ) -> nn.Module:
-    """Make a multi-task model, such as victims and the surrogate of `mtlue.protect` are by default.
+    """Make a multi-task model, such as the default model of victims or the default surrogate of `mtlue.protect`.
 
-    The model answers with a dictionary by task: logits (B, C_k) for classes of whole images, maps (B, C_k, H, W) in the size of
-    the images where labels are maps (`mtlue.Segmentation`, `mtlue.Depth`, `mtlue.SurfaceNormals`). It has a method
-    ``features(images)``: average-pooled features (B, F) that all tasks share with hard sharing, and a dictionary of such by
+    The model answers with a dictionary by task: logits (B, C_k) for classes of whole images, and maps (B, C_k, H, W) of the
+    images' size if labels are maps (`mtlue.Segmentation`, `mtlue.Depth`, `mtlue.SurfaceNormals`). Its method
+    ``features(images)`` returns average-pooled features: (B, F), shared by all tasks, with hard sharing, and a dictionary by
     task in the other architectures.
 
-    It has ``heads`` too, one for each task in their order: a linear layer on pooled features for classes of whole images. For
-    maps it is the head of DeepLabv3 (Chen et al., 2017: ASPP), enlarged bilinearly to the image, where feature maps are coarser
-    than the image, and a 1x1 convolution where they are not. With a task whose labels are maps, the ResNets by name have
-    dilated convolutions in place of their last two strides: their maps have an eighth of the image's sides.
+    Its attribute ``heads`` has a head for each task, in order. Classes of whole images get a linear layer on pooled features.
+    Maps get the head of DeepLabv3 (Chen et al., 2017: ASPP), enlarged bilinearly to the image, or a 1x1 convolution if the
+    feature maps are as large as the image. If a task has label maps, the ResNets by name have dilated convolutions instead of
+    their last two strides: their feature maps have an eighth of the image's sides.
 
     Args:
-        backbone: One of resnet18, resnet50, resnet101, resnet152, wide_resnet50_2, vgg16, vgg16_bn, densenet121 and
-            vit_b_16: torchvision's, untrained, with a first convolution for the channels of the images. Of vgg16 the
-            convolutions are used, average-pooled. vit_b_16 takes square images; its patch is the largest of at most 16
-            pixels that divides them into 8x8 patches or more (4 pixels at 32x32, 7 at 70x70, 16 at 224x224); it gives no
-            feature maps, so no task may have maps as labels. ``"unet"``: a U-Net (Ronneberger et al., 2015) of 0.2 million
-            parameters, small enough for a processor, with 16 feature maps in the size of the images. Or any module that maps
-            images (B, C, H, W) to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its weights.
-        tasks: Tasks by name; an integer n means ``Classification(n)``.
+        backbone: One of resnet18, resnet50, resnet101, resnet152, wide_resnet50_2, vgg16, vgg16_bn, densenet121 and vit_b_16:
+            torchvision's, untrained, with a first convolution that fits the channels of the images. Only the convolutions of
+            vgg16 are used, average-pooled. vit_b_16 takes square images. Its patch is the largest of at most 16 pixels that
+            divides them into 8x8 patches or more (4 pixels at 32x32, 7 at 70x70, 16 at 224x224). It has no feature maps, so it
+            cannot answer tasks with label maps. ``"unet"`` is a U-Net (Ronneberger et al., 2015) of 0.2 million parameters,
+            small enough for a CPU, with 16 feature maps of the images' size. Or pass any module that maps images (B, C, H, W)
+            to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its weights.
+        tasks: Tasks by name. An integer n means ``Classification(n)``.
         image_shape: Channels, height and width of the images, (C, H, W).
-        architecture: ``"hard-sharing"``: one backbone. ``"cross-stitch"`` (Misra et al., 2016), ``"mtan"`` (Liu et al., 2019)
-            or ``"ltb"`` (Guo et al., 2020): built of the parts of a ResNet, or of a module that has parts of these names. The
-            first and the last of these three have a backbone for each task: those of a module all start from its weights.
-            ``"ltb"`` has a method ``set_epoch(epoch, epochs)``, to be called before each epoch.
-        seed: Decides the initial weights. The global random numbers stay as they are.
+        architecture: ``"hard-sharing"`` has one backbone. ``"cross-stitch"`` (Misra et al., 2016), ``"mtan"`` (Liu et al.,
+            2019) and ``"ltb"`` (Guo et al., 2020) are built from the parts of a ResNet, or of a module that has parts of the
+            same names. Cross-stitch and LTB have a backbone for each task. If you pass a module, all of them start from its
+            weights. For ``"ltb"``, call the model's method ``set_epoch(epoch, epochs)`` before each epoch.
+        seed: Seed of the initial weights. The global random numbers do not change.
 
     Raises:
-        TypeError: an argument has the wrong type, or the backbone gives something else than a tensor.
-        ValueError: an argument is out of range, the backbone does not take images of this shape, gives neither features nor
-            feature maps, gives no feature maps for a task whose labels are maps, or lacks parts that the architecture needs.
+        TypeError: an argument has the wrong type, or the backbone does not return a tensor.
+        ValueError: an argument is out of range; the backbone does not take images of this shape, returns neither features nor
+            feature maps, returns no feature maps although a task has label maps, or lacks parts that the architecture needs.
 
     Example:
         >>> import torch, mtlue

@@ -1,4 +1,4 @@
-"""What a backbone makes of images, and of which shape."""
+"""The features of a backbone, and their shape."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from mtlue._losses import borrowed
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Features (B, F) from features, or from feature maps (B, F, h, w) by their average."""
+    """Return features (B, F) from features, or from feature maps (B, F, h, w) by their average."""
     return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where a module's parameters are; the CPU where it has none."""
+    """Return the device of a module's parameters; the CPU if it has none."""
     parameter = next(module.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
 
 
 def feature_shape(backbone: nn.Module, image_shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Shape of what a backbone gives for an image, (F,) or (F, h, w), found by trying; the backbone stays as it is.
+    """Return the shape of a backbone's output for an image, (F,) or (F, h, w), by trying. The backbone does not change.
 
     Raises:
-        TypeError: it gives something else than a tensor.
-        ValueError: it cannot take images of this shape, or gives neither features (B, F) nor feature maps (B, F, h, w).
+        TypeError: it does not return a tensor.
+        ValueError: it does not take images of this shape, or returns neither features (B, F) nor feature maps (B, F, h, w).
     """
     device = device_of(backbone)
     try:

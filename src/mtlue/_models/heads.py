@@ -1,4 +1,4 @@
-"""What turns a model's features into the answer of one task."""
+"""Heads, which turn a model's features into the answer to one task."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 from mtlue._tasks import Task
 
-# Those of DeepLabv3 for maps of an eighth of the image, and the width of its head.
+# DeepLabv3's dilations for maps of an eighth of the image, and the width of its head.
 _RATES, _WIDTH = (12, 24, 36), 256
 
 
 class MapHead(nn.Module):
-    """From feature maps (B, F, h, w) to an answer for each pixel of the image.
+    """Turns feature maps (B, F, h, w) into an answer for each pixel of the image.
 
-    Maps coarser than the image pass the head of DeepLabv3 (Chen et al., 2017): convolutions of several dilations side by side
-    and the average over the image (ASPP), then one more convolution. It is 256 wide, or as wide as the features where they
-    are fewer. Maps at the full resolution pass a 1x1 convolution.
+    Maps coarser than the image pass through the head of DeepLabv3 (Chen et al., 2017): parallel convolutions of several
+    dilations and the average over the image (ASPP), and then one more convolution. The head is 256 wide, or as wide as the
+    features if they are fewer. Maps at full resolution pass through a 1x1 convolution.
 
     Args:
         width: Number of features.
@@ -45,21 +45,21 @@ class MapHead(nn.Module):
             )
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (B, channels, H, W) of this size (H, W)."""
+        """Return maps (B, channels, H, W) of the given size (H, W)."""
         answer = cast(Tensor, self.layers(maps))
         return answer if answer.shape[-2:] == size else F.interpolate(answer, size=size, mode="bilinear")
 
 
 def tasks_with_maps(tasks: Mapping[str, Task]) -> list[str]:
-    """Names of the tasks whose labels are maps."""
+    """Return the names of the tasks whose labels are maps."""
     return [name for name, task in tasks.items() if task.is_map]
 
 
 def check_features_suffice(tasks: Mapping[str, Task], backbone: str) -> None:
-    """Whether the tasks can be answered from features (B, F).
+    """Check that the tasks can be answered from features (B, F).
 
     Raises:
-        ValueError: the labels of a task are maps; the message names the backbone.
+        ValueError: the labels of a task are maps. The message names the backbone.
     """
     maps = tasks_with_maps(tasks)
     if maps:
@@ -70,13 +70,13 @@ def check_features_suffice(tasks: Mapping[str, Task], backbone: str) -> None:
 
 
 def make_heads(tasks: Mapping[str, Task], given: tuple[int, ...], size: tuple[int, int]) -> nn.ModuleList:
-    """A head for each task.
+    """Make a head for each task.
 
-    They are linear layers from pooled features (B, F) to logits (B, C_k) for classes of whole images, `MapHead` for maps.
+    Classes of whole images get linear layers from pooled features (B, F) to logits (B, C_k), maps get a `MapHead`.
 
     Args:
         tasks: The tasks.
-        given: Shape of the features of an image, (F,) or (F, h, w); the former with classes of whole images only.
+        given: Shape of the features of an image, (F,) or (F, h, w). The former only works without label maps.
         size: Height and width of the images.
     """
     coarse = any(side < whole for side, whole in zip(given[1:], size, strict=False))

@@ -1,4 +1,4 @@
-"""What all architectures have in common, and the plainest of them."""
+"""The base class of all architectures, and the simplest of them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ class MultiTaskModel(nn.Module):
 
     Args:
         tasks: The tasks.
-        backbone: Gives features (B, F) or feature maps (B, F, h, w) of the shape that the heads see. It is tried, not kept.
+        backbone: Returns features (B, F) or feature maps (B, F, h, w) of the shape that the heads see. It is tried, not kept.
         image_shape: Channels, height and width of the images.
 
     Attributes:
         task_names: Names of the tasks.
-        heads: One head a task, in the order of ``task_names``: a task may have a name that a module cannot.
+        heads: A head for each task, in the order of ``task_names``. A list, because a task may have a name that a module
+            cannot.
 
     Raises:
-        ValueError: the labels of a task are maps, but the backbone gives none.
+        ValueError: the labels of a task are maps, but the backbone returns none.
     """
 
     def __init__(self, tasks: Mapping[str, Task], backbone: nn.Module, *, image_shape: tuple[int, int, int]) -> None:
@@ -38,7 +39,7 @@ class MultiTaskModel(nn.Module):
 
 
 class HardSharing(MultiTaskModel):
-    """All tasks share the backbone, each has a head of its own (Caruana, 1997).
+    """All tasks share the backbone, and each has its own head (Caruana, 1997).
 
     Args:
         backbone: From images (B, C, H, W) to features (B, F) or feature maps (B, F, h, w).
@@ -51,11 +52,11 @@ class HardSharing(MultiTaskModel):
         self.backbone = backbone
 
     def features(self, images: Tensor) -> Tensor:
-        """Pooled features (B, F), shared by all tasks, of images (B, C, H, W)."""
+        """Return pooled features (B, F), shared by all tasks, of images (B, C, H, W)."""
         return pooled(self.backbone(images))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C_k) or maps (B, C_k, H, W) by task for images (B, C, H, W)."""
+        """Return logits (B, C_k) or maps (B, C_k, H, W) by task for images (B, C, H, W)."""
         given = self.backbone(images)
         features = pooled(given)
         size = (images.shape[-2], images.shape[-1])
@@ -66,18 +67,18 @@ class HardSharing(MultiTaskModel):
 
 
 class TaskFeaturesModel(MultiTaskModel, ABC):
-    """Each task sees features of its own."""
+    """Each task sees its own features."""
 
     @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Feature maps (B, F, h, w) of each task, in their order, for images (B, C, H, W)."""
+        """Return feature maps (B, F, h, w) of each task, in order, for images (B, C, H, W)."""
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Pooled features (B, F) by task of images (B, C, H, W)."""
+        """Return pooled features (B, F) by task of images (B, C, H, W)."""
         return {name: pooled(maps) for name, maps in zip(self.task_names, self.maps(images), strict=True)}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C_k) or maps (B, C_k, H, W) by task for images (B, C, H, W)."""
+        """Return logits (B, C_k) or maps (B, C_k, H, W) by task for images (B, C, H, W)."""
         size = (images.shape[-2], images.shape[-1])
         return {
             name: head(maps, size) if isinstance(head, MapHead) else head(pooled(maps))

@@ -17,15 +17,16 @@ from mtlue._tasks import Task
 
 
 class MTAN(TaskFeaturesModel):
-    """A shared ResNet, in each stage of which each task picks its features by a soft mask (Liu et al., 2019).
+    """A shared ResNet. In each stage, each task selects its features by a soft mask (Liu et al., 2019).
 
-    A mask is made of the maps that the stage has before its last block, next to what the task picked in the stage before: two
-    1x1 convolutions with batch normalisation, ReLU after the first, sigmoid after the second, as narrow between them as the
-    stage's blocks are. It is laid on the maps that the stage gives. What is picked is brought to the channels of the next
-    stage by a 3x3 convolution with batch normalisation and ReLU, which all tasks share, and to its size by max pooling.
+    A mask is computed from the stage's maps before its last block, together with what the task selected in the stage before.
+    This takes two 1x1 convolutions with batch normalisation, with ReLU after the first and a sigmoid after the second, as
+    narrow in between as the stage's blocks. The mask multiplies the output of the stage. A 3x3 convolution with batch
+    normalisation and ReLU, shared by all tasks, brings the selected maps to the channels of the next stage, and max pooling to
+    its size.
 
-    Simplified: that convolution is a single one where the authors' network for ResNets has a residual block; and a stage that
-    is not a sequence of two blocks or more makes the masks from the same maps that it gives.
+    Two things are simplified. That convolution is a single one, while the authors' network for ResNets has a residual block.
+    And a stage that is not a sequence of at least two blocks computes the masks from its output.
 
     Args:
         backbone: The shared network.
@@ -33,7 +34,7 @@ class MTAN(TaskFeaturesModel):
         image_shape: Channels, height and width of the images.
 
     Attributes:
-        attention: For each stage one module a task that makes its masks, with entries in (0, 1).
+        attention: For each stage, a module for each task that computes its masks, with entries in (0, 1).
         transfer: The shared convolutions between the stages.
     """
 
@@ -56,7 +57,7 @@ class MTAN(TaskFeaturesModel):
             picked = given
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Masked feature maps (B, F, h, w) of each task."""
+        """Return masked feature maps (B, F, h, w) of each task."""
         shared = self._shared(images)
         picked: list[Tensor] = []
         for stage, (read, given) in enumerate(shared):
@@ -71,7 +72,7 @@ class MTAN(TaskFeaturesModel):
         return picked
 
     def _shared(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """For each stage the maps before its last block and those after it."""
+        """Return, for each stage, the maps before its last block and after it."""
         maps, pairs = self.stem(images), []
         for before, last in zip(self.before, self.last, strict=True):
             read = before(maps)

@@ -1,4 +1,4 @@
-"""The parts of a ResNet, between which multi-task architectures put theirs, and dilation in place of their strides."""
+"""The parts of a ResNet, between which architectures insert their own, and dilations that replace its strides."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ResNetStages(nn.Module):
 
     Args:
         resnet: Any module with the parts of torchvision's ResNets: ``conv1``, ``bn1``, ``relu``, ``maxpool``, ``layer1`` to
-            ``layer4``. They are taken over, not copied.
+            ``layer4``. They are used, not copied.
 
     Raises:
-        ValueError: it lacks one of them.
+        ValueError: the module lacks one of them.
     """
 
     def __init__(self, resnet: nn.Module) -> None:
@@ -36,7 +36,7 @@ class ResNetStages(nn.Module):
         self.layers = nn.ModuleList([getattr(resnet, part) for part in _LAYERS])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Feature maps (B, F, h, w) of images (B, C, H, W)."""
+        """Return feature maps (B, F, h, w) of images (B, C, H, W)."""
         maps = self.stem(images)
         for layer in self.layers:
             maps = layer(maps)
@@ -44,10 +44,11 @@ class ResNetStages(nn.Module):
 
 
 def dilate(stages: ResNetStages) -> None:
-    """Take the strides from the last two stages of one of torchvision's ResNets, in place; its maps are then an eighth.
+    """Remove the strides from the last two stages of a torchvision ResNet, in place. Its maps then have an eighth of the sides.
 
-    Every convolution after a stride that is gone reads its input at that many times the distance, so that the network gives
-    at every fourth pixel what it gave before (Chen et al., 2017). torchvision does it for blocks with a bottleneck alone.
+    Every convolution after a removed stride reads its input at a distance larger by that factor, so at every fourth pixel the
+    network returns what it returned before (Chen et al., 2017). torchvision itself can do this only for blocks with a
+    bottleneck.
     """
     dilation = 1
     for layer in list(stages.layers)[-2:]:
@@ -55,7 +56,7 @@ def dilate(stages: ResNetStages) -> None:
         for part in layer.modules():
             if not isinstance(part, nn.Conv2d):
                 continue
-            # The parts of a block come in the order in which they run, its shortcut last.
+            # The parts of a block come in the order in which they run, with its shortcut last.
             part.dilation = (reached, reached)
             part.padding = (reached * (part.kernel_size[0] // 2), reached * (part.kernel_size[1] // 2))
             if part.stride != (1, 1):

@@ -1,4 +1,4 @@
-"""A small network that begins to learn at once, for images of any size."""
+"""A small network that starts to learn quickly, for images of any size."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mtlue._models.unet import UNet
 from mtlue._runtime import random_numbers
 from mtlue._tasks import Task
 
-# What the stem leaves of the shorter side, at least.
+# The least that the stem leaves of the shorter side.
 _SIDE = 32
 
 
 def small_network(tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, width: int = 16, seed: int) -> nn.Module:
-    """An untrained network for some tasks, in training mode, in the layout that is fastest on a processor.
+    """Make an untrained network for some tasks, in training mode, in the layout that is fastest on a CPU.
 
-    It has three residual blocks and linear heads on the means of the four quarters of its maps, or is a U-Net where labels are
-    maps. Images with a shorter side of 64 pixels or more are strided on the way in, to 32 to 63.
+    It has three residual blocks, and linear heads on the means of the four quarters of its maps. If labels are maps, it is a
+    U-Net. Images with a shorter side of 64 pixels or more are reduced by strides at the input, to 32 to 63.
 
     Args:
         tasks: The tasks.
         image_shape: Channels, height and width of the images.
         width: Channels of the first block.
-        seed: Decides the initial weights. The global random numbers stay as they are.
+        seed: Seed of the initial weights. The global random numbers do not change.
     """
     channels, height, image_width = image_shape
     stride = 1 << max(min(height, image_width) // _SIDE, 1).bit_length() - 1
@@ -41,7 +41,7 @@ def small_network(tasks: Mapping[str, Task], image_shape: tuple[int, int, int], 
 
 
 class _Features(nn.Module):
-    """Features (B, 16 * width) of images (B, C, H, W): what is in each quarter of them."""
+    """Return features (B, 16 * width) of images (B, C, H, W): what is in each quarter of them."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Features(nn.Module):
 
 
 class _Maps(nn.Module):
-    """Feature maps (B, width, H, W) of images (B, C, H, W)."""
+    """Return feature maps (B, width, H, W) of images (B, C, H, W)."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -73,13 +73,13 @@ class _Maps(nn.Module):
 
 
 def _stem(channels: int, width: int, stride: int) -> nn.Sequential:
-    # Wide enough that no pixel is passed over.
+    # Wide enough to cover every pixel.
     convolution = nn.Conv2d(channels, width, 2 * stride + 1, stride=stride, padding=stride, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
 
 def _halving_block(channels: int, out: int) -> BasicBlock:
-    # No strided 1x1 convolution: with few channels torch 2.15 writes outside its memory in the backward pass of one.
+    # No strided 1x1 convolution: with few channels, torch 2.15 writes outside its memory in the backward pass.
     halved = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
     shortcut = nn.Sequential(halved, nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out))
     return BasicBlock(channels, out, stride=2, downsample=shortcut)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 
 class UNet(nn.Module):
-    """Feature maps at the full resolution, from what is seen coarsely and what is seen finely (Ronneberger et al., 2015).
+    """Feature maps at full resolution, from coarse and fine views of the image (Ronneberger et al., 2015).
 
-    Simplified: it halves the image three times, to 4 * width channels at most; convolutions pad their input, and have batch
-    normalisation; maps are enlarged by repeating each pixel. So images may have any size.
+    Simplified: it halves the image three times, to 4 * width channels at most. Convolutions pad their input and have batch
+        normalisation. Maps are enlarged by repeating each pixel. So images may have any size.
 
     Args:
         channels: Channels of the images.
@@ -36,12 +36,12 @@ class UNet(nn.Module):
         ])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Feature maps (B, width, H, W) of images (B, C, H, W)."""
+        """Return feature maps (B, width, H, W) of images (B, C, H, W)."""
         first, *deeper = cast(Iterable[nn.Module], self.down)
         maps, skipped = first(images), []
         for down in deeper:
             skipped.append(maps)
-            # An odd border is kept: what is enlarged covers the map that it is laid beside, and is cut to its size.
+            # An odd border is kept: the enlarged map covers the map that it joins, and is cropped to its size.
             maps = down(F.max_pool2d(maps, 2, ceil_mode=True))
         for up in self.up:
             beside = skipped.pop()
