@@ -1,4 +1,4 @@
-"""``mtlue audit``: what victims learn from a published folder."""
+"""``mtlue audit``: measure what victims learn from a published folder."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
     """Audit the folder.
 
     Raises:
-        FileNotFoundError: there is no folder for the report.
-        ValueError: the report has another ending than those that can be written, or another command left its work beside it.
+        FileNotFoundError: the folder of the report does not exist.
+        ValueError: the report has an ending that cannot be written, or another command left its work beside it.
     """
     if options.report is not None and options.report.suffix not in _WRITERS:
         raise ValueError(f"--report: expected a name that ends in {', '.join(_WRITERS)}, got {options.report}")
@@ -120,6 +120,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def write_report(text: str, path: Path) -> None:
-    """Write a report, whole or not at all; what a command that was killed left of it goes."""
+    """Write a report, completely or not at all, and remove what a killed command left of it."""
     with sole_owner(path, argument="--report"):
         write_bytes(text.encode(), path)

@@ -1,4 +1,4 @@
-"""What a command says, and words for numbers."""
+"""Output of the commands, and words for numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line that is not a result: a warning, an error, what is going on."""
+    """Write a line that is not a result: a warning, an error, or what is going on."""
     sys.stderr.write(f"mtlue: {text}\n")
     sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:
-    """A length of time as one says it: ``"about 12 minutes"``."""
+    """Return a length of time in words: ``"about 12 minutes"``."""
     for limit, unit, name in ((90, 1, "second"), (90 * 60, 60, "minute"), (36 * 3600, 3600, "hour")):
         if seconds < limit:
             return _counted(max(1, round(seconds / unit)), name)

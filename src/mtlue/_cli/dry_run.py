@@ -1,4 +1,4 @@
-"""``mtlue protect --dry-run``: what was read, what would run, where, and about how long."""
+"""``mtlue protect --dry-run``: show what was read, what would run, where, and for about how long."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from mtlue._data import Inspection, inspect_dataset
 from mtlue._protect import default_loss, make_surrogate
 from mtlue._runtime import Compute, choose_device
 
-# Steps that are timed, after the first, which is slower than the others.
+# Steps to time, after the first one, which is slower.
 _STEPS = 6
 _SECONDS = 20.0
-# How lines begin that say what is trained.
+# The beginnings of lines that say what is trained.
 _TRAINING = re.compile(r"(surrogate|fit): \d+ samples")
 
 
 def rehearse(photos: Photos, options: argparse.Namespace) -> None:
-    """Read every photo, say what would be done, and take a few steps of the training to know how long it takes."""
+    """Read every photo, say what would be done, and time a few steps of the training."""
     dataset = photos.dataset
     inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
     say(f"photos    {inspection.length}, {'in colour' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
@@ -61,7 +61,7 @@ def _sizes(inspection: Inspection) -> str:
 
 @contextmanager
 def _begun() -> Iterator[list[str]]:
-    """What the library says of each training that it begins in this context."""
+    """Collect what the library says about each training that it begins in this context."""
     lines: list[str] = []
 
     def note(record: logging.LogRecord) -> bool:
@@ -81,14 +81,14 @@ def _begun() -> Iterator[list[str]]:
 
 
 class _Enough(Exception):  # noqa: N818  # no error: it ends a rehearsal
-    """Enough steps have been timed."""
+    """Raised when enough steps have been timed."""
 
 
 class _Stopwatch:
-    """Takes the place of a progress bar, and stops the call after a few steps.
+    """Replaces a progress bar, and stops the call after a few steps.
 
     Attributes:
-        left: Seconds that the stage takes from here on; None before there is a step to tell from.
+        left: Seconds that the rest of the stage takes. None until there are steps to estimate it from.
     """
 
     def __init__(self) -> None:
@@ -107,27 +107,27 @@ class _Stopwatch:
 
 
 def _timed(options: argparse.Namespace, photos: Photos, inspection: Inspection) -> tuple[list[str], str]:
-    """The trainings, and how long they take together, in words."""
+    """Return the trainings, and the time they take together, in words."""
     settings = training_settings(options)
     loss = settings.get("loss") or default_loss()
     with _begun() as trainings:
         seconds, done = _seconds(photos, settings)
         if not done and trainings[-1].startswith("surrogate"):
-            # The surrogate was timed; now the generator, beside a surrogate that is there.
+            # The surrogate was timed. Now time the generator, with a surrogate that exists.
             surrogate = make_surrogate(
                 loss, photos.dataset.tasks, inspection.image_shape, Compute(choose_device(options.device, None))
             )
-            # It has learned nothing, and the library says so.
+            # It has learned nothing, and the library would say so.
             warnings.filterwarnings("ignore", message="surrogate: no better than chance")
             seconds += _seconds(photos, {**settings, "surrogate": surrogate})[0]
     return trainings, f"{duration(seconds)}, estimated from {_STEPS} steps"
 
 
 def _seconds(photos: Photos, settings: Mapping[str, Any]) -> tuple[float, bool]:
-    """How long the first training takes, by a few of its steps; whether all was done meanwhile."""
+    """Return how long the first training takes, from a few of its steps, and whether everything was finished meanwhile."""
     watch, began = _Stopwatch(), time.monotonic()
     try:
-        # A check of a few steps has nothing to say.
+        # A check of a few steps says nothing.
         mtlue.protect(photos.dataset, check=False, progress=watch, **settings)
     except _Enough:
         return watch.left or 0.0, False

@@ -1,4 +1,4 @@
-"""How to train, as options say it: the loss, with what it needs."""
+"""Options for the training: the loss, and what it needs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from mtlue.datasets import ImageTable
 
 _LOSSES = {"restarted-em": mtlue.RestartedEM, "tap": mtlue.TAP, "em": mtlue.EM}
 NAMES = (*_LOSSES, "sep")
-# States of a surrogate along its training, as in the paper.
+# States of a surrogate along its training, as many as in the paper.
 _STATES = 15
 _EPOCHS = 60
 
 
 def training_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `mtlue.protect` for the training; what is not named is left to the library, SEP to `sep_settings`."""
+    """Return arguments of `mtlue.protect` for the training.
+
+    Options not given are left to the library, SEP to `sep_settings`.
+    """
     settings: dict[str, Any] = {"seed": options.seed, **compute_settings(options)}
     if options.loss in _LOSSES:
         settings["loss"] = _LOSSES[options.loss]()
@@ -31,7 +34,7 @@ def training_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sep_settings(options: argparse.Namespace, dataset: ImageTable, work: Path) -> dict[str, Any]:
-    """The loss SEP and its surrogate, whose states are kept in ``work``, so that a command that is repeated goes on."""
+    """Return the loss SEP and its surrogate. The surrogate's states are kept in ``work``, so a repeated command resumes."""
     inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
     shape = inspection.image_shape
     surrogate = mtlue.evaluation.build_model("resnet18", dataset.tasks, image_shape=shape, seed=options.seed)
@@ -49,7 +52,7 @@ def _train(
     options: argparse.Namespace, dataset: ImageTable, surrogate: Any, image_size: tuple[int, int] | None
 ) -> list[dict[str, Any]]:
     epochs = options.epochs or _EPOCHS
-    # At equal distances, the last among them.
+    # At equal distances, including the last one.
     kept = {epochs - 1 - round(step * epochs / min(_STATES, epochs)) for step in range(min(_STATES, epochs))}
     states: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""The entry point: reads the command, runs it, and turns what goes wrong into one line and an exit status."""
+"""The entry point. It reads the command, runs it, and turns errors into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtlue._cli import audit, preview, protect, verify
 from mtlue._cli.console import complain
 
 _COMMANDS = (protect, audit, verify, preview)
-#: What a wrong argument or a file that is not as it should be raises in the library.
+#: Errors that the library raises for a wrong argument or a faulty file.
 _WRONG = (ValueError, OSError, ImportError, NotImplementedError)
 _USAGE, _INTERRUPTED = 2, 130
 
@@ -23,14 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: The words after ``mtlue``; those of this process if None.
+        arguments: The words after ``mtlue``. Those of this process if None.
 
     Returns:
-        The exit status: 0; 1 where a check failed; 2 for wrong usage; 130 after Ctrl-C.
+        The exit status: 0 for success, 1 if a check failed, 2 for wrong usage, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
-        # Those of the library; what other libraries deprecate is nothing to the user of a command.
+        # Only the library's warnings: deprecations of other libraries mean nothing to the user of a command.
         warnings.simplefilter("ignore")
         warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _log_lines(shown: int) -> Iterator[None]:
-    """A context in which the log lines of the library are shown, from a level on."""
+    """Show log lines of the library from a level on, in this context."""
     logger = logging.getLogger("mtlue")
     level = logger.level
     handler = logging.StreamHandler(sys.stderr)

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_photos(parser: argparse.ArgumentParser) -> None:
-    """Options for a folder of photos with a table of labels."""
+    """Add options for a folder of photos with a table of labels."""
     parser.add_argument("photos", metavar="PHOTOS", type=Path, help="folder with the clean photos")
     parser.add_argument(
         "--labels",
@@ -27,37 +27,37 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
 
 
 def add_compute(parser: argparse.ArgumentParser) -> None:
-    """Options for where a command computes."""
+    """Add options for where a command computes."""
     parser.add_argument("--device", help="where to compute: cpu, cuda or mps (default: the fastest available)")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="photos in each step (default: as many as fit)")
     parser.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that read photos (default: 0)")
 
 
 def compute_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options of `add_compute` say, as the library's calls take it."""
+    """Return the options of `add_compute` as arguments of the library's functions."""
     return {"batch_size": options.batch_size, "device": options.device, "num_workers": options.workers}
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on.
+    """Read a positive whole number.
 
     Raises:
-        ArgumentTypeError: it is another.
+        ArgumentTypeError: it is not one.
     """
     return _whole(text, 1)
 
 
 def natural(text: str) -> int:
-    """A whole number from 0 on.
+    """Read a whole number that is not negative.
 
     Raises:
-        ArgumentTypeError: it is another.
+        ArgumentTypeError: it is not one.
     """
     return _whole(text, 0)
 
 
 def size(text: str) -> int | tuple[int, int]:
-    """A side, or height and width.
+    """Read a side, or height and width.
 
     Raises:
         ArgumentTypeError: it is neither.
@@ -69,7 +69,7 @@ def size(text: str) -> int | tuple[int, int]:
 
 
 def levels(text: str) -> float:
-    """A budget in levels of 255, on the scale of [0, 1].
+    """Read a budget in levels of 255, and return it on the scale of [0, 1].
 
     Raises:
         ArgumentTypeError: it is not a number, or out of range.

@@ -1,4 +1,4 @@
-"""A folder of photos with its table of labels, and what was read from it."""
+"""A folder of photos with its table of labels, and a summary of what was read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mtlue._cli.console import say
 from mtlue._tasks import Tasks
 from mtlue.datasets import ImageTable, LabelColumn, label_columns
 
-# Classes that are named one by one.
+# The largest number of classes that are listed one by one.
 _NAMED = 8
 
 
@@ -29,11 +29,11 @@ class Photos:
 
     @classmethod
     def read(cls, options: argparse.Namespace, tasks: Collection[str] | None) -> Photos:
-        """Read the table; the tasks are the columns that are named, or those that can be tasks.
+        """Read the table. The tasks are the named columns, or those that can be tasks.
 
         Raises:
-            FileNotFoundError: there is no such folder or table.
-            ValueError: the table has faults, or no column that can be a task.
+            FileNotFoundError: the folder or the table does not exist.
+            ValueError: the table has faults, or none of its columns can be a task.
         """
         table = find_table(options.photos, options.labels, "--labels")
         columns = label_columns(options.photos, table=table, image_column=options.image_column)
@@ -45,7 +45,7 @@ class Photos:
         return cls(dataset, columns)
 
     def describe(self) -> None:
-        """Say which columns are tasks with which classes, and which are left out and why."""
+        """Say which columns are tasks and with which classes, and which are left out and why."""
         for column in self.columns:
             if column.name in self.dataset.tasks:
                 say(f"task      {column.name}: {_classes(column.counts, column.missing)}")
@@ -55,10 +55,10 @@ class Photos:
 
 
 def find_table(folder: Path, labels: Path | None, option: str) -> Path:
-    """The table of labels: as it is named, from here or from the folder of the photos; or ``labels.csv`` in it or beside it.
+    """Find the table of labels: under its name, from here or from the photos' folder, or as ``labels.csv`` in it or beside it.
 
     Raises:
-        FileNotFoundError: there is no such folder or table.
+        FileNotFoundError: the folder or the table does not exist.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; name the folder with the photos")
@@ -81,7 +81,7 @@ def open_table(
     tasks: Tasks | Collection[str],
     classes: Mapping[str, Sequence[str]] | None = None,
 ) -> ImageTable:
-    """The photos of a folder as a data set, read as the options say."""
+    """Open the photos of a folder as a data set, according to the options."""
     return ImageTable(
         folder,
         table=table,

@@ -1,4 +1,4 @@
-"""``mtlue preview``: a picture of what the protection changed."""
+"""``mtlue preview``: draw what the protection changed."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_same(index: int, clean: ImageTable, protected: ProtectedDataset[Tensor]) -> None:
-    """Refuse a pair of photos of which one was not made from the other.
+    """Refuse a pair of photos if one was not made from the other.
 
     Raises:
-        ValueError: so it is.
+        ValueError: it was not.
     """
     if index >= len(clean):
         raise ValueError(f"--images: expected numbers from 0 to {len(clean) - 1}, got {index}")

@@ -1,4 +1,4 @@
-"""``mtlue protect``: photos and labels in, a folder to publish out."""
+"""``mtlue protect``: turn photos and labels into a folder to publish."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mtlue._cli.photos import Photos
 from mtlue._cli.publication import Publication
 from mtlue._runtime import sole_owner
 
-# What decides the result, by which a repeated command is known as the same.
+# Options that decide the result. A repeated command is recognised by them.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
 _ADVICE = "try no --loss, more --epochs or a larger --epsilon; mtlue audit measures the protection in full"
 _HELP = "protect a folder of photos"
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Protect the photos.
 
     Raises:
-        ValueError: there is no folder to write to, or the key would be published.
+        ValueError: no folder to write to is named, or the key would be published.
     """
     photos = Photos.read(options, options.tasks)
     if options.dry_run:
@@ -88,18 +88,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
-    """The protected set in its store: the one that an interrupted command has finished, or a new one.
+    """Return the protected set in its store: finished by an interrupted command, or new.
 
     Raises:
-        ValueError: there is a key already, and a loss to train another one.
+        ValueError: a key exists, and options ask for training another one.
     """
     done = publication.open_store(photos.dataset)
     if done is not None and (publication.finished is not None or options.key is None or options.key.exists()):
         return done
     if done is not None:
-        # A kill between the last image and the key has taken the key along.
+        # A kill between the last image and the key has deleted the key too.
         publication.drop_store()
-    # Its advice is for those who call it from Python.
+    # Its advice is meant for callers from Python.
     warnings.filterwarnings("ignore", message="check: .*What may help")
     settings = training_settings(options)
     if options.key is not None and options.key.exists():
@@ -113,7 +113,7 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     protected: Any = mtlue.protect(photos.dataset, path=publication.store, **settings)
     if options.key is not None and not options.key.exists():
         if protected.generator is None:
-            # A kill amid the removal of the work has taken it along: `protect` found the finished store.
+            # A kill during the removal of the work has deleted it too: `protect` found the finished store.
             publication.drop_store()
             return _protected(photos, options, publication)
         protected.generator.save(options.key)
@@ -123,11 +123,11 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
 
 
 def _check_key(options: argparse.Namespace) -> None:
-    """Refuse a key in the folder to publish, and one that cannot be written, before hours of work.
+    """Refuse a key inside the folder to publish, or one that cannot be written, before hours of work.
 
     Raises:
         BlockingIOError: another command is writing the key.
-        ValueError: it is one of the two.
+        ValueError: the key is refused.
     """
     if options.key is None:
         return
@@ -137,4 +137,4 @@ def _check_key(options: argparse.Namespace) -> None:
     if not key.parent.is_dir():
         raise ValueError(f"--key: make the folder first: {options.key.parent}")
     with sole_owner(options.key, argument="--key"):
-        pass  # what a command that was killed has left beside it is gone now
+        pass  # removes what a killed command left beside it

@@ -1,4 +1,4 @@
-"""The folder that a protected set is published from: whole or not there, and a command that is repeated goes on."""
+"""The folder to publish: complete or absent. A repeated command resumes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mtlue._protect import ProtectedDataset
 from mtlue._runtime import remove_folder, sole_owner, write_bytes
 from mtlue.datasets import ImageTable
 
-# What the command was told; what has to be known of the store; and an entry of that: the manifest of the folder to publish.
+# What the command was told; what must be known about the store; and an entry of the latter: the manifest to publish.
 _COMMAND, _PROTECTED, _MANIFEST = "command.json", "protected.json", "manifest"
 
 
 @dataclass(frozen=True)
 class Publication:
-    """The folder ``<out>.partial``, in which everything lies until ``out`` is whole, and which is then gone.
+    """The folder ``<out>.partial``, which holds everything until ``out`` is complete, and is then removed.
 
     Attributes:
         out: The folder to publish.
-        work: The other one.
+        work: The folder ``<out>.partial``.
     """
 
     out: Path
@@ -35,19 +35,19 @@ class Publication:
     @classmethod
     @contextmanager
     def claim(cls, out: Path, settings: Mapping[str, Any]) -> Iterator[Publication]:
-        """Have both folders to oneself while this context lasts.
+        """Reserve both folders in this context.
 
         Args:
             out: The folder to publish.
-            settings: What the command was told; one that goes on has to be told the same.
+            settings: What the command was told. A command that resumes must be told the same.
 
         Yields:
             The folders.
 
         Raises:
-            FileExistsError: ``out`` is there and not empty.
+            FileExistsError: ``out`` exists and is not empty.
             BlockingIOError: another command is writing there.
-            ValueError: another command, with other settings, has left the work.
+            ValueError: a command with other settings has left its work.
         """
         work = out.with_name(out.name + ".partial")
         if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())) and not cls(out, work).is_published:
@@ -56,7 +56,7 @@ class Publication:
         with sole_owner(work, argument="--out"):
             work.mkdir(exist_ok=True)
             note = work / _COMMAND
-            # As JSON gives them back.
+            # In the form in which JSON returns them.
             settings = json.loads(json.dumps(settings))
             if note.is_file():
                 before = _read(note)
@@ -69,46 +69,46 @@ class Publication:
             try:
                 yield cls(out, work)
             finally:
-                # A command that was refused has left nothing to go on with.
+                # A refused command leaves nothing to resume.
                 if work.is_dir() and [path.name for path in work.iterdir()] == [note.name]:
                     shutil.rmtree(work)
 
     @property
     def store(self) -> Path:
-        """Where the protected images are before they are exported."""
+        """Where protected images are kept until they are exported."""
         return self.work / "store"
 
     @property
     def finished(self) -> dict[str, Any] | None:
-        """What `finish_store` noted; None before."""
+        """What `finish_store` noted. None before that."""
         note = self.work / _PROTECTED
         return _read(note) if note.is_file() else None
 
     @property
     def is_published(self) -> bool:
-        """Whether the folder to publish was made from this work, which a kill has left."""
+        """Return whether the folder to publish was made from this work, which a kill has left behind."""
         manifest = self.out / EXPORT_MANIFEST
         noted = (self.finished or {}).get(_MANIFEST)
         return noted is not None and manifest.is_file() and manifest.read_text() == noted
 
     def finish_store(self, note: Mapping[str, Any]) -> None:
-        """Note that the store is whole, and what has to be known of it."""
+        """Note that the store is complete, and what must be known about it."""
         write_bytes(json.dumps(note).encode(), self.work / _PROTECTED)
 
     def open_store(self, dataset: ImageTable) -> ProtectedDataset[Any] | None:
-        """The store that an interrupted command has finished; None where there is none."""
-        # Beside an unfinished store lies what it is taken up from.
+        """Open the store that an interrupted command has finished. Returns None if there is none."""
+        # An unfinished store has its settings and state beside it.
         unfinished = self.store.with_name(self.store.name + ".partial").exists()
         return ProtectedDataset.load(self.store, dataset) if self.store.exists() and not unfinished else None
 
     def drop_store(self) -> None:
-        """Make room for another store."""
+        """Remove the store to make room for another."""
         shutil.rmtree(self.store, ignore_errors=True)
 
     def publish(self, export: Callable[[Path], object]) -> None:
         """Write the folder to publish, and give it its name in one step."""
         draft = self.work / "export"
-        # What an interrupted command has written of it is taken up, or found whole.
+        # Anything that an interrupted command has written is reused.
         export(draft)
         self.finish_store({**(self.finished or {}), _MANIFEST: (draft / EXPORT_MANIFEST).read_text()})
         if self.out.exists():
@@ -116,7 +116,7 @@ class Publication:
         os.replace(draft, self.out)
 
     def remove(self) -> None:
-        """Remove the work; last goes the file by which a command that is repeated after a kill knows that all is done."""
+        """Remove the work. The file by which a command repeated after a kill knows that all is done goes last."""
         remove_folder(self.work, last=(_COMMAND, _PROTECTED))
 
 

@@ -1,4 +1,4 @@
-"""A published folder beside the clean photos that it was made from."""
+"""A published folder together with the clean photos that it was made from."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class StoredPhotos:
     dataset: Dataset[Any]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
         return len(cast("Sized", self.dataset))
 
     def __getitem__(self, index: int, /) -> Tensor:
-        """One image, uint8 (C, H, W)."""
+        """Return an image, uint8 (C, H, W)."""
         return to_bytes(self.dataset[index][0])
 
 
 def open_pair(options: argparse.Namespace, *, epsilon: float) -> tuple[ImageTable, ProtectedDataset[Tensor]]:
-    """The clean photos, and the published ones with the same labels.
+    """Open the clean photos, and the published ones with the same labels.
 
     Raises:
-        FileNotFoundError: there is no such folder or table.
+        FileNotFoundError: a folder or a table does not exist.
         ValueError: a table has faults, or the two do not belong together.
     """
     folder: Path = options.folder
@@ -48,7 +48,7 @@ def open_pair(options: argparse.Namespace, *, epsilon: float) -> tuple[ImageTabl
     if len(published) != len(clean):
         raise ValueError(f"FOLDER: {folder} has {len(published)} images, and {table} has {len(clean)} photos")
     if len(clean[0][0]) != len(published[0][0]):
-        # Grey photos among coloured ones, which were all turned into one kind.
+        # A mix of grey and coloured photos, which were all converted to one kind.
         options.channels = len(published[0][0])
         clean = open_table(options.photos, table, options, tasks=names)
     return clean, ProtectedDataset(StoredPhotos(published), clean, tasks=clean.tasks, epsilon=epsilon)

@@ -1,4 +1,4 @@
-"""``mtlue verify``: whether a folder is what was written."""
+"""``mtlue verify``: check that a folder is as it was written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Verify the folder.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     if not options.folder.is_dir():
         raise FileNotFoundError(f"{options.folder} is not a folder; name a protected folder")

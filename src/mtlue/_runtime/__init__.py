@@ -1,4 +1,4 @@
-"""Devices, memory, files and progress: what surrounds the method."""
+"""Devices, memory, files and progress: the surroundings of the method."""
 
 import logging as _logging
 
@@ -22,7 +22,7 @@ from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
 from mtlue._runtime.warn import warn
 
-# Where nobody listens, what a library has to say is not printed: Python would otherwise do so from warnings on.
+# Without a handler, Python would print the library's warnings. A library should stay silent then.
 _logging.getLogger("mtlue").addHandler(_logging.NullHandler())
 
 __all__ = [

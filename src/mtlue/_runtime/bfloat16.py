@@ -1,16 +1,16 @@
-"""bfloat16 on a processor: where torch gets it wrong, and what is computed in float32 instead.
+"""bfloat16 on a CPU: where torch gets it wrong, and what is computed in float32 instead.
 
-Two faults of oneDNN are known of, which computes both in torch.
+Two faults of oneDNN, torch's library for CPUs, are known.
 
-*A crash, from torch 2.12 on, with AMX.* A matrix product with a small side, in a backward pass most of all, divides by zero in
+*A crash, from torch 2.12 on, with AMX.* A matrix product with a small side, mostly in a backward pass, divides by zero in
 ``matmul_amx_blocking_params_macro_t::maybe_small_dims_heuristics``, and the process dies of SIGFPE. It was seen in 2.14.1. The
 function came with https://github.com/uxlfoundation/oneDNN/pull/4032: 2.12 to 2.15 have it, 2.11 does not. No report of the
-crash was found upstream; a static analysis named the divisors (https://github.com/uxlfoundation/oneDNN/pull/4990, closed).
+crash was found upstream. A static analysis named the divisors (https://github.com/uxlfoundation/oneDNN/pull/4990, closed).
 
-*Garbage, in 2.5, 2.13, 2.14 and 2.15, without AMX too.* Where a part of the kernel meets padding alone, a convolution answers
-from memory that was never written to (1e34, NaN), or writes beyond its own ("double free or corruption"). It is the gradient
-of the weights if the kernel or the stride is larger than the map, which is where a ResNet-18 ends on 16x16 images; with one
-channel, it is the answer itself if a stride leaves a map one pixel wide. No report was found upstream.
+*Garbage, in 2.5, 2.13, 2.14 and 2.15, also without AMX.* If a part of the kernel meets only padding, a convolution returns
+memory that was never written (1e34, NaN), or writes beyond its own ("double free or corruption"). The gradient of the weights
+is affected if the kernel or the stride is larger than the map, as at the end of a ResNet-18 on 16x16 images. With one channel,
+the output itself is affected if a stride leaves a map one pixel wide. No report was found upstream.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-#: Major and minor number of the first release that crashes with AMX. None is known that no longer does.
+#: Major and minor number of the first release that crashes with AMX. No later release is known to be free of it.
 _CRASHES_WITH_AMX = (2, 12)
 
 _CONVOLUTIONS = {torch.conv1d, torch.conv2d, torch.conv3d}
@@ -30,7 +30,7 @@ _TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transp
 
 
 def crash_in_bfloat16() -> str | None:
-    """What would kill the process here if it computed in bfloat16 on the processor; None if nothing is known to."""
+    """Return what would kill the process if it computed in bfloat16 on this CPU. None if nothing is known to."""
     release = tuple(int(number) for number in torch.__version__.split(".")[:2])
     if release < _CRASHES_WITH_AMX or not _has_amx():
         return None
@@ -38,21 +38,22 @@ def crash_in_bfloat16() -> str | None:
 
 
 def _has_amx() -> bool:
-    # A private name, but one that every release from 2.5 to 2.15 has. One without it is taken at its worst.
+    # A private name, which every release from 2.5 to 2.15 has. Without it, assume the worst.
     ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return ask is None or bool(ask())
 
 
 class TrustedConvolutions(TorchFunctionMode):
-    """While this context lasts, convolutions that bfloat16 may spoil are computed in float32, on this thread.
+    """Computes convolutions that bfloat16 may spoil in float32, in this context and on this thread.
 
-    bfloat16 is left to those of unit stride whose kernel fits into the map: of 10,000 with random shapes, none was wrong.
+    bfloat16 is used for convolutions of unit stride whose kernel fits into the map: none of 10,000 with random shapes was
+    wrong.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call the function, in float32 if it must be."""
+        """Call the function, in float32 if necessary."""
         kwargs = kwargs or {}
         if func in _TRANSPOSED or (func in _CONVOLUTIONS and not _is_trusted(*args, **kwargs)):
             with torch.autocast("cpu", enabled=False):
@@ -69,7 +70,7 @@ def _is_trusted(
     dilation: Any = 1,
     groups: int = 1,
 ) -> bool:
-    """Whether a convolution called with these arguments has unit stride and a kernel no larger than the map."""
+    """Return whether a convolution with these arguments has unit stride and a kernel no larger than the map."""
     kernel = weight.shape[2:]
     strides = (stride,) if isinstance(stride, int) else stride
     dilations = (dilation,) * len(kernel) if isinstance(dilation, int) else tuple(dilation) * (len(kernel) // len(dilation))

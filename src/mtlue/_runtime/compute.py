@@ -17,14 +17,14 @@ from mtlue._runtime.seeds import Stream, derived_seed, random_numbers
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how a call computes: checked once, at the verb, and handed on as one value.
+    """Where and how a call computes. It is checked once, in the public function, and passed on as one value.
 
     Attributes:
-        device: Where tensors are.
+        device: The device of all tensors.
         precision: float32, or bfloat16 for autocast.
         num_workers: Processes that read the data set.
-        seed: What all random numbers of the call are derived from.
-        progress: What the caller sees of it; see `mtlue.fit`.
+        seed: The seed from which all random numbers of the call are derived.
+        progress: How the caller sees the progress; see `mtlue.fit`.
     """
 
     device: torch.device
@@ -44,11 +44,11 @@ class Compute:
         seed: int = 0,
         progress: ProgressOption = False,
     ) -> Compute:
-        """What a caller asked for, with the device of a module where none is named.
+        """Check what a caller asked for. Without a device, a module's device is used.
 
         Raises:
             TypeError: an argument has the wrong type.
-            ValueError: one is out of range, or there is no such device.
+            ValueError: an argument is out of range, or the device does not exist.
         """
         check_progress(progress)
         check_count("num_workers", num_workers, minimum=0)
@@ -57,21 +57,21 @@ class Compute:
         return cls(chosen, choose_precision(precision, chosen), num_workers, seed, progress)
 
     def autocast(self, *, cache: bool = True) -> AbstractContextManager[None]:
-        """A context that computes in the precision; open one for each step."""
+        """Return a context that computes in the precision. Open one for each step."""
         return autocast(self.device, self.precision, cache=cache)
 
     def seed_of(self, stream: Stream, *path: int) -> int:
-        """The seed of one part of the call."""
+        """Return the seed for one part of the call."""
         return derived_seed(self.seed, stream, *path)
 
     def random_numbers(self, stream: Stream, *path: int) -> AbstractContextManager[None]:
-        """A context in which the global random numbers are those of one part of the call."""
+        """Return a context in which the global random numbers are those of one part of the call."""
         return random_numbers(self.seed_of(stream, *path), self.device)
 
     def generator(self, stream: Stream, *path: int) -> torch.Generator:
-        """A source of random numbers, on the processor, for one part of the call."""
+        """Return a generator of random numbers, on the CPU, for one part of the call."""
         return torch.Generator().manual_seed(self.seed_of(stream, *path))
 
     def settings(self) -> dict[str, Any]:
-        """What of it determines a result, as JSON can hold it."""
+        """Return the part that determines a result, in a form that JSON can hold."""
         return {"seed": self.seed, "precision": str(self.precision)}

@@ -9,13 +9,13 @@ import torch
 
 
 def descend(optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[Any], object] = torch.autograd.backward) -> None:
-    """Take one step against the gradient of a loss: the one place where weights change.
+    """Take one step against the gradient of a loss. Weights change only here.
 
     Args:
-        optimizer: Of the weights.
+        optimizer: The optimiser of the weights.
         losses: A scalar, or whatever ``backward`` makes gradients from.
-        backward: Puts the gradients into the weights. Between it and the step they are those of the whole batch: of several
-            ranks they would be summed here.
+        backward: Adds the gradients to the weights. After it, before the step, they are those of the whole batch. Gradients of
+            several ranks would be summed there.
     """
     optimizer.zero_grad(set_to_none=True)
     backward(losses)

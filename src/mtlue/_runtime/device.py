@@ -1,4 +1,4 @@
-"""Which device, and in which precision."""
+"""Choose a device and a precision."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mtlue._runtime.warn import warn
 
 
 def choose_device(device: torch.device | str | None, module: nn.Module | None) -> torch.device:
-    """The device asked for; else that of a module's parameters; else CUDA, MPS or CPU, the first there is.
+    """Return the requested device, or else that of a module's parameters, or else CUDA, MPS or the CPU, in that order.
 
     Raises:
         TypeError: it is neither a device nor the name of one.
-        ValueError: there is no such device, or it keeps no values.
+        ValueError: the device does not exist, or keeps no values.
     """
     if device is not None:
         try:
-            # A tensor on it: torch accepts the name of a device that is not there.
+            # Try a tensor on it: torch accepts the name of a device that does not exist.
             chosen = torch.empty(0, device=device).device
         except RuntimeError as error:
             raise ValueError(f"device: {device!r} cannot be used: {error}") from error
@@ -43,9 +43,9 @@ def choose_device(device: torch.device | str | None, module: nn.Module | None) -
 
 
 def choose_precision(precision: torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The precision asked for; else bfloat16 on a GPU that computes in it, float32 elsewhere.
+    """Return the requested precision, or else bfloat16 on a GPU that supports it and float32 elsewhere.
 
-    Warns where bfloat16 was asked for and could crash; the answer is then float32.
+    Warns if bfloat16 was requested and could crash. The result is then float32.
 
     Raises:
         TypeError: it is not a dtype.
@@ -65,20 +65,20 @@ def choose_precision(precision: torch.dtype | None, device: torch.device) -> tor
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    # Not on a processor, even one that has it: see `mtlue._runtime.bfloat16`.
+    # Not on a CPU, even if it supports it: see `mtlue._runtime.bfloat16`.
     return device.type == "cuda" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @contextmanager
 def autocast(device: torch.device, precision: torch.dtype, *, cache: bool = True) -> Iterator[None]:
-    """A context that computes in the precision; on a processor, in bfloat16 only what can be trusted to it.
+    """Compute in the precision in this context. On a CPU, bfloat16 is used only for what it computes correctly.
 
-    Open one for each step: within one context, the weights' copies in bfloat16 are kept and would outlive an update.
+    Open one for each step: a context keeps copies of the weights in bfloat16, which must not outlive an update.
 
     Args:
-        device: Where is computed.
+        device: The device that computes.
         precision: float32 or bfloat16.
-        cache: Whether the weights' copies are kept until the context ends.
+        cache: Whether to keep the copies of the weights until the context ends.
 
     Yields:
         Nothing.
@@ -90,7 +90,7 @@ def autocast(device: torch.device, precision: torch.dtype, *, cache: bool = True
 
 
 def check_single_process() -> None:
-    """Refuse to make N independent generators where one was meant.
+    """Refuse to make N independent generators when one was meant.
 
     Raises:
         NotImplementedError: a process group of several ranks is initialised.
@@ -103,7 +103,7 @@ def check_single_process() -> None:
 
 @contextmanager
 def moved(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Have a module on a device while this context lasts; each part comes back to its own, also if moving fails half-way."""
+    """Move a module to a device in this context. Afterwards each part returns to its own, even if moving failed half-way."""
     homes = [
         (part, tensor.device)
         for part in module.modules()
@@ -113,6 +113,6 @@ def moved(module: nn.Module, device: torch.device) -> Iterator[None]:
         module.to(device)
         yield
     finally:
-        # A part comes before those that it holds, and takes them along.
+        # Parts come before the modules that hold them, and would be moved again with those.
         for part, home in homes:
             part.to(home)

@@ -1,4 +1,4 @@
-"""Libraries that come with an extra, and what to say when they are not there."""
+"""Optional libraries, and the message if they are missing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def require(module: str, *, extra: str) -> Any:
-    """Import a library that one of mtlue's extras brings.
+    """Import a library that one of mtlue's extras installs.
 
     Args:
         module: Its full name, such as ``"sklearn.manifold"``.
         extra: The extra that installs it.
 
     Raises:
-        ImportError: it is not installed; the message is the command that installs it.
+        ImportError: it is not installed. The message is the command that installs it.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read without running code from them."""
+"""Files that are written completely or not at all, and read without running code from them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 
 from mtlue._runtime.tensor_file import is_tensor_file, read_tensor_file, write_tensor_file
 
-# What torch.save writes is an archive; files of earlier versions are.
+# `torch.save` writes an archive, as files of earlier versions are.
 _ARCHIVE = b"PK"
 
 
 @contextmanager
 def file_named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """While this context lasts, an error in the system's own words that names no file, as that of a full disk, names this one.
+    """Name this file in the system's errors that name none, such as that of a full disk, in this context.
 
     Raises:
-        OSError: that error.
+        OSError: the error with the name.
     """
     try:
         yield
@@ -35,21 +35,21 @@ def file_named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
-    """Replace a file in one step: a reader, or a process that is killed, sees the old content or the new one."""
+    """Replace a file in one step. Readers, and a process that is killed, see the old contents or the new."""
     _replace(path, lambda file: file.write(content))
 
 
 def save_tensors(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a dictionary of tensors and plain values, whole or not at all, for nobody but its owner to read.
+    """Write a dictionary of tensors and plain values, completely or not at all, for only its owner to read.
 
     Raises:
-        OSError: it cannot be written.
-        TypeError: the content has something else in it.
+        OSError: the file cannot be written.
+        TypeError: the dictionary holds something else.
     """
     _replace(path, lambda file: write_tensor_file(content, file), opener=private)
 
 
-#: An opener of `open`: a new file can be read by its owner alone. What it holds could undo a protection.
+#: An opener for `open`. Only its owner can read a new file, because its contents could undo a protection.
 private = partial(os.open, mode=0o600)
 
 
@@ -65,7 +65,7 @@ def _replace(
             os.fsync(file.fileno())
         os.replace(draft, target)
     except FileNotFoundError:
-        # A second call on one path finds its folder finished, and its drafts cleared away, by the first.
+        # By the time a second call on the path runs, the first has finished the folder and removed its drafts.
         raise FileNotFoundError(
             f"path: {target} cannot be written: the folder {target.parent} does not exist, or another call is writing to it"
         ) from None
@@ -75,11 +75,11 @@ def _replace(
 
 
 def remove_folder(folder: Path, *, last: Sequence[str] = ()) -> None:
-    """Remove a folder with all that is in it, in a fixed order.
+    """Remove a folder with everything in it, in a fixed order.
 
     Args:
         folder: The folder.
-        last: Names of the files that go last, in this order: by them an interrupted removal is known again.
+        last: Names of the files that go last, in this order. An interrupted removal is recognised by them.
 
     Raises:
         OSError: something cannot be removed.
@@ -91,19 +91,19 @@ def remove_folder(folder: Path, *, last: Sequence[str] = ()) -> None:
 
 
 def load_tensors(path: str | os.PathLike[str], *, argument: str = "path", what: str = "a file written by mtlue") -> Any:
-    """Read what `save_tensors` wrote, onto the CPU; anything but tensors and plain values is refused.
+    """Read what `save_tensors` wrote, onto the CPU. Anything but tensors and plain values is refused.
 
-    A file of an earlier version, which `torch.save` wrote, is read too. It has no hash: what was changed in it may not show.
+    Files of earlier versions, written by `torch.save`, can be read too. They have no hash, so changes in them may go unnoticed.
 
     Args:
         path: The file.
-        argument: What a message calls it, and
-        what: what it says that the file should be.
+        argument: The name of the path in messages.
+        what: What the file should be, in messages.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         OSError: the file cannot be read.
-        MemoryError: there is no memory for it.
+        MemoryError: the file does not fit into memory.
         ValueError: the file is damaged, or holds something else.
     """
     name = os.fspath(path)
@@ -130,5 +130,5 @@ def _load_archive(file: IO[bytes]) -> Any:
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise
-        # Without torch's own words, which advise to unpickle what could not be read.
+        # Without torch's own text, which advises unpickling a file that could not be read.
         raise ValueError("it cannot be read") from None

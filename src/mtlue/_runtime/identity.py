@@ -1,4 +1,4 @@
-"""By what objects are known again: in log lines, and in the files of interrupted calls."""
+"""How objects are recognised: in log lines, and in the files of interrupted calls."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 _CHECKSUM = "sha256:"
-# Digits of a checksum, which a message has to show.
+# Digits of a checksum, short enough for a message.
 _SHOWN = 12
-# Characters that a module may take in a line of the log.
+# Characters that a module may take up in a line of the log.
 _LONGEST = 200
 
 
 def described(value: object) -> str:
-    """What an object prints as; the call that its attributes suggest, or its name, where that says too little."""
+    """Return how an object prints. If that says too little, return the call that its attributes suggest, or its name."""
     if isinstance(value, functools.partial):
         parts = [value.func, *value.args]
         named = [f"{name}={described(each)}" for name, each in value.keywords.items()]
@@ -28,7 +28,7 @@ def described(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(described, value))}]"
     if isinstance(value, set | frozenset):
-        # From one process to the next they have another order.
+        # Their order differs from process to process.
         return f"{{{', '.join(sorted(map(described, value)))}}}"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name!r}: {described(each)}' for name, each in value.items())}}}"
@@ -43,7 +43,7 @@ def described(value: object) -> str:
 
 @reprlib.recursive_repr()
 def described_by_attributes(value: object) -> str:
-    """The call that would make an object whose arguments are its public attributes: ``MarginPush(margin=2.0)``."""
+    """Return the call that makes an object whose arguments are its public attributes: ``MarginPush(margin=2.0)``."""
     public = {name: each for name, each in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
     if isinstance(value, nn.Module):
         public = {**{name: each for name, each in public.items() if name != "training"}, **dict(value.named_children())}
@@ -56,7 +56,10 @@ def _is_nameless(value: object) -> bool:
 
 
 def _module(module: nn.Module) -> str:
-    """What a module prints as, with its attributes where it does not show them itself; a network by a checksum of that."""
+    """Describe a module by how it prints, with its attributes if it does not show them.
+
+    Describe a network by a checksum of that.
+    """
     kind = type(module)
     silent = kind.__repr__ is nn.Module.__repr__ and kind.extra_repr is nn.Module.extra_repr
     text = described_by_attributes(module) if silent else " ".join(repr(module).split())
@@ -66,22 +69,22 @@ def _module(module: nn.Module) -> str:
 
 
 def text_digest(text: str) -> str:
-    """Checksum of a text."""
+    """Return a checksum of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> str:
-    """Checksum of the types, shapes and values of some tensors, in their order."""
+    """Return a checksum of the types, shapes and values of some tensors, in order."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-        # By bytes: NumPy has no bfloat16.
+        # As bytes, because NumPy lacks bfloat16.
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """All tensors of a module, of a mapping or of a list, however deep they lie."""
+    """Yield all tensors of a module, a mapping or a list, at any depth."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, nn.Module):
@@ -95,12 +98,12 @@ def tensors_in(value: object) -> Iterator[Tensor]:
 
 
 def checksum(digest: str) -> str:
-    """A digest as the settings of a run hold it."""
+    """Shorten a digest for the settings of a run."""
     return _CHECKSUM + digest[:_SHOWN]
 
 
 def differences(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str, str]:
-    """Settings that differ between two runs, by what a message calls them: how to say it."""
+    """Describe the settings that differ between two runs, by their names in messages."""
     found = {}
     for name in {*before, *now}:
         was, has = before.get(name), now.get(name)

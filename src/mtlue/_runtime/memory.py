@@ -1,4 +1,4 @@
-"""How many samples fit, and what to do when they did not."""
+"""Choose how many samples fit into memory, and recover if they do not."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ Result = TypeVar("Result")
 
 
 class Sliceable(Protocol):
-    """Samples in order, of which a slice gives some."""
+    """Samples in order, which can be sliced."""
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         ...
 
     def __getitem__(self, part: slice, /) -> Any:
-        """Some of them."""
+        """Return some of the samples."""
         ...
 
 
 Part = TypeVar("Part", bound=Sliceable)
 
-# Half the memory is left to the weights, the optimiser, the other process, and what autograd does not save.
+# Half the memory is left for the weights, the optimiser, other processes, and what autograd does not save.
 _SHARE = 0.5
 _PAPER_BATCH = 512
 _STEPS_AN_EPOCH = 32
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device ran out of memory."""
+    """Return whether an error means that a device ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)
@@ -46,7 +46,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def total_memory(device: torch.device) -> int:
-    """Bytes of the device. Not the free ones: a batch size that depends on them would change the result of a run."""
+    """Return the bytes of the device.
+
+    All of them, because a batch size that depends on the free ones would change the result of a run.
+    """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     if device.type == "mps":
@@ -58,7 +61,7 @@ def total_memory(device: torch.device) -> int:
 
 
 def saved_bytes(step: Callable[[], object]) -> int:
-    """Bytes that autograd keeps for the backward pass of a step, each storage once."""
+    """Count the bytes that autograd keeps for the backward pass of a step, each storage once."""
     storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -73,20 +76,20 @@ def saved_bytes(step: Callable[[], object]) -> int:
 
 
 def fitting_batch_size(sample_bytes: float, device: torch.device) -> int:
-    """Largest power of two of samples that fit the device, at least 1."""
+    """Return the largest power of two of samples that fits the device, at least 1."""
     fit = int(_SHARE * total_memory(device) / max(sample_bytes, 1.0))
     return 1 << max(fit, 1).bit_length() - 1
 
 
 def training_batch_size(step_of: Callable[[int], Callable[[], object]], device: torch.device, *, length: int) -> int:
-    """Batch size to train with: the paper's 512, less where memory is short, or an epoch would have under 32 steps.
+    """Return the batch size for training: the paper's 512, or less if memory is short or an epoch would have under 32 steps.
 
     Args:
-        step_of: Makes the forward pass of a training step on so many samples.
-        device: Where it computes.
+        step_of: Makes the forward pass of a training step on the given number of samples.
+        device: The device that computes.
         length: Samples in the data set.
     """
-    # A difference, so that weights and tables, which do not grow with the batch, drop out.
+    # A difference, so that weights and tables, which do not grow with the batch, cancel out.
     sample_bytes = (saved_bytes(step_of(4)) - saved_bytes(step_of(2))) / 2
     enough_steps = 1 << max(length // _STEPS_AN_EPOCH, 8).bit_length() - 1
     return min(_PAPER_BATCH, enough_steps, fitting_batch_size(sample_bytes, device), max(length, 1))
@@ -100,17 +103,17 @@ class BatchSize:
         self._quiet = quiet
 
     def run(self, step: Callable[[Part], Result], batch: Part) -> Iterator[tuple[Part, Result]]:
-        """Take a step on each part of a batch, parts of at most this size, and give each part with what came of it.
+        """Take a step on each part of a batch, in parts of at most this size. Yields each part with the result of its step.
 
-        A step that runs out of memory is taken again on a smaller part: so it must not count or keep anything. What is to
-        be counted is counted by the caller, where each sample comes once.
+        A step that runs out of memory is repeated on a smaller part, so it must not count or keep anything. The caller does
+        that, and sees each sample once.
 
         Args:
             step: The step.
             batch: Samples that can be sliced.
 
         Raises:
-            RuntimeError: not even one sample fits.
+            RuntimeError: even a single sample does not fit.
             MemoryError: the same, on the CPU.
         """
         start = 0
@@ -124,10 +127,10 @@ class BatchSize:
             else:
                 start += len(part)
                 yield part, result
-                # What a step returned must not be in memory while the next one is taken.
+                # The result of a step must not be in memory during the next step.
                 del part, result
                 continue
-            # Not above: while it is handled, the error holds the tensors of the step that failed.
+            # Not above, because the error holds the tensors of the failed step while it is handled.
             self._halve(len(part))
 
     def _halve(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""One call at a time writes to a path."""
+"""Let one call at a time write to a path."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterator[None]:
-    """Be the only call that writes to a file or a folder while this context lasts, in this process and beside others.
+    """Be the only call that writes to a file or folder in this context, in this process and among others.
 
-    The system frees the lock of a process that dies, in whatever way. Drafts that it left are removed.
+    The system frees the lock of a process however it ends. Drafts that it left are removed.
 
     Args:
-        path: What is written to; with None nothing is, and nobody is in the way.
-        argument: What messages call it.
+        path: The path to write to. With None nothing is locked.
+        argument: Its name in messages.
 
     Yields:
         Nothing.
 
     Raises:
         BlockingIOError: another call is writing to it.
-        FileNotFoundError: there is no folder for it.
+        FileNotFoundError: the parent folder of ``path`` does not exist.
     """
     if path is None:
         yield
@@ -61,7 +61,7 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
     target = Path(path)
     lock = target.with_name(target.name + ".lock")
     try:
-        # Windows removes it by itself, and refuses to do so while it is open.
+        # Windows removes it automatically, and refuses to do so while it is open.
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_TEMPORARY", 0), 0o600)
     except FileNotFoundError:
         raise FileNotFoundError(f"{argument}: the folder {target.parent} does not exist; make it first") from None
@@ -79,7 +79,7 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
         if descriptor in _held:
             _held.remove(descriptor)
             try:
-                # Before it is closed: afterwards the file may be another call's.
+                # Before closing it: afterwards the file may belong to another call.
                 with suppress(OSError):
                     os.unlink(lock)
             finally:
@@ -87,7 +87,7 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
 
 
 def _locked(descriptor: int, lock: Path, argument: str) -> bool:
-    """Whether a file could be locked, and is still the one of this name: its last owner may have removed it."""
+    """Return whether a file could be locked and still has this name. Its last owner may have removed it."""
     try:
         _lock(descriptor)
         return os.path.samestat(os.fstat(descriptor), os.stat(lock))

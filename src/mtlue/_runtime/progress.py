@@ -1,4 +1,4 @@
-"""What a caller sees of a long call."""
+"""Show the progress of a long call."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ Figures: TypeAlias = Mapping[str, float]
 ProgressOption: TypeAlias = bool | Callable[[Figures], object] | None
 
 _LOG_EVERY, _SHOW_EVERY = 10.0, 0.1
-# Seconds of steps from which the rest is told, what is worth a line, and what nobody expects.
+# Seconds of steps before the rest is estimated, seconds that are worth a line, and seconds that surprise.
 _TIMED, _WORTH_SAYING, _LONG = 2.0, 10.0, 3600.0
-# From here on a time is told in hours.
+# From here on, times are given in hours.
 _MANY_MINUTES = 120
-# tqdm's own, but never in seconds an image: those would have to be compared with the log lines' images a second.
+# tqdm's own, but never in seconds an image, which are hard to compare with the log lines' images a second.
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
 
 class Progress:
-    """Shows the progress of one stage of a call: a bar, log lines, a caller's own function, or nothing.
+    """Shows the progress of one stage of a call: as a bar, as log lines, through a caller's function, or not at all.
 
     Args:
-        option: None for a tqdm bar when tqdm is installed and the output is a terminal, else log lines; True for a bar, or
-            lines where there is no tqdm; False for nothing; a callable gets each step's figures.
+        option: None for a tqdm bar if tqdm is installed and the output is a terminal, or else log lines. True for a bar, or
+            lines without tqdm. False for nothing. A callable gets each step's figures.
         stage: What is being done.
-        total: Number of steps. A batch that is halved takes more of them than were planned.
-        images: Images in all steps together, which a bar counts, and not steps; None where steps are not made of images.
+        total: Number of steps. There will be more if a batch is halved.
+        images: Images in all steps together, which the bar then counts instead of steps. None if steps do not consist of
+            images.
     """
 
     def __init__(self, option: ProgressOption, *, stage: str, total: int, images: int | None = None) -> None:
@@ -56,11 +57,11 @@ class Progress:
             self._bar = _tqdm_bar(stage, total, images)
 
     def skip(self, steps: int, images: int = 0) -> None:
-        """Count steps, of so many images, that an earlier call has done."""
+        """Count steps, and their images, that an earlier call has done."""
         self._done += steps
         self._images_done += images
         if self._bar is not None:
-            # Not an update: what took no time would spoil the rate, and with it the time that is left.
+            # Not an update: steps that took no time would spoil the rate, and so the estimate.
             self._bar.n += steps if self._images is None else images
             self._bar.initial = self._bar.last_print_n = self._bar.n
             self._bar.refresh()
@@ -71,7 +72,7 @@ class Progress:
             self._bar.set_postfix_str(text)
 
     def step(self, samples: int, figures: Mapping[str, float | Tensor] | None = None) -> None:
-        """Count a step of so many samples; its figures, for which a GPU has to be waited for, are read if somebody looks."""
+        """Count a step of so many samples. Its figures, for which a GPU makes you wait, are read only if they are shown."""
         self._done += 1
         self._images_done += samples
         self._images_here += samples
@@ -80,7 +81,7 @@ class Progress:
             self._estimate(now)
         if self._silent:
             return
-        # Images tell the last step: of halved batches there are more steps than were planned.
+        # Images show which step is the last, because halved batches take more steps than planned.
         last = self._done == self._total if self._images is None else self._images_done == self._images
         steps = max(self._total, self._done)
         if self._callback is not None:
@@ -100,7 +101,7 @@ class Progress:
             logger.info("%s: step %d of %d%s", self._stage, self._done, steps, "".join(f", {part}" for part in parts))
 
     def _estimate(self, now: float) -> None:
-        """Say once how long the rest will take; the first step, which is slower, does not count."""
+        """Say once how long the rest will take. The first step, which is slower, does not count."""
         if self._first is None:
             self._first = now, self._done
             return
@@ -128,7 +129,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it."""
+    """Format a time for people."""
     minutes = seconds / 60
     if minutes < 1:
         return f"{seconds:.0f} s"

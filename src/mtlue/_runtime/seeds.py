@@ -1,4 +1,4 @@
-"""Random numbers of a run: every part of it draws from a stream of its own."""
+"""Random numbers of a run. Each part of a run has its own stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @unique
 class Stream(IntEnum):
-    """What random numbers are drawn for. A new part of a run gets a new number; a number that is in use stays."""
+    """Purposes of random numbers. A new part of a run gets a new number; numbers in use never change."""
 
     GENERATOR = 0
     SURROGATE = 1
@@ -37,7 +37,7 @@ class Stream(IntEnum):
 
 
 def derived_seed(seed: int, *path: int) -> int:
-    """A seed for one part of a run, unlike that of any other part (splitmix64)."""
+    """Derive a seed for one part of a run, different from that of any other part (splitmix64)."""
     state = seed & 0xFFFFFFFFFFFFFFFF
     for step in path:
         state = (state + 0x9E3779B97F4A7C15 * (step + 1)) & 0xFFFFFFFFFFFFFFFF
@@ -48,10 +48,10 @@ def derived_seed(seed: int, *path: int) -> int:
 
 
 class RandomState:
-    """State of the global random numbers of Python, of torch, and of a device: it can be put back.
+    """The state of the global random numbers of Python, of torch and of a device, which can be restored.
 
     Args:
-        device: Whose random numbers are kept beside those of the processor.
+        device: The device whose random numbers to keep besides those of the CPU.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -62,7 +62,7 @@ class RandomState:
         self._mps = torch.mps.get_rng_state() if device.type == "mps" else None
 
     def restore(self) -> None:
-        """Put the state back."""
+        """Restore the state."""
         random.setstate(self._python)
         torch.set_rng_state(self._cpu)
         if self._cuda is not None:
@@ -73,9 +73,9 @@ class RandomState:
 
 @contextmanager
 def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """While this context lasts, what draws from the global random numbers draws those of the seed.
+    """Draw the global random numbers from a seed in this context.
 
-    Dropout, initial weights and the transforms of torchvision know no other source. The caller's state is put back.
+    Dropout, initial weights and torchvision's transforms know no other source. The caller's state is restored.
     """
     before = RandomState(device)
     try:

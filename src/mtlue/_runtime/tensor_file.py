@@ -1,9 +1,9 @@
-"""One file for tensors and plain values, whose every byte is checked: a safetensors file with a hash in its header.
+"""A file for tensors and plain values in which every byte is checked: safetensors with a hash in the header.
 
 The layout is that of safetensors: the length of the header in 8 bytes, the header as JSON, and the bytes of the tensors one
-after the other. Its metadata has the format, the tree that the tensors hang in, and the SHA-256 of all other bytes, at a fixed
-place.
-Nothing in a file is run, the header is bounded, and sizes are compared with that of the file before memory is taken.
+after the other. Its metadata holds the format, the tree of which the tensors are leaves, and the SHA-256 of all other bytes, at
+a fixed place. Reading a file runs no code from it. The header is bounded, and sizes are compared with that of the file before
+memory is allocated.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 _FORMAT = "mtlue tensors 1"
-# What follows the length: the hash has a fixed place, and no other header is accepted.
+# What follows the length. The hash has a fixed place, and other headers are refused.
 _HEAD = b'{"__metadata__":{"sha256":"'
 _HASH_BYTES = 64
 _SMALLEST = 8 + len(_HEAD) + _HASH_BYTES
-# The bound of safetensors.
+# The limit of safetensors.
 _LONGEST_HEADER = 100_000_000
 _NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
@@ -34,15 +34,15 @@ _TYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
 def is_tensor_file(start: bytes) -> bool:
-    """Whether a file that starts with these bytes claims to be one."""
+    """Return whether a file that starts with these bytes claims to be such a file."""
     return start[8 : 8 + len(_HEAD)] == _HEAD
 
 
 def write_tensor_file(content: object, file: IO[bytes]) -> None:
-    """Write tensors and plain values, however deep they lie in dicts, lists, tuples and sets, to a file that can be rewound.
+    """Write tensors and plain values, nested in dicts, lists, tuples and sets, to a file that can be rewound.
 
     Raises:
-        TypeError: the content has something else in it.
+        TypeError: a value is of another type.
     """
     tensors: list[Tensor] = []
     tree = _encode(content, tensors, "content")
@@ -51,7 +51,7 @@ def write_tensor_file(content: object, file: IO[bytes]) -> None:
         start, end = end, end + tensor.numel() * tensor.itemsize
         entries[str(index)] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     metadata = {"format": _FORMAT, "tree": json.dumps(tree)}
-    # Behind the hash: the rest of the metadata, and the tensors.
+    # After the hash: the rest of the metadata, and the tensors.
     rest = f'",{json.dumps(metadata)[1:]}{"," if entries else ""}{json.dumps(entries)[1:]}'.encode()
     rest += b" " * (-(len(_HEAD) + _HASH_BYTES + len(rest)) % 8)
     length = (len(_HEAD) + _HASH_BYTES + len(rest)).to_bytes(8, "little")
@@ -66,10 +66,10 @@ def write_tensor_file(content: object, file: IO[bytes]) -> None:
 
 
 def read_tensor_file(file: IO[bytes]) -> Any:
-    """What `write_tensor_file` wrote, on the CPU.
+    """Read what `write_tensor_file` wrote, onto the CPU.
 
     Raises:
-        ValueError: a byte of the file is not as it was written, or what is in it is of another form.
+        ValueError: a byte of the file was changed, or its contents have another form.
     """
     size = os.fstat(file.fileno()).st_size
     start = file.read(_SMALLEST)
@@ -114,7 +114,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _entry(header: Mapping[str, Any], index: int) -> tuple[torch.dtype, list[int], tuple[int, int]]:
-    """Type, shape and place of a tensor; its size is what the place says.
+    """Return type, shape and place of a tensor. Its place gives its size.
 
     Raises:
         ValueError: an entry breaks a rule.
@@ -124,7 +124,7 @@ def _entry(header: Mapping[str, Any], index: int) -> tuple[torch.dtype, list[int
     numbers = [*shape, start, stop]
     if not isinstance(shape, list) or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError(f"tensor {index} has the shape {shape!r} at {entry['data_offsets']!r}")
-    # Beside a side of 0 the others could be of any size.
+    # Next to a side of 0, the others could have any size.
     if len(shape) > 64 or math.prod(max(side, 1) for side in shape) >= 2**62:
         raise ValueError(f"tensor {index} has the shape {shape!r}")
     if math.prod(shape) * dtype.itemsize != stop - start:
@@ -143,28 +143,28 @@ def _check_offsets(offsets: list[tuple[int, int]], size: int) -> None:
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
-    # By bytes: NumPy has no bfloat16.
+    # As bytes, because NumPy lacks bfloat16.
     content: Any = tensor.flatten().view(torch.uint8).numpy()
     return memoryview(content)
 
 
 def _encode(value: object, tensors: list[Tensor], where: str) -> Any:
-    """A value as JSON can hold it; what it has no form for is a dict with the name of its kind.
+    """Return a value in a form that JSON can hold. A value that JSON lacks becomes a dict with the name of its type.
 
     Raises:
-        TypeError: it is of no kind that can be read again.
+        TypeError: its type could not be read back.
     """
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float):
-        # Subclasses, such as NumPy's float64, are plain numbers afterwards.
+        # Subclasses, such as NumPy's float64, become plain numbers.
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if isinstance(value, Tensor):
         if value.dtype not in _NAMES or value.layout != torch.strided:
             raise TypeError(f"{where}: a tensor of {value.dtype}, {value.layout}, cannot be saved")
-        # Parameters keep this order, and so must an optimiser's state of them: sums would be rounded in another one.
+        # Parameters keep this order, and so must an optimiser's state of them. Otherwise sums would round differently.
         last = value.ndim == 4 and not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
         moved = value.detach().cpu()
         tensors.append((moved.permute(0, 2, 3, 1) if last else moved).contiguous())

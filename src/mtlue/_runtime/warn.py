@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep in the library they are given."""
+"""Warnings that point at the user's line, from any depth of the library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def warn(message: str) -> None:
-    """Give a warning at the call that led into the library."""
+    """Give a warning at the call that entered the library."""
     level = 1
     frame: FrameType | None = sys._getframe()
     # What `skip_file_prefixes` does from Python 3.12 on.
