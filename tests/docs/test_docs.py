@@ -94,8 +94,10 @@ def prepare(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         for index, image in enumerate(names["dataset"]):
             to_pil_image(image[0][:, :, : 12 + index % 3]).save(f"{index}.png")
         names["net"] = Net({"age": 9, "gender": 2})
-    elif page == "own-parts.md":
+    elif page == "own-task.md":
         names["images"] = list(random_images(18))
+        del names["tasks"], names["net"], names["surrogate"]
+    elif page == "own-loss.md":
         del names["tasks"], names["net"], names["surrogate"]
     elif page == "publishing.md":
         names["new_images"] = people(4, seed=2)
