@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from mtlue._data import collected
 from mtlue._tasks import Task
 
 #: The file beside a table of labels.
@@ -19,13 +20,18 @@ def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, l
     """Names of the classes of each task, in their order, as far as a data set tells them.
 
     They are read from its attribute ``classes``: a dict by task, as `mtlue.datasets.ImageTable` has it, or, where there is one
-    task, a list, as torchvision's sets have. What does not fit the tasks is left out: it may mean something else.
+    task, a list, as torchvision's sets have. A wrapper without them, such as a subset, has those of what it wraps. What does
+    not fit the tasks is left out: it may mean something else.
     """
-    told = getattr(dataset, "classes", None)
-    if not isinstance(told, Mapping):
-        told = dict.fromkeys(tasks, told) if len(tasks) == 1 else {}
-    found = _lists_of_names(told)
-    return {name: found[name] for name, task in tasks.items() if name in found and len(found[name]) == task.num_embeddings}
+
+    def read(each: object) -> dict[str, list[str]]:
+        told = getattr(each, "classes", None)
+        if not isinstance(told, Mapping):
+            told = dict.fromkeys(tasks, told) if len(tasks) == 1 else {}
+        lists = _lists_of_names(told)
+        return {name: lists[name] for name, task in tasks.items() if name in lists and len(lists[name]) == task.num_embeddings}
+
+    return collected(dataset, read)
 
 
 def write_class_names(names: Mapping[str, list[str]], folder: Path) -> None:
