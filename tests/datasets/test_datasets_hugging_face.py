@@ -335,6 +335,18 @@ def test_names_of_classes_go_along(make_generator: Any, tmp_path: Path) -> None:
     assert list(out["pet"]) == [1, 0]
 
 
+def test_names_of_classes_of_a_column_of_text_are_exported(rows: Any, make_generator: Any, tmp_path: Path) -> None:
+    needs("pyarrow", extra="huggingface")
+    safe = protect(HuggingFace(rows, tasks=["city", "race"]), make_generator)
+    names = {"city": ["Bonn", "Rome"], "race": ["White", "Black", "Asian", "Other"]}
+    safe.export(tmp_path / "png")
+    assert ImageTable(tmp_path / "png").classes == names
+    safe.export(tmp_path / "rows", format="parquet")
+    again = hf.load_dataset(str(tmp_path / "rows"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert {name: again.features[name].names for name in names} == names
+    assert list(again["city"]) == [1, None, 0, 1]
+
+
 def test_what_png_or_the_names_cannot_hold_is_refused(make_generator: Any) -> None:
     wide = [(torch.rand(5, 8, 8), 0), (torch.rand(5, 8, 8), 1)]
     with pytest.raises(ValueError, match="PNG holds 1 or 3 channels, but the images have 5"):
