@@ -38,7 +38,10 @@ docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 build: .venv/installed-build
+	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tests/distributions.py dist
 
 clean:
 	rm -rf .venv .venv-* dist docs/_build docs/notebooks docs/reference examples/output
@@ -69,5 +72,5 @@ clean:
 	touch $@
 
 .venv/installed-build: .venv/installed
-	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m pip install --quiet --editable ".[build]"
 	touch $@

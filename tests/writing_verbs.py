@@ -148,7 +148,8 @@ _FORMATS: dict[str, Callable[[], Any]] = {
 
 def _export(name: str, *, append: bool = False) -> Callable[[Path], Any]:
     def run(folder: Path) -> None:
-        exported_sets.make_set(int(append), 3).export(folder / RESULT, format=_FORMATS[name](), append=append)
+        names = folder / "names.csv" if append else None
+        exported_sets.make_set(int(append), 3).export(folder / RESULT, format=_FORMATS[name](), append=append, names=names)
 
     return run
 

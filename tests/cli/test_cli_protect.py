@@ -71,6 +71,30 @@ def test_a_key_that_is_there_protects_without_a_training(run: Run) -> None:
     assert all(torch.equal(image, after) for (image, _), (after, _) in zip(ImageTable("safe"), expected, strict=True))
 
 
+def test_a_private_table_says_which_photo_became_which_file(run: Run) -> None:
+    done = run("protect", "photos", *QUICK, "--out", "safe", "--names", "names.csv")
+    assert done.status == 0, done.err
+    photos = [line.partition(",")[0] for line in Path("photos.csv").read_text().splitlines()[1:]]
+    rows = [line.split(",") for line in Path("names.csv").read_text().splitlines()[1:]]
+    assert rows == [[f"images/{index:06d}.png", photo, str(index)] for index, photo in enumerate(photos)]
+    assert stat.S_IMODE(Path("names.csv").stat().st_mode) == 0o600
+    assert "names.csv: which photo became which file; keep it to yourself" in done.out
+    assert "protected" in Path("safe/README.md").read_text()
+
+
+def test_a_table_of_names_is_neither_published_nor_written_over(run: Run) -> None:
+    done = run("protect", "photos", *QUICK, "--out", "safe", "--names", "safe/names.csv")
+    assert (done.status, done.err) == (
+        2,
+        "mtlue: error: --names: safe/names.csv would be published with safe; keep it elsewhere\n",
+    )
+    Path("names.csv").write_text("mine")
+    done = run("protect", "photos", *QUICK, "--out", "safe", "--names", "names.csv")
+    assert done.status == 2
+    assert done.err.endswith("mtlue: error: --names: names.csv exists; choose another file\n")
+    assert (Path("names.csv").read_text(), Path("safe").exists()) == ("mine", False)
+
+
 def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     protect = mtlue.protect
 

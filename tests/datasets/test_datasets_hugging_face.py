@@ -84,14 +84,76 @@ def test_columns_of_classes_and_booleans_become_tasks(rows: Any) -> None:
         assert torch.equal(image, bytes_of(picture) / 255)
         assert all(target.dtype == torch.int64 and target.shape == () for target in targets.values())
     assert repr(dataset) == (
-        "HuggingFace(4 samples, image='image', tasks={'race': Classification(4), 'smiles': Classification(2)})"
+        "HuggingFace(4 samples, image='image', tasks={'race': Classification(4), 'smiles': Classification(2)}, "
+        f"left_out={dataset.left_out})"
     )
+    assert dataset.left_out == {
+        "age": "integers, and not named in tasks=[...]",
+        "city": "text, and not named in tasks=[...]",
+        "caption": "text, and not named in tasks=[...]",
+        "thumbnail": "other images, and not named in tasks=[...]",
+    }
+    assert HuggingFace(rows.select_columns(["image", "city"]), tasks=["city"]).left_out == {}
+    assert HuggingFace(rows, tasks=["city"]).left_out["race"] == "not named in tasks"
 
 
 def test_integers_count_where_there_is_no_plainer_label(rows: Any) -> None:
     dataset = HuggingFace(rows.select_columns(["image", "age", "city"]))
     assert dataset.tasks == {"age": mtlue.Classification(32)}
     assert labels_of(dataset) == {"age": [31, 4, -1, 8]}
+
+
+def numbered(**columns: Any) -> Any:
+    """Twenty rows with these columns of labels."""
+    types = {name: feature for name, (feature, _) in columns.items()}
+    values = {name: made for name, (_, made) in columns.items()}
+    return hf.Dataset.from_dict({"image": pictures(1) * 20, **values}, features=hf.Features({"image": hf.Image(), **types}))
+
+
+def test_columns_that_say_class_and_hold_none_are_left_out() -> None:
+    person, pet = hf.ClassLabel(num_classes=20), hf.ClassLabel(names=["cat", "dog"])
+    rows = numbered(
+        person=(person, list(range(20))),
+        pet=(pet, [0, 1] * 10),
+        seen=(hf.Value("bool"), [True] * 20),
+        empty=(pet, [-1] * 20),
+        box=(hf.List(hf.Value("int64")), [[1]] * 20),
+        score=(hf.Value("float32"), [0.5] * 20),
+    )
+    dataset = HuggingFace(rows)
+    assert list(dataset.tasks) == ["pet"]
+    assert dataset.left_out == {
+        "person": "a different value in every row",
+        "seen": "one class, '1'",
+        "empty": "no labels",
+        "box": "no single value in a row, and not named in tasks=[...]",
+        "score": "numbers or dates, and not named in tasks=[...]",
+    }
+    with pytest.raises(ValueError, match=r"column 'person' has a different value in every row, .* tasks=\{'person': 20\}"):
+        HuggingFace(rows, tasks=["person"])
+    assert HuggingFace(rows, tasks={"person": 20}).tasks == {"person": mtlue.Classification(20)}
+
+
+def test_integers_that_are_identifiers_are_left_out() -> None:
+    rows = numbered(number=(hf.Value("int64"), list(range(20))), age=(hf.Value("int64"), [3, 4] * 10))
+    dataset = HuggingFace(rows)
+    assert list(dataset.tasks) == ["age"]
+    assert dataset.left_out == {"number": "a different value in every row"}
+    with pytest.raises(ValueError, match="number: a different value in every row"):
+        HuggingFace(rows.select_columns(["image", "number"]))
+    with pytest.raises(ValueError, match="look like identifiers"):
+        HuggingFace(rows, tasks=["number"])
+
+
+def test_the_files_of_images_are_told(tmp_path: Path) -> None:
+    for name in "ab":
+        pictures(1)[0].save(tmp_path / f"{name}.png")
+    features = hf.Features(image=hf.Image(), label=hf.ClassLabel(num_classes=2))
+    paths = [str(tmp_path / f"{name}.png") for name in "ab"]
+    rows = hf.Dataset.from_dict({"image": paths, "label": [0, 1]}, features=features)
+    assert HuggingFace(rows).files == paths
+    assert HuggingFace(rows.select([1])).files == paths[1:]
+    assert HuggingFace(hf.Dataset.from_dict({"image": pictures(2), "label": [0, 1]}, features=features)).files == ["", ""]
 
 
 def test_tasks_choose_the_columns(rows: Any) -> None:
@@ -195,7 +257,7 @@ def test_worker_processes_give_the_same_samples(rows: Any) -> None:
         (
             lambda rows: HuggingFace(rows.select_columns(["image", "city"])),
             ValueError,
-            r"no column has a type that holds classes; .*, from \['city'\]",
+            r"no column holds classes by its type \(city: text, and not named in tasks=\[\.\.\.\]\); name the columns",
         ),
         (lambda rows: HuggingFace(rows, channels=2), ValueError, "channels: expected 1, 3 or None, got 2"),
         (to_hugging_face, TypeError, "protected: expected a mtlue.ProtectedDataset, got Dataset"),
@@ -271,6 +333,18 @@ def test_names_of_classes_go_along(make_generator: Any, tmp_path: Path) -> None:
     assert out.features["pet"] == hf.ClassLabel(names=["cat", "dog"])
     assert out.features["age"] == hf.ClassLabel(num_classes=4)
     assert list(out["pet"]) == [1, 0]
+
+
+def test_names_of_classes_of_a_column_of_text_are_exported(rows: Any, make_generator: Any, tmp_path: Path) -> None:
+    needs("pyarrow", extra="huggingface")
+    safe = protect(HuggingFace(rows, tasks=["city", "race"]), make_generator)
+    names = {"city": ["Bonn", "Rome"], "race": ["White", "Black", "Asian", "Other"]}
+    safe.export(tmp_path / "png")
+    assert ImageTable(tmp_path / "png").classes == names
+    safe.export(tmp_path / "rows", format="parquet")
+    again = hf.load_dataset(str(tmp_path / "rows"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert {name: again.features[name].names for name in names} == names
+    assert list(again["city"]) == [1, None, 0, 1]
 
 
 def test_what_png_or_the_names_cannot_hold_is_refused(make_generator: Any) -> None:

@@ -33,8 +33,8 @@ LAYERS = [
 TOP = {"_cli", "__main__"}
 LAYER_OF = {package: level for level, layer in enumerate(LAYERS) for package in layer}
 OPTIONAL = {
-    "captum", "cvxpy", "datasets", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn", "torchjd", "torchmetrics", "tqdm",
-    "webdataset",
+    "captum", "cvxpy", "datasets", "huggingface_hub", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn", "torchjd",
+    "torchmetrics", "tqdm", "webdataset",
 }  # fmt: skip
 # Which public subpackages another one may know.
 KNOWN = {"analysis": set(), "baselines": set(), "datasets": set(), "defenses": set(), "evaluation": {"baselines", "defenses"}}

@@ -22,9 +22,9 @@ def test_what_is_exported_is_verified(tmp_path: Path, name: str) -> None:
     safe.export(tmp_path / "out", format=format_of(name))
     found = mtlue.verify(tmp_path / "out")
     assert (found.kind, found.length, found.tasks, found.epsilon) == ("export", 11, ("shoe", "parts"), 8 / 255)
-    files = files_of(tmp_path / "out")
-    assert found.files == len(files) - 1
-    assert found.bytes == sum(map(len, files.values())) - len(files["mtlue.json"])
+    files = {path: content for path, content in files_of(tmp_path / "out").items() if path not in {"mtlue.json", "README.md"}}
+    assert found.files == len(files)
+    assert found.bytes == sum(map(len, files.values()))
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -36,11 +36,11 @@ def test_the_manifest_tells_what_it_should_and_no_more(tmp_path: Path) -> None:
     }  # fmt: skip
     assert manifest["version"] == mtlue.__version__
     assert manifest["protected"] is True
-    assert set(manifest["files"]) == set(files_of(tmp_path / "out")) - {"mtlue.json"}
+    assert set(manifest["files"]) == set(files_of(tmp_path / "out")) - {"mtlue.json", "README.md"}
 
 
 def one_of(files: dict[str, bytes], change: str) -> tuple[str, str]:
-    name = next(path for path in files if path != "mtlue.json")
+    name = next(path for path in files if path not in {"mtlue.json", "README.md"})
     words = {"missing": "is missing", "changed": "does not have the expected checksum", "cut": "bytes, expected"}
     return name, f"{name} {words[change]}" if change == "missing" else words[change]
 
@@ -66,6 +66,19 @@ def test_whatever_differs_is_named(tmp_path: Path, name: str, change: str) -> No
     assert words in str(caught.value)
     assert path in str(caught.value)
     assert "extra.txt is not in the manifest" in str(caught.value)
+
+
+def test_what_describes_a_set_may_be_rewritten(tmp_path: Path) -> None:
+    make_set().export(tmp_path / "out")
+    (tmp_path / "out" / "README.md").write_text("Mine.")
+    # As `git` and Hugging Face's downloads have it.
+    (tmp_path / "out" / ".gitattributes").write_text("*.png filter=lfs")
+    cache = tmp_path / "out" / ".cache" / "huggingface" / "download"
+    cache.mkdir(parents=True)
+    (cache / "mtlue.json.metadata").write_text("")
+    assert mtlue.verify(tmp_path / "out").length == 11
+    make_set(1, 2).export(tmp_path / "out", append=True)
+    assert (tmp_path / "out" / "README.md").read_text() == "Mine."
 
 
 def test_a_store_is_verified_too(tmp_path: Path) -> None:

@@ -174,7 +174,9 @@ def test_labels_are_the_same_files_in_each_format(tmp_path: Path) -> None:
 
 def test_a_format_gets_names_and_numbers_of_what_it_writes(tmp_path: Path) -> None:
     protected_rooms().export(tmp_path, format=Shards(3))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "1.tar", "2.tar", "about.json", "mtlue.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "0.tar", "1.tar", "2.tar", "README.md", "about.json", "mtlue.json",
+    ]  # fmt: skip
     assert json.loads((tmp_path / "about.json").read_text()) == {"length": 7, "classes": Named.classes}
     with tarfile.open(tmp_path / "1.tar") as archive:
         assert archive.getnames() == ["3.pt", "4.pt", "5.pt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         help="save the key to this file, or use it if the file exists; it can undo the protection",
     )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help="write a private table to this file: which photo became which file of the folder",
+    )
     parser.add_argument("--tasks", nargs="+", metavar="COLUMN", help="columns to protect (default: those that can be tasks)")
     parser.add_argument("--loss", choices=NAMES, help="how to protect (default: what protects best)")
     parser.add_argument("--epochs", type=positive, metavar="N", help="passes over the photos (default: what protects well)")
@@ -56,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     """Protect the photos.
 
     Raises:
-        ValueError: no folder to write to is named, or the key would be published.
+        FileExistsError: the table of names exists already.
+        ValueError: no folder to write to is named, or a private file would be published.
     """
     photos = Photos.read(options, options.tasks)
     if options.dry_run:
@@ -64,21 +72,26 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.out is None:
         raise ValueError("--out: name the folder to write")
-    _check_key(options)
+    _check_private(options.key, "--key", options.out)
+    _check_private(options.names, "--names", options.out)
     photos.describe()
     began = time.monotonic()
     settings = {name: getattr(options, name) for name in _SETTINGS}
     with Publication.claim(options.out, settings) as publication:
+        if options.names is not None and options.names.exists() and publication.finished is None:
+            raise FileExistsError(f"--names: {options.names} exists; choose another file")
         if not publication.is_published:
             protected = _protected(photos, options, publication)
             complain(f"writing {len(protected)} images to {options.out}")
-            publication.publish(protected.export)
+            publication.publish(partial(protected.export, names=options.names))
         note = publication.finished or {}
         publication.remove()
     took = duration(time.monotonic() - began)
     say(f"{options.out}: {len(photos.dataset)} protected photos and their labels, ready to publish; it took {took}")
     if options.key is not None:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
+    if options.names is not None:
+        say(f"{options.names}: which photo became which file; keep it to yourself")
     if note.get("check"):
         say(note["check"])
     verdicts = note.get("verdicts", ())
@@ -122,19 +135,19 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     return protected
 
 
-def _check_key(options: argparse.Namespace) -> None:
-    """Refuse a key inside the folder to publish, or one that cannot be written, before hours of work.
+def _check_private(file: Path | None, option: str, out: Path) -> None:
+    """Refuse a private file inside the folder to publish, or one that cannot be written, before hours of work.
 
     Raises:
-        BlockingIOError: another command is writing the key.
-        ValueError: the key is refused.
+        BlockingIOError: another command is writing it.
+        ValueError: the file is refused.
     """
-    if options.key is None:
+    if file is None:
         return
-    key, out = options.key.resolve(), options.out.resolve()
-    if out == key or out in key.parents:
-        raise ValueError(f"--key: {options.key} would be published with {options.out}; keep the key elsewhere")
-    if not key.parent.is_dir():
-        raise ValueError(f"--key: make the folder first: {options.key.parent}")
-    with sole_owner(options.key, argument="--key"):
+    path, public = file.resolve(), out.resolve()
+    if public == path or public in path.parents:
+        raise ValueError(f"{option}: {file} would be published with {out}; keep it elsewhere")
+    if not path.parent.is_dir():
+        raise ValueError(f"{option}: make the folder first: {file.parent}")
+    with sole_owner(file, argument=option):
         pass  # removes what a killed command left beside it

@@ -16,6 +16,7 @@ from mtlue._data.joint_transform import (
     checked_transform,
 )
 from mtlue._data.reading import item_problem
+from mtlue._data.wrappers import collected, whole_set, wrapped
 
 __all__ = [
     "Batch",
@@ -31,6 +32,7 @@ __all__ = [
     "check_map_style",
     "check_quality",
     "checked_transform",
+    "collected",
     "differentiable_jpeg",
     "image_bytes",
     "image_problem",
@@ -48,4 +50,6 @@ __all__ = [
     "shuffled_batches",
     "to_bytes",
     "to_unit_floats",
+    "whole_set",
+    "wrapped",
 ]

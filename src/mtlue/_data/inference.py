@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from mtlue._data.problems import Problem, Problems, told_at_once
 from mtlue._data.reading import each_sample, read_item
+from mtlue._data.wrappers import whole_set
 from mtlue._tasks import LabelSurvey, Task, named_labels, resolve_tasks
 
 
@@ -27,13 +28,14 @@ class _Labels(Dataset[dict[str, object]]):
 
 
 def infer_tasks(dataset: Dataset[Any], *, num_workers: int = 0) -> dict[str, Task]:
-    """Return the data set's own ``tasks`` if it has them, or else those inferred from its labels; see `LabelSurvey`.
+    """Return the ``tasks`` of the data set, or of the set that it is a subset of, or else those inferred; see `LabelSurvey`.
 
     Raises:
         TypeError: a label is not a number or array of numbers.
         ValueError: a sample is not a pair, or a task cannot be inferred from its labels.
     """
-    own = getattr(dataset, "tasks", None)
+    # A subset may lack some of the classes.
+    own = getattr(dataset, "tasks", getattr(whole_set(dataset), "tasks", None))
     if isinstance(own, Mapping):
         return resolve_tasks(own)
     survey = LabelSurvey()

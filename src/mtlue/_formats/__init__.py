@@ -9,6 +9,7 @@ from mtlue._formats.images import Images, ImageSink, MemoryImages
 from mtlue._formats.manifest import EXPORT_MANIFEST
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import check_finished
+from mtlue._formats.readme import README
 from mtlue._formats.store import StoreWriter
 from mtlue._formats.stored_images import StoredImages
 from mtlue._formats.tar_shards import TarShards
@@ -19,6 +20,7 @@ __all__ = [
     "EXPORT_MANIFEST",
     "NPY",
     "PNG",
+    "README",
     "Description",
     "ExportFormat",
     "ExportSamples",

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from mtlue._data import collected
 from mtlue._tasks import Task
 
 #: The name of the file beside a table of labels.
@@ -19,13 +20,18 @@ def class_names(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> dict[str, l
     """Return the names of the classes of each task, in order, as far as a data set gives them.
 
     They come from its attribute ``classes``: a dict by task, as `mtlue.datasets.ImageTable` has, or, for a single task, a list,
-    as torchvision's sets have. Anything that does not fit the tasks is ignored, because it may have another meaning.
+    as torchvision's sets have. A wrapper without them, such as a subset, has those of the set that it wraps. Anything that does
+    not fit the tasks is ignored, because it may have another meaning.
     """
-    told = getattr(dataset, "classes", None)
-    if not isinstance(told, Mapping):
-        told = dict.fromkeys(tasks, told) if len(tasks) == 1 else {}
-    found = _lists_of_names(told)
-    return {name: found[name] for name, task in tasks.items() if name in found and len(found[name]) == task.num_embeddings}
+
+    def read(each: object) -> dict[str, list[str]]:
+        told = getattr(each, "classes", None)
+        if not isinstance(told, Mapping):
+            told = dict.fromkeys(tasks, told) if len(tasks) == 1 else {}
+        lists = _lists_of_names(told)
+        return {name: lists[name] for name, task in tasks.items() if name in lists and len(lists[name]) == task.num_embeddings}
+
+    return collected(dataset, read)
 
 
 def write_class_names(names: Mapping[str, list[str]], folder: Path) -> None:

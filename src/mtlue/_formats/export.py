@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -18,8 +19,10 @@ from mtlue._data import labels_digest, looked_at
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, signed
+from mtlue._formats.names_table import NamesTable
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import Parts
+from mtlue._formats.readme import readme_text
 from mtlue._formats.tar_shards import TarShards
 from mtlue._formats.work_folder import WorkFolder
 from mtlue._runtime import described_by_attributes, tensors_digest
@@ -32,8 +35,26 @@ _FORMATS: dict[str, type[ExportFormat]] = {"png": PNG, "npy": NPY, "webdataset":
 logger = logging.getLogger("mtlue.protect")
 
 
-def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, epsilon: float, append: bool) -> None:
-    """Write samples to a folder, and raise the errors listed there; see `mtlue.ProtectedDataset.export`.
+def export(
+    samples: ExportSamples,
+    folder: Path,
+    *,
+    format: str | ExportFormat,
+    epsilon: float,
+    append: bool,
+    learnable: Collection[str] = (),
+    names: Path | None = None,
+) -> None:
+    """Write samples to a folder, and raise what is said there; see `mtlue.ProtectedDataset.export`.
+
+    Args:
+        samples: The samples.
+        folder: The folder.
+        format: A format, or its name.
+        epsilon: The budget on the scale of [0, 1].
+        append: Whether to write behind an export.
+        learnable: Names of the tasks that were left unprotected, for the page that readers see.
+        names: File for the private table of names.
 
     Raises:
         TypeError: the format is a class.
@@ -42,6 +63,7 @@ def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, 
     """
     chosen = _chosen(format)
     chosen.check(samples)
+    table = None if names is None else NamesTable.checked(names, folder=folder)
     with WorkFolder.owned(Path(os.path.abspath(folder)), argument="folder") as folders:
         parts, settings = Parts(folders), {"append": append, **_settings(samples, chosen, epsilon)}
         if parts.planned:
@@ -51,15 +73,28 @@ def export(samples: ExportSamples, folder: Path, *, format: str | ExportFormat, 
             if _is_there(samples, chosen, epsilon, folders.final, earlier):
                 logger.info("export: %s has these samples already", folders.final)
                 folders.remove()
+                _write_names(table, samples, chosen, folder, append=append)
                 return
+            if table is not None:
+                # What is wrong with it is said before hours of work.
+                table.lines(samples, chosen, first=0 if earlier is None else earlier.count("length"), append=append)
             folders.take_up({**settings, "behind": None if earlier is None else earlier.text("sha256")})
-            _write(samples, chosen, parts, epsilon, earlier)
+            manifest = _write(samples, chosen, parts, epsilon, earlier)
+            readme = readme_text(samples.tasks, chosen, epsilon=epsilon, learnable=sorted(learnable))
+            parts.plan(manifest, readme.encode(), into_place=earlier is not None)
         parts.publish()
+        _write_names(table, samples, chosen, folder, append=append)
     logger.info("export: finished %s", folder)
 
 
-def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: float, earlier: Fields | None) -> None:
-    """Write all parts except those that an interrupted call wrote, and then the manifest."""
+def _write_names(table: NamesTable | None, samples: ExportSamples, chosen: ExportFormat, folder: Path, *, append: bool) -> None:
+    """Write the private table of a finished export."""
+    if table is not None:
+        table.write(samples, chosen, first=read_manifest(folder).count("behind"), append=append)
+
+
+def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: float, earlier: Fields | None) -> bytes:
+    """Write all parts but those that an interrupted call wrote, and return the manifest."""
     first, number = (0, 0) if earlier is None else (earlier.count("length"), earlier.count("parts"))
     size = chosen.part_size or len(samples)
     for start in range(0, len(samples), size):
@@ -81,7 +116,7 @@ def _write(samples: ExportSamples, chosen: ExportFormat, parts: Parts, epsilon: 
         "parts": number,
         "files": files,
     }
-    parts.plan(json.dumps(signed(manifest)).encode(), into_place=earlier is not None)
+    return json.dumps(signed(manifest)).encode()
 
 
 def _settings(samples: ExportSamples, chosen: ExportFormat, epsilon: float) -> dict[str, Any]:

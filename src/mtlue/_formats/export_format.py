@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -98,8 +98,10 @@ class ExportFormat(ABC):
     file.
 
     Attributes:
-        part_size: Samples in a part. An interrupted export resumes after its last part. None writes everything as one part, so
-            an interrupted export starts again.
+        part_size: Samples in a part. An interrupted export goes on after its last part. None writes everything as one part, so
+            that an interrupted export starts again.
+        description: What the files of a folder are, in Markdown, for its README.md.
+        front_matter: Lines of YAML at the top of that README.md, such as a Hugging Face data set has; may be empty.
 
     Example:
         >>> import pathlib, tempfile
@@ -119,6 +121,8 @@ class ExportFormat(ABC):
     """
 
     part_size: int | None = None
+    description: ClassVar[str] = ""
+    front_matter: ClassVar[str] = ""
 
     def check(self, samples: ExportSamples) -> None:  # noqa: B027  # some hold everything
         """Refuse samples that the format cannot hold, before anything is written. By default nothing is refused.
@@ -134,6 +138,10 @@ class ExportFormat(ABC):
         All parts are joined into one folder afterwards. So name files and shards by the index that comes with each sample, or
         by the number of the part, not by your own count.
         """
+
+    def file_name(self, index: int) -> str:
+        """What the sample of an index is called in the files: its number, unless a format overrides this."""
+        return f"{index:06d}"
 
     def join(self, name: str, files: Sequence[Path]) -> bytes:
         """Join the contents of a file that several parts wrote with different contents.

@@ -65,6 +65,11 @@ class ImageFiles(ExportFormat):
     suffix: ClassVar[str]
     channels: ClassVar[tuple[int, ...] | None] = None
     part_size = 256
+    description = (
+        "`labels.csv` has one line for each image: its file, and for each label the number of the class, or -1 where the label "
+        "is unknown. `classes.json`, if it is there, names the classes in the order of their numbers. `labels/<name>/`, if it "
+        "is there, holds label maps as NumPy files."
+    )
 
     @abstractmethod
     def encode(self, image: Tensor) -> bytes:
@@ -100,11 +105,15 @@ class ImageFiles(ExportFormat):
             table = csv.writer(file)
             table.writerow([_FILE, *classes])
             for index, image, targets in samples:
-                path = _image_path(index, self.suffix)
+                path = self.file_name(index)
                 _write(folder / path, self.encode(image))
                 table.writerow([path, *(targets[name].item() for name in classes)])
                 for name in maps:
                     _write(_map_path(folder, name, path), encode_array(targets[name]))
+
+    def file_name(self, index: int) -> str:
+        """The file of an image in the folder, as the table has it."""
+        return _image_path(index, self.suffix)
 
     def join(self, name: str, files: Sequence[Path]) -> bytes:
         """Join the tables of all parts into one, below a single line with the names of the columns.

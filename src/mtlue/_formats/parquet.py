@@ -14,6 +14,7 @@ from mtlue._checks import check_count
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import PNG
 from mtlue._formats.names import check_names
+from mtlue._formats.readme import hub_front_matter
 from mtlue._runtime import require
 
 _IMAGE = "image"
@@ -47,6 +48,12 @@ class ParquetShards(ExportFormat):
         [0, 1, 1]
     """
 
+    description = (
+        "Each row in the Parquet files is an image, stored as a PNG file, with its labels: the number of a class, empty where "
+        "the label is unknown, or a label map as nested lists. The names of the classes are in the metadata."
+    )
+    front_matter = hub_front_matter("data/*.parquet")
+
     def __init__(self, size: int = 1000, *, compress_level: int = 4) -> None:
         self.part_size = check_count("size", size, minimum=1)
         self.files = PNG(compress_level)
@@ -74,13 +81,17 @@ class ParquetShards(ExportFormat):
         with parquet.ParquetWriter(folder / "data" / f"{samples.part:06d}.parquet", schema, compression="zstd") as writer:
             for index, image, targets in samples:
                 labels = {name: _value(samples, name, target) for name, target in targets.items()}
-                # The image as a struct of bytes and name, as in the library's own files.
-                rows.append({_IMAGE: {"bytes": self.files.encode(image), "path": f"{index:06d}.png"}, **labels})
+                # The image as a struct of bytes and name, as the library's own files have it.
+                rows.append({_IMAGE: {"bytes": self.files.encode(image), "path": self.file_name(index)}, **labels})
                 if len(rows) == _ROWS_A_GROUP:
                     writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
                     rows = []
             if rows:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+    def file_name(self, index: int) -> str:
+        """What a row calls its image."""
+        return f"{index:06d}.{self.files.suffix}"
 
     def read(self, folder: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Yield the samples of all files in order."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, files_in
+from mtlue._formats.readme import README
 from mtlue._formats.stored_images import SETTINGS
 from mtlue._formats.work_folder import WorkFolder
 from mtlue._runtime import write_bytes
@@ -103,12 +104,13 @@ class Parts:
         self._moves.sort(key=lambda move: "/" not in move[1])
         return found
 
-    def plan(self, manifest: bytes, *, into_place: bool) -> None:
-        """Note what to move where.
+    def plan(self, manifest: bytes, readme: bytes, *, into_place: bool) -> None:
+        """Note what is to be moved where.
 
         Args:
             manifest: The manifest of all files.
-            into_place: Whether the final folder exists and stays. Otherwise a new folder gets its name in one step.
+            readme: The page beside them, unless there is one: a format may write it, and its owner may have rewritten it.
+            into_place: Whether the final folder is there and stays; otherwise a new one gets its name in one step.
         """
         # One copy to move, and one that stays, so that a repeated call recognises the export as its own. Neither is written in
         # the final folder, where a kill would leave a draft.
@@ -116,6 +118,10 @@ class Parts:
         copy.parent.mkdir(exist_ok=True)
         for file in (copy, self._work / EXPORT_MANIFEST):
             write_bytes(manifest, file)
+        if not any(name == README for _, name in self._moves) and not (self._folders.final / README).exists():
+            page = self._work / _JOINED / README
+            write_bytes(readme, page)
+            self._moves.append((page.relative_to(self._work).as_posix(), README))
         self._moves.append((copy.relative_to(self._work).as_posix(), EXPORT_MANIFEST))
         write_bytes(json.dumps({"moves": self._moves, "into_place": into_place}).encode(), self._work / _PLAN)
 

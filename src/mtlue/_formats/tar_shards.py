@@ -16,6 +16,7 @@ from mtlue._formats.arrays import decode_array, encode_array
 from mtlue._formats.class_names import write_class_names
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import PNG, ImageFiles
+from mtlue._formats.readme import hub_front_matter
 
 
 class TarShards(ExportFormat):
@@ -43,9 +44,16 @@ class TarShards(ExportFormat):
         ...     print(sorted(path.name for path in pathlib.Path(folder, "out").iterdir()))
         ...     with tarfile.open(f"{folder}/out/000001.tar") as archive:
         ...         print(archive.getnames())
-        ['000000.tar', '000001.tar', 'mtlue.json']
+        ['000000.tar', '000001.tar', 'README.md', 'mtlue.json']
         ['000002.png', '000002.cls', '000002.json']
     """
+
+    description = (
+        "Each sample in the tar files is an image, a JSON file with its labels (the number of a class, or -1 where the label "
+        "is unknown) and a NumPy file for each label map. WebDataset reads them, and so does Hugging Face. `classes.json`, if "
+        "it is there, names the classes in the order of their numbers."
+    )
+    front_matter = hub_front_matter("*.tar")
 
     def __init__(self, size: int = 1000, *, files: ImageFiles | None = None) -> None:
         if files is not None and not isinstance(files, ImageFiles):

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from mtlue._formats.export import read_manifest
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_fault, files_in
+from mtlue._formats.readme import README
 from mtlue._formats.stored_images import FORMAT, MANIFEST, StoredImages
 
 _SHOWN = 20
+# What the owner of an export may rewrite, and what Hugging Face adds to it: none of it is part of the set.
+_BESIDE = (README, ".gitattributes")
+_CACHE = ".cache/huggingface/"
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class Description:
 def verify(folder: str | os.PathLike[str]) -> Description:
     """Check every file of a store or an export against its manifest.
 
-    A manifest detects accidents and clumsy changes. It is not a signature: somebody who changes a file on purpose can write a
-    new manifest.
+    A manifest finds accidents and clumsy changes. It is not a signature: somebody who changes a file on purpose can write a new
+    manifest. The README.md of an export is yours to rewrite, and is not compared.
 
     Args:
         folder: The folder that `mtlue.ProtectedDataset.export` or ``protect(path=…)`` wrote.
@@ -86,7 +90,8 @@ def verify(folder: str | os.PathLike[str]) -> Description:
     except ValueError as error:
         raise ValueError(f"folder: {path} cannot be checked: {error}") from None
     faults = [fault for name, entry in files.items() if (fault := file_fault(path / name, name, entry)) is not None]
-    faults += [f"{name} is not in the manifest" for name in files_in(path) if name != manifest and name not in files]
+    known = {manifest, *files, *(_BESIDE if kind == "export" else ())}
+    faults += [f"{name} is not in the manifest" for name in files_in(path) if name not in known and not name.startswith(_CACHE)]
     if faults:
         shown = [*faults[:_SHOWN], *([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])]
         raise ValueError(f"folder: {path} differs from its manifest: {'; '.join(shown)}")

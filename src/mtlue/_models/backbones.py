@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torchvision
 from torch import nn
 
+from mtlue._models.pretrained import Pretrained
 from mtlue._models.resnet_stages import ResNetStages
 from mtlue._models.unet import UNet
 
@@ -17,15 +20,15 @@ WITHOUT_MAPS = frozenset({"vit_b_16"})
 _LARGEST_PATCH, _FEWEST_PATCHES = 16, 8
 
 
-def make_backbone(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    """Make a backbone that returns feature maps (B, F, h, w), or features (B, F), with new random weights.
+def make_backbone(name: str, image_shape: tuple[int, int, int], pretrained: Pretrained | None = None) -> nn.Module:
+    """A backbone that gives feature maps (B, F, h, w), or features (B, F), with new random weights or trained ones.
 
     Raises:
         ValueError: the name is unknown, or the backbone does not take images of this shape.
     """
     if name not in _BACKBONES:
         raise ValueError(f"backbone: expected a module or one of {sorted(_BACKBONES)}, got {name!r}")
-    return _BACKBONES[name](name, image_shape)
+    return _BACKBONES[name](name, image_shape, pretrained)
 
 
 def patch_size(height: int, width: int) -> int:
@@ -43,14 +46,18 @@ def patch_size(height: int, width: int) -> int:
     return max(fitting)
 
 
-def _resnet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+def _resnet(name: str, image_shape: tuple[int, int, int], pretrained: Pretrained | None) -> nn.Module:
     resnet = torchvision.models.get_model(name, weights=None)
     _set_channels(resnet, "conv1", image_shape[0])
+    if pretrained is not None:
+        resnet.fc = nn.Identity()
+        pretrained.load(resnet)
+        resnet.conv1 = pretrained.normalising(resnet.conv1)
     return ResNetStages(resnet)
 
 
-def _vgg(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    # The classifier, which is dropped, has nine tenths of the parameters, so it is never made.
+def _vgg(name: str, image_shape: tuple[int, int, int], pretrained: Pretrained | None) -> nn.Module:
+    # The classifier that is dropped has nine tenths of the parameters: they are never made.
     with torch.device("meta"):
         features = torchvision.models.get_model(name, weights=None).features
     if not isinstance(features, nn.Sequential):
@@ -62,22 +69,30 @@ def _vgg(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
             _initialise(part)
         elif isinstance(part, nn.BatchNorm2d):
             part.reset_parameters()
+    if pretrained is not None:
+        pretrained.load(features, "features.")
+        features[0] = pretrained.normalising(features[0])
     return features
 
 
-def _densenet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+def _densenet(name: str, image_shape: tuple[int, int, int], pretrained: Pretrained | None) -> nn.Module:
     features = torchvision.models.get_model(name, weights=None).features
     _set_channels(features, "conv0", image_shape[0])
+    if pretrained is not None:
+        # Files of old call a layer's first and second parts norm.1 and conv.2.
+        renamed = {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", key): value for key, value in pretrained.state.items()}
+        replace(pretrained, state=renamed).load(features, "features.")
+        features.conv0 = pretrained.normalising(features.conv0)
     return nn.Sequential(features, nn.ReLU())
 
 
-def _unet(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    # It is made for a CPU, where this layout takes four fifths of the time.
+def _unet(name: str, image_shape: tuple[int, int, int], pretrained: Pretrained | None) -> nn.Module:
+    # What it is made for is a processor, where this layout takes four fifths of the time.
     made: nn.Module = UNet(image_shape[0]).to(memory_format=torch.channels_last)
     return made
 
 
-def _vit(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+def _vit(name: str, image_shape: tuple[int, int, int], pretrained: Pretrained | None) -> nn.Module:
     channels, height, width = image_shape
     vit: nn.Module = torchvision.models.VisionTransformer(
         image_size=height, patch_size=patch_size(height, width), num_layers=12, num_heads=12, hidden_dim=768, mlp_dim=3072
@@ -87,6 +102,9 @@ def _vit(name: str, image_shape: tuple[int, int, int]) -> nn.Module:
         weight = vit.get_parameter("conv_proj.weight")
         nn.init.trunc_normal_(weight, std=weight[0].numel() ** -0.5)
     vit.heads = nn.Identity()
+    if pretrained is not None:
+        pretrained.load(vit)
+        vit.conv_proj = pretrained.normalising(vit.get_submodule("conv_proj"))
     return vit
 
 
@@ -115,7 +133,7 @@ def _initialise(convolution: nn.Conv2d) -> None:
         nn.init.zeros_(convolution.bias)
 
 
-_BACKBONES: dict[str, Callable[[str, tuple[int, int, int]], nn.Module]] = {
+_BACKBONES: dict[str, Callable[[str, tuple[int, int, int], Pretrained | None], nn.Module]] = {
     **dict.fromkeys(("resnet18", "resnet50", "resnet101", "resnet152", "wide_resnet50_2"), _resnet),
     **dict.fromkeys(("vgg16", "vgg16_bn"), _vgg),
     "densenet121": _densenet,

@@ -19,9 +19,10 @@ from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
 from mtlue._protect.attempts import Making, check_attempts
 from mtlue._protect.checking import tell
-from mtlue._protect.protected_dataset import ProtectedDataset, check_unprotected
+from mtlue._protect.protected_dataset import ProtectedDataset
 from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
+from mtlue._protect.unprotected import check_unprotected
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
 from mtlue._runtime import Compute, ProgressOption, check_single_process, described, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks

@@ -24,8 +24,6 @@ from mtlue._tasks import Task, tasks_from_config
 Image = TypeVar("Image", default=Tensor)
 Other = TypeVar("Other")
 
-_MOST_WRAPPERS = 10_000
-
 
 class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
     """What `mtlue.protect` returns: protected images with the targets of your own data set.
@@ -132,38 +130,59 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         other._transform = fn
         return other
 
-    def export(self, folder: str | os.PathLike[str], *, format: str | ExportFormat = "png", append: bool = False) -> None:
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: str | ExportFormat = "png",
+        append: bool = False,
+        names: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Write the images and their labels to a folder that can be published.
 
-        As PNG, ``folder`` gets ``images/000000.png`` and so on (from 10,000 on ``images/001/010000.png``), and ``labels.csv``
-        with a row for each image and a column for each classification task. A class is a number, a missing label -1. Each task
-        with label maps gets a folder ``labels/<task>/`` of NumPy files. If your data set has an attribute ``classes`` (a dict
-        by task, or a list if there is one task), ``classes.json`` names the classes in the order of the numbers, for
-        `mtlue.datasets.ImageTable`. ``mtlue.json`` has the hash of each file, for `mtlue.verify`. The folder holds nothing
-        else, so no clean image and no perturbation. A transform is not applied.
+        As PNG, ``folder`` gets ``images/000000.png`` and so on (from 10,000 on ``images/001/010000.png``), ``labels.csv`` with
+        one row an image and one column a classification task, and for each task with label maps a folder ``labels/<task>/`` of
+        NumPy files. A class is a number, and -1 a missing label. If your data set, or the one that it wraps, has an attribute
+        ``classes`` (a dict by task, or a list if there is one task), ``classes.json`` has the names of the classes in the order
+        of the numbers; `mtlue.datasets.ImageTable` reads it. ``README.md`` says that the set is protected, with which version
+        and budget, and is yours to rewrite. ``mtlue.json`` has the hash of each other file, for `mtlue.verify`. The folder
+        holds nothing else, so no clean image, no perturbation and no original name of a file. A transform is not applied.
 
         The folder gets its name when it is complete; until then its files are in ``<folder>.partial``. Repeat an interrupted
         call to resume it. It writes the same bytes.
 
         Args:
             folder: A folder that does not exist yet, or is empty.
-            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any, ``"webdataset"`` or ``"parquet"`` for shards. Or
-                an object: `mtlue.datasets.PNG`, `mtlue.datasets.TarShards` and `mtlue.datasets.ParquetShards` with their
-                settings, `mtlue.datasets.ImageFiles` for other image files, `mtlue.datasets.ExportFormat` for another layout.
-                All are lossless, because a lossy format would not keep the perturbation.
-            append: Whether to add the samples to an existing export with the same tasks, format and epsilon, for instance new
-                images that the same generator protected. File numbers go on.
+            format: ``"png"`` for images of 1 or 3 channels, ``"npy"`` for any; ``"webdataset"`` and ``"parquet"`` for shards;
+                or an object: `mtlue.datasets.PNG`, `mtlue.datasets.TarShards` and `mtlue.datasets.ParquetShards` with their
+                settings, `mtlue.datasets.ImageFiles` for other files of images, `mtlue.datasets.ExportFormat` for another
+                layout. All are lossless; a lossy one would not keep the perturbation.
+            append: Add the samples to an existing export with the same tasks, format and epsilon, for example new images that
+                the same generator protected. File numbers go on.
+            names: File for a private table of names, outside the folder: a CSV file that only you can read, with the new name
+                of each file, its original name and its position in your data set. With ``append=True`` its lines go on too.
+                The original names are those of `mtlue.datasets.ImageTable`, of torchvision's folders, or of your data set's
+                attribute ``files``, a list of names; others are left empty.
 
         Raises:
             TypeError: the format is a class instead of an object of it.
             ValueError: the format is unknown, or cannot hold the images or the names of the tasks; or the samples do not match
-                those of the export.
-            FileExistsError: the folder holds something else.
-            FileNotFoundError: there is no export to append to.
+                the existing ones; or ``names`` would be published with the folder.
+            FileExistsError: the folder has something else in it, or ``names`` is another file.
+            FileNotFoundError: there is no export to go on with.
             BlockingIOError: another call is writing to the folder.
         """
         samples = ExportSamples(self._images, self.dataset, self.tasks)
-        export(samples, Path(folder), format=format, epsilon=self.epsilon, append=append)
+        learnable = set() if self.protected_tasks is None else self.tasks.keys() - set(self.protected_tasks)
+        export(
+            samples,
+            Path(folder),
+            format=format,
+            epsilon=self.epsilon,
+            append=append,
+            learnable=learnable,
+            names=None if names is None else Path(names),
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], dataset: Dataset[Any]) -> ProtectedDataset[Tensor]:
@@ -195,28 +214,6 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         if self.fraction is not None and self.fraction != 1.0:
             parts.append(f"fraction={self.fraction:.4g}")
         return f"ProtectedDataset({', '.join(parts)})"
-
-
-def check_unprotected(dataset: object) -> None:
-    """Refuse to perturb a set a second time.
-
-    Wrappers are searched through their attributes ``dataset`` and ``datasets``, as torch's own have. A list of the samples
-    cannot be told from clean ones.
-
-    Raises:
-        ValueError: the set is protected, is an export that is read again, or wraps or contains such a set.
-    """
-    waiting, seen = [dataset], dict[int, object]()
-    # An object may create new ones for any attribute that is asked for.
-    while waiting and len(seen) < _MOST_WRAPPERS:
-        each = waiting.pop()
-        if id(each) in seen:
-            continue
-        seen[id(each)] = each
-        if isinstance(each, ProtectedDataset) or getattr(each, "is_protected", False) is True:
-            raise ValueError("dataset: it is protected already, and the budgets would add up; give the clean set")
-        inner = getattr(each, "datasets", ())
-        waiting += [getattr(each, "dataset", None), *(inner if isinstance(inner, list | tuple) else ())]
 
 
 def _check_same_data(

@@ -6,7 +6,7 @@ from mtlue._runtime.compute import Compute
 from mtlue._runtime.descent import descend
 from mtlue._runtime.device import check_single_process, choose_device, moved
 from mtlue._runtime.extras import require
-from mtlue._runtime.files import file_named, load_tensors, private, remove_folder, save_tensors, write_bytes
+from mtlue._runtime.files import file_named, load_tensors, private, remove_folder, save_tensors, write_bytes, write_private
 from mtlue._runtime.identity import (
     checksum,
     described,
@@ -58,4 +58,5 @@ __all__ = [
     "training_batch_size",
     "warn",
     "write_bytes",
+    "write_private",
 ]

@@ -39,6 +39,11 @@ def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
     _replace(path, lambda file: file.write(content))
 
 
+def write_private(content: bytes, path: str | os.PathLike[str]) -> None:
+    """Replace a file in one step by one that nobody but its owner can read."""
+    _replace(path, lambda file: file.write(content), opener=private)
+
+
 def save_tensors(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a dictionary of tensors and plain values, completely or not at all, for only its owner to read.
 

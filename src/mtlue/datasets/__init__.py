@@ -16,6 +16,7 @@ from mtlue.datasets._hugging_face import HuggingFace
 from mtlue.datasets._image_table import ImageTable
 from mtlue.datasets._label_columns import LabelColumn, label_columns
 from mtlue.datasets._nyuv2 import NYUv2
+from mtlue.datasets._push_to_hub import push_to_hub
 from mtlue.datasets._to_hugging_face import to_hugging_face
 from mtlue.datasets._utkface import UTKFace
 from mtlue.datasets._zoom_flip import RandomZoomFlip, zoom_flip_values
@@ -37,6 +38,7 @@ __all__ = [
     "TarShards",
     "UTKFace",
     "label_columns",
+    "push_to_hub",
     "to_hugging_face",
     "zoom_flip_values",
 ]

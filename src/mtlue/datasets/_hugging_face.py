@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,12 +12,10 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from mtlue._data import to_unit_floats
 from mtlue._runtime import require
-from mtlue._tasks import Classification, Task, Tasks, read_single
-from mtlue.datasets._class_column import ClassColumn, read_classes, requested_tasks
+from mtlue._tasks import Task, Tasks, read_single
+from mtlue.datasets._class_column import requested_tasks
+from mtlue.datasets._hugging_face_columns import choose_columns, place, read_column
 from mtlue.datasets._images import check_channels, read_channels
-
-# Types of columns that may hold classes.
-_LABELS = ("bool", "string", "large_string", "int", "uint")
 
 
 class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
@@ -34,32 +30,35 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         dataset: One split, with random access.
         image: Column of the images, a ``datasets.Image``.
         tasks: Columns that are tasks: a list of names, or a dict of tasks by name as everywhere. None takes all columns of
-            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. A column of text that you name has its
-            classes in sorted order. Label maps that you name in a dict may be images or nested lists.
+            ``datasets.ClassLabel`` and of booleans; if there is none, those of integers. Of these it leaves out columns with
+            one class alone, or with a different value in every row. A column of text that you name has its classes in sorted
+            order. Label maps that you name in a dict may be images or nested lists.
         channels: 1 converts each image to grey, 3 to RGB; None leaves grey images grey and converts all others to RGB.
 
     Attributes:
         tasks: The tasks by name.
         classes: For each column with names of classes, the names in the order of their classes.
+        left_out: The columns that are not tasks, each with the reason. ``print(HuggingFace(rows))`` shows them too.
         dataset: As given.
         image: As given.
 
     Raises:
         ImportError: the library is not installed.
         TypeError: an argument has the wrong type.
-        ValueError: a column is missing or does not hold labels.
+        ValueError: a column is missing or does not hold labels, such as one with a different value in every row.
 
     Example:
         >>> import datasets  # Hugging Face's
         >>> from PIL import Image
         >>> from mtlue.datasets import HuggingFace
         >>> # Rows like those of datasets.load_dataset("ylecun/mnist", split="train").
-        >>> columns = {"image": [Image.new("L", (28, 28))] * 3, "label": [5, 0, 4]}
-        >>> types = {"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)}
+        >>> columns = {"image": [Image.new("L", (28, 28))] * 3, "label": [5, 0, 4], "writer": ["Ann", "Ben", "Ann"]}
+        >>> label = datasets.ClassLabel(num_classes=10)
+        >>> types = {"image": datasets.Image(), "label": label, "writer": datasets.Value("string")}
         >>> rows = datasets.Dataset.from_dict(columns, datasets.Features(types))
         >>> digits = HuggingFace(rows)
-        >>> digits.tasks
-        {'label': Classification(10)}
+        >>> digits.tasks, digits.left_out
+        ({'label': Classification(10)}, {'writer': 'text, and not named in tasks=[...]'})
         >>> image, targets = digits[0]
         >>> image.shape, targets["label"]
         (torch.Size([1, 28, 28]), tensor(5))
@@ -85,7 +84,10 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             raise ValueError(f"image: {image!r} is not a column of images; the data set has {found or 'none'}")
         wanted = requested_tasks(tasks)
         if wanted is None:
-            wanted = dict.fromkeys(_label_columns(library, features, image))
+            chosen, self.left_out = choose_columns(library, plain, image)
+            wanted = dict.fromkeys(chosen)
+        else:
+            self.left_out = {name: "not named in tasks" for name in features if name not in {image, *wanted}}
         self.tasks: dict[str, Task] = {}
         self.classes: dict[str, list[str]] = {}
         self._labels: dict[str, Tensor] = {}
@@ -95,7 +97,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             if task is not None and task.is_map:
                 self.tasks[name] = task
                 continue
-            column = _read_column(library, plain, name, task)
+            column = read_column(library, plain, name, task)
             self.tasks[name] = column.task
             self._labels[name] = column.labels
             if column.names is not None:
@@ -108,6 +110,16 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def files(self) -> list[str]:
+        """The file of each image as its column has it; empty where it has none."""
+        library = require("datasets", extra="huggingface")
+        images = self.dataset.with_format(None).select_columns([self.image])
+        if not isinstance(images.features[self.image], library.Image):
+            return [""] * len(self)
+        paths = images.cast_column(self.image, library.Image(decode=False)).flatten()[f"{self.image}.path"]
+        return [path or "" for path in paths]
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the image (C, H, W) in [0, 1] and a tensor for each task: int64 of shape () for a class.
@@ -123,7 +135,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             raise
         # Any code may decode the row, and fail in any way: on a damaged file, or in a transform.
         except Exception as error:
-            raise ValueError(f"{_where(index, self.image)}: {error}") from error
+            raise ValueError(f"{place(index, self.image)}: {error}") from error
         return to_unit_floats(image), {name: self._target(name, task, row, index) for name, task in self.tasks.items()}
 
     def _target(self, name: str, task: Task, row: dict[str, Any], index: int) -> Tensor:
@@ -135,8 +147,9 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return read_single(label, task).squeeze(0)
 
     def __repr__(self) -> str:
-        """Return size, image column and tasks."""
-        return f"HuggingFace({len(self)} samples, image={self.image!r}, tasks={self.tasks})"
+        """Size, column of the images and tasks, and which columns are left out and why."""
+        left_out = f", left_out={self.left_out}" if self.left_out else ""
+        return f"HuggingFace({len(self)} samples, image={self.image!r}, tasks={self.tasks}{left_out})"
 
 
 def _check_dataset(library: Any, dataset: Any) -> None:
@@ -146,37 +159,3 @@ def _check_dataset(library: Any, dataset: Any) -> None:
         raise TypeError(f"dataset: expected one split, got {type(dataset).__name__}; take one of {list(dataset)}")
     hint = "; load it without streaming=True" if isinstance(dataset, library.IterableDataset) else ""
     raise TypeError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}{hint}")
-
-
-def _label_columns(library: Any, features: Any, image: str) -> list[str]:
-    # Columns whose type says that they are labels.
-    dtypes = {name: feature.dtype for name, feature in features.items() if isinstance(feature, library.Value)}
-    classes = [name for name in features if isinstance(features[name], library.ClassLabel) or dtypes.get(name) == "bool"]
-    # Integers are often identifiers, so they count only if no column is plainly a class.
-    found = classes or [name for name, dtype in dtypes.items() if dtype.startswith(("int", "uint"))]
-    if not found:
-        others = [name for name in features if name != image]
-        raise ValueError(f"tasks: no column has a type that holds classes; name the columns to use, from {others}")
-    return found
-
-
-def _read_column(library: Any, dataset: Any, name: str, task: Task | None) -> ClassColumn:
-    feature = dataset.features[name]
-    is_class = isinstance(feature, library.ClassLabel)
-    if not is_class and not (isinstance(feature, library.Value) and feature.dtype.startswith(_LABELS)):
-        raise ValueError(f"tasks: column {name!r} is {feature}, which does not hold a class; expected one column for each task")
-    if task is None and is_class:
-        task = Classification(max(feature.num_classes, 2))
-    cells = [_cell(value) for value in dataset.select_columns([name])[:][name]]
-    column = read_classes(cells, task=task, names=None, where=partial(_where, column=name))
-    return replace(column, names=list(feature.names)) if is_class else column
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(int(value)) if isinstance(value, bool) else str(value).strip()
-
-
-def _where(row: int, column: str) -> str:
-    return f"row {row}, column {column!r}"

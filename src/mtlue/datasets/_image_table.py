@@ -135,6 +135,11 @@ class ImageTable(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def __len__(self) -> int:
         return len(self._paths)
 
+    @property
+    def files(self) -> list[str]:
+        """The image of each sample, as a path inside ``root``."""
+        return [os.path.relpath(path, self.root) for path in self._paths]
+
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the image (C, H, W) in [0, 1] and a tensor for each task: int64 of shape () for a class.
 

@@ -46,6 +46,11 @@ class LabelledImages(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def __len__(self) -> int:
         return len(self._paths)
 
+    @property
+    def files(self) -> list[str]:
+        """The image of each sample."""
+        return list(self._paths)
+
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the image (C, H, W) in [0, 1], and an int64 tensor of shape () for each task.
 
