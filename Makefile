@@ -36,6 +36,7 @@ lint: .venv/installed-lint
 
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
 
 build: .venv/installed-build
 	rm -rf dist
