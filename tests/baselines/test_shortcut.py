@@ -191,7 +191,9 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
 
 def test_a_budget_of_which_nothing_is_left() -> None:
     dataset = grey(2)
-    with pytest.warns(UserWarning, match="budget: 0.001 changes no pixel by half a level of 1/255: nothing is left of it"):
+    with pytest.warns(
+        UserWarning, match="budget: 0.001 changes no pixel by half a level of 1/255: stored images will not change"
+    ):
         safe = shortcut(dataset, tasks=TASKS, patterns=LSP(), fusion=average_fusion, budget=0.001)
     assert safe.epsilon == 0
     assert not levels(safe, dataset).any()

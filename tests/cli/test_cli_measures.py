@@ -118,7 +118,7 @@ def test_an_audit_that_was_interrupted_goes_on(safe: Run, small: list[Any], monk
 
 def test_a_report_without_a_place_is_told_before_anything_is_trained(safe: Run, small: list[Any]) -> None:
     done = safe("audit", *SETS, "--report", "nowhere/report.html")
-    assert (done.status, "--report: there is no folder nowhere" in done.err, small) == (2, True, [])
+    assert (done.status, "--report: the folder nowhere does not exist; make it first" in done.err, small) == (2, True, [])
 
 
 def test_a_folder_that_was_made_from_other_photos(safe: Run, small: list[Any]) -> None:

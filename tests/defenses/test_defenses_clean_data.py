@@ -33,7 +33,7 @@ def test_tasks_of_the_clean_set_may_be_more_than_the_models() -> None:
     assert stopping.skills == [1.0]
     with pytest.raises(ValueError, match="expected 1 values in the order 'dark', got 2"):
         EarlyStopping(LEVELS).after_epoch(victim, 0)
-    with pytest.raises(ValueError, match="validation: no labels for the tasks \\['age'\\]; there are \\['bright', 'dark'\\]"):
+    with pytest.raises(ValueError, match="validation: no labels for the tasks \\['age'\\]; found \\['bright', 'dark'\\]"):
         EarlyStopping(LEVELS, tasks=BRIGHT).after_epoch(mtlue.Surrogate(module, {"age": 2}), 0)
 
 

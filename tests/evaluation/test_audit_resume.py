@@ -198,7 +198,7 @@ def test_what_is_no_folder_of_an_audit_is_left_alone(tmp_path: Path, finished: P
     with pytest.raises(NotADirectoryError, match=r"^checkpoint: expected a folder, .*, got the file .*file$"):
         audit(tmp_path / "file")
     (tmp_path / "letter.draft").write_text("mine")
-    with pytest.raises(ValueError, match=r"^checkpoint: expected a new folder or that of an audit, got .*, where file is$"):
+    with pytest.raises(ValueError, match=r"^checkpoint: expected a new folder or that of an audit, got .*, which holds file$"):
         audit(tmp_path)
     assert (tmp_path / "letter.draft").read_text() == "mine"
     with pytest.raises(FileNotFoundError, match=r"^checkpoint: the folder .* does not exist"):

@@ -229,9 +229,7 @@ def test_what_is_wrong_with_the_folder_of_an_interrupted_call(
 def test_a_data_set_that_cannot_be_read_is_told_with_the_sample(store: Path, canvases: Any) -> None:
     images = [image for image, _ in canvases]
     refused(store, images, r"^dataset: sample 0: expected a pair \(image, targets\), got Tensor$")
-    refused(
-        store, [(image, {"shoe": 1}) for image in images], "^dataset: sample 0: targets: missing 'front'; there are 'shoe'$"
-    )
+    refused(store, [(image, {"shoe": 1}) for image in images], "^dataset: sample 0: targets: missing 'front'; found 'shoe'$")
     refused(
         store, [(image.flatten(), label) for image, label in canvases], "^dataset: sample 0: image: expected an image of shape"
     )

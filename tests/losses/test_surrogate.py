@@ -100,7 +100,7 @@ def test_wrong_arguments_and_answers() -> None:
     with pytest.raises(TypeError, match="tasks: expected a dict"):
         mtlue.Surrogate(nn.Identity(), ["age"])  # type: ignore[arg-type]  # wrong on purpose
     images = torch.rand(2, 3, 4, 4)
-    with pytest.raises(ValueError, match="surrogate output: missing 'race'; there are 'age'"):
+    with pytest.raises(ValueError, match="surrogate output: missing 'race'; found 'age'"):
         mtlue.Surrogate(Answering(lambda one: {"age": one}), {"age": 2, "race": 3})(images)
     with pytest.raises(ValueError, match=r"output of task 'race': expected logits of shape \(B, 3\), got \(2,\)"):
         mtlue.Surrogate(Answering(lambda one: [one, one]), {"age": 2, "race": 3}).loss(images, ([0, 1], [0, 1]))

@@ -89,7 +89,7 @@ def test_a_segmentation_batch_of_one_keeps_its_batch_axis() -> None:
 @pytest.mark.parametrize(
     ("targets", "error", "message"),
     [
-        ({"age": 1, "gender": 0}, ValueError, "targets: missing 'race'; there are 'age', 'gender'"),
+        ({"age": 1, "gender": 0}, ValueError, "targets: missing 'race'; found 'age', 'gender'"),
         ((1, 0), ValueError, "targets: expected 3 values in the order 'age', 'race', 'gender', got 2"),
         ([1, 0, 1, 1], ValueError, "targets: expected 3 values .* got 4"),
         (torch.zeros(4, 2), ValueError, "targets: .* 3 entries.*'age', 'race', 'gender'.*\\(4, 2\\)"),

@@ -271,7 +271,9 @@ def test_a_budget_below_one_level_is_told(canvases: Any, make_generator: Any) ->
 
 
 def test_a_budget_that_everybody_sees(canvases: Any, make_generator: Any) -> None:
-    with pytest.warns(UserWarning, match=r"epsilon: 0\.13 is 33 levels of 255: the change is plain to see; the usual .* 8/255"):
+    with pytest.warns(
+        UserWarning, match=r"epsilon: 0\.13 is 33 levels of 255: everybody will see the change; the usual .* 8/255"
+    ):
         mtlue.protect(canvases, generator=make_generator(trained=True, epsilon=0.13), **QUIET)
     mtlue.protect(canvases, generator=make_generator(trained=True, epsilon=32 / 255), **QUIET)
 

@@ -108,7 +108,7 @@ def test_nothing_is_said_of_a_surrogate_that_cannot_be_judged(
 
 
 def test_a_fraction_that_is_no_sample(canvases: Any, make_generator: Any) -> None:
-    words = r"fraction: 0\.01 of 48 samples rounds to none, so no image changes; one sample is a fraction of 0\.021"
+    words = r"fraction: 0\.01 of 48 samples rounds to 0 samples, so no image changes; one sample is a fraction of 0\.021"
     with pytest.warns(UserWarning, match=words):
         mtlue.protect(canvases, generator=make_generator(trained=True), fraction=0.01, **QUIET)
     # Asked for.

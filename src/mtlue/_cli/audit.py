@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None and options.report.suffix not in _WRITERS:
         raise ValueError(f"--report: expected a name that ends in {', '.join(_WRITERS)}, got {options.report}")
     if options.report is not None and not options.report.parent.is_dir():
-        raise FileNotFoundError(f"--report: there is no folder {options.report.parent}")
+        raise FileNotFoundError(f"--report: the folder {options.report.parent} does not exist; make it first")
     clean, protected = open_pair(options, epsilon=options.epsilon or mtlue.verify(options.folder).epsilon)
     test_table = find_table(options.test, options.test_labels, "--test-labels")
     test = open_table(options.test, test_table, options, tasks=clean.tasks, classes=clean.classes)

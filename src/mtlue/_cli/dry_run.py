@@ -38,7 +38,7 @@ def rehearse(photos: Photos, options: argparse.Namespace) -> None:
     if has_key:
         say(f"runs      the key in {options.key}; no training is needed")
     elif options.loss == "sep":
-        say("runs      a surrogate first, because SEP looks at its states, then the generator")
+        say("runs      a surrogate first, because SEP needs its states, then the generator")
         say("time      about twice as long as with --loss tap")
     else:
         stages, how_long = _timed(options, photos, inspection)

@@ -102,7 +102,8 @@ class Making:
             return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
         if length < FEWEST_SAMPLES:
             raise ValueError(
-                f"attempts: expected 1 for {length} samples, got {attempts}; to choose among attempts takes {FEWEST_SAMPLES}"
+                f"attempts: expected 1 for {length} samples, got {attempts}; choosing among attempts takes "
+                f"at least {FEWEST_SAMPLES}"
             )
         made = [self._attempt(number, attempts, models, plan, folders) for number in range(attempts)]
         return max(made, key=lambda each: each[2].protection)

@@ -22,9 +22,9 @@ def check_levels(epsilon: float) -> None:
     """Warn about a budget that rounding removes, and about one that everybody can see."""
     levels = largest_level(epsilon)
     if not levels:
-        warn(f"epsilon: {epsilon:.4g} is less than one level, 1/255: nothing is left of it in stored images")
+        warn(f"epsilon: {epsilon:.4g} is less than one level, 1/255: stored images will not change")
     if levels > _VISIBLE:
-        warn(f"epsilon: {epsilon:.4g} is {levels} levels of 255: the change is plain to see; the usual budget is 8/255")
+        warn(f"epsilon: {epsilon:.4g} is {levels} levels of 255: everybody will see the change; the usual budget is 8/255")
 
 
 def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float, *, argument: str = "perturbation") -> Tensor:

@@ -75,7 +75,7 @@ def warn_of_data(inspection: Inspection, fraction: float, protected: Collection[
     length = inspection.length
     if fraction > 0 and not round(fraction * length):
         warn(
-            f"fraction: {fraction:.4g} of {length} samples rounds to none, so no image changes; "
+            f"fraction: {fraction:.4g} of {length} samples rounds to 0 samples, so no image changes; "
             f"one sample is a fraction of {1 / length:.2g}"
         )
 

@@ -74,7 +74,7 @@ def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dic
     if isinstance(value, Mapping):
         absent = [name for name in names if name not in value]
         if absent:
-            raise ValueError(f"{what}: missing {_quoted(absent)}; there are {_quoted(list(value))}")
+            raise ValueError(f"{what}: missing {_quoted(absent)}; found {_quoted(list(value))}")
         return {name: value[name] for name in names}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if len(value) != len(names):

@@ -91,7 +91,7 @@ def shortcut(
         parts = _check_parts(fusion(draws, shape), resolved, shape)
         fused = FusedPatterns(parts, budget * shape[1] / _BUDGET_SIDE * shape[2] / _BUDGET_SIDE)
         if not fused.epsilon:
-            warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: nothing is left of it")
+            warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: stored images will not change")
 
         def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
             read = samples.read_labels(targets)

@@ -111,5 +111,5 @@ class CleanSet:
         tasks = victim.tasks if self.tasks is None else self.tasks
         absent = [name for name in victim.tasks if name not in tasks]
         if absent:
-            raise ValueError(f"{self.argument}: no labels for the tasks {absent}; there are {list(tasks)}")
+            raise ValueError(f"{self.argument}: no labels for the tasks {absent}; found {list(tasks)}")
         return CheckedSamples(self.dataset, tasks, size=self.image_size, argument=self.argument)

@@ -45,7 +45,7 @@ def check_folder(checkpoint: str | os.PathLike[str] | None) -> Path | None:
         return folder
     others = sorted(each.name for each in folder.iterdir() if not _OURS.fullmatch(each.name) and not each.name.startswith("."))
     if others:
-        raise ValueError(f"checkpoint: expected a new folder or that of an audit, got {folder}, where {others[0]} is")
+        raise ValueError(f"checkpoint: expected a new folder or that of an audit, got {folder}, which holds {others[0]}")
     return folder
 
 
