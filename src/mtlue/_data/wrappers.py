@@ -1,4 +1,4 @@
-"""Data sets inside data sets, such as a subset and what it is a subset of."""
+"""Data sets inside data sets, such as the set that a subset is taken from."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch.utils.data import Subset
 
 _Value = TypeVar("_Value")
 
-# An object may make new ones of whatever it is asked for.
+# An object may create new ones for any attribute that is asked for.
 _DEEPEST = 100
 
 
 def wrapped(dataset: object) -> list[object]:
-    """The data sets that one wraps directly: its attributes ``dataset`` and ``datasets``, which torch's own wrappers have."""
+    """Return the data sets that a set wraps directly: its attributes ``dataset`` and ``datasets``, as torch's wrappers have."""
     several = getattr(dataset, "datasets", ())
     inner = [getattr(dataset, "dataset", None), *(several if isinstance(several, list | tuple) else ())]
     return [each for each in inner if each is not None]
 
 
 def whole_set(dataset: object) -> Any:
-    """What a subset is a subset of, or the data set itself."""
+    """Return the set that a subset is taken from, or the data set itself."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return dataset
 
 
 def collected(dataset: object, read: Callable[[object], Mapping[str, _Value]], *, depth: int = _DEEPEST) -> dict[str, _Value]:
-    """What a data set says of itself, by name, and what it does not say but all those that it wraps agree on.
+    """Collect what a data set declares, by name, and what it does not declare but all sets that it wraps agree on.
 
     Args:
         dataset: Any data set, which may be a wrapper.
-        read: What one of them says.
-        depth: Wrappers in each other that are looked through.
+        read: Reads the declarations of a single data set.
+        depth: Wrappers inside each other that are searched.
     """
     inner = [collected(each, read, depth=depth - 1) for each in wrapped(dataset)] if depth else []
     first, *others = inner or [{}]

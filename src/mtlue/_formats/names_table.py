@@ -1,4 +1,4 @@
-"""The private table of an export: which file was made from which of its owner's."""
+"""The private table of an export, which says which file was made from which of its owner's files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HEADER = ["file", "original", "position"]
 
 @singledispatch
 def original_files(dataset: object) -> Sequence[str] | None:
-    """Names of the files that the samples of a data set come from, in order; None if it does not tell.
+    """Return the names of the files that the samples of a data set come from, in order, or None if they are unknown.
 
-    They are its attribute ``files``, as `mtlue.datasets.ImageTable` has it, or its ``samples``, pairs of file and class, as
-    torchvision's folders have them. Of wrappers, those of torch are looked through: another one may order samples anew.
+    They come from its attribute ``files``, as `mtlue.datasets.ImageTable` has, or from ``samples``, pairs of file and class, as
+    torchvision's folders have. Only torch's own wrappers are searched, because others may change the order of samples.
     """
     told = getattr(dataset, "files", None)
     if told is None:
@@ -58,10 +58,10 @@ class NamesTable:
 
     @classmethod
     def checked(cls, path: Path, *, folder: Path) -> NamesTable:
-        """One that is not published with a folder.
+        """Return a table after checking that it is not published with a folder.
 
         Raises:
-            ValueError: it would be.
+            ValueError: it would be published.
         """
         inside = path.resolve()
         for public in (folder, folder.with_name(folder.name + ".partial")):
@@ -70,17 +70,17 @@ class NamesTable:
         return cls(path)
 
     def lines(self, samples: ExportSamples, format: ExportFormat, *, first: int, append: bool) -> dict[str, list[str]]:
-        """The lines of the table by file, with those that it has already.
+        """Return the lines of the table by file, including those that exist already.
 
         Args:
             samples: The samples.
-            format: Names their files.
-            first: Index of the first of them in the export.
-            append: Whether there may be lines of others.
+            format: The format, which names the files.
+            first: Index of the first sample in the export.
+            append: Whether lines of other samples may exist.
 
         Raises:
             FileExistsError: the file is something else, or the table of another export.
-            ValueError: it cannot be read.
+            ValueError: the file cannot be read.
         """
         originals = original_files(samples.dataset)
         if originals is None or len(originals) != len(samples):

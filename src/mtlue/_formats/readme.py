@@ -1,4 +1,4 @@
-"""The page that tells the readers of an export that its images are protected."""
+"""The page that tells readers of an export that its images are protected."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from importlib.metadata import version
 from mtlue._formats.export_format import ExportFormat
 from mtlue._tasks import Task
 
-#: Its name; a reader of the export, and Hugging Face, show it first.
+#: The name of the page. Hugging Face, and most people, read it first.
 README = "README.md"
 
 
 def hub_front_matter(files: str) -> str:
-    """The YAML by which Hugging Face knows a folder as a data set: which files hold its rows."""
+    """Return the YAML by which Hugging Face recognises a folder as a data set: it says which files hold the rows."""
     return f"""\
 configs:
 - config_name: default
@@ -27,13 +27,13 @@ tags:
 
 
 def readme_text(tasks: Mapping[str, Task], format: ExportFormat, *, epsilon: float, learnable: Sequence[str]) -> str:
-    """What it says: nothing that helps to undo the protection.
+    """Return the text of the page, which says nothing that helps to undo the protection.
 
     Args:
         tasks: Tasks by name.
-        format: Describes the files.
+        format: The format, which describes the files.
         epsilon: The budget on the scale of [0, 1].
-        learnable: Names of the tasks that were left unprotected.
+        learnable: Names of the unprotected tasks.
     """
     # A bar would end the cell of a table.
     labels = ", ".join(f"{name} ({_kind(task)})" for name, task in tasks.items()).replace("|", "&#124;")

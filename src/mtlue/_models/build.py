@@ -57,16 +57,16 @@ def build_model(
             to features (B, F) or to feature maps (B, F, h, w). It is copied and keeps its weights.
         tasks: Tasks by name. An integer n means ``Classification(n)``.
         image_shape: Channels, height and width of the images, (C, H, W).
-        architecture: ``"hard-sharing"``: one backbone. ``"cross-stitch"`` (Misra et al., 2016), ``"mtan"`` (Liu et al., 2019)
-            or ``"ltb"`` (Guo et al., 2020): built of the parts of a ResNet, or of a module that has parts of these names. The
-            first and the last of these three have a backbone for each task: those of a module all start from its weights.
-            ``"ltb"`` has a method ``set_epoch(epoch, epochs)``, to be called before each epoch.
-        seed: Decides the initial weights. The global random numbers stay as they are.
-        weights: Trained weights for one of torchvision's backbones by name, in place of new ones: an entry of its enum such as
+        architecture: ``"hard-sharing"`` has one backbone. ``"cross-stitch"`` (Misra et al., 2016), ``"mtan"`` (Liu et al.,
+            2019) and ``"ltb"`` (Guo et al., 2020) are built from the parts of a ResNet, or of a module that has parts of the
+            same names. Cross-stitch and LTB have a backbone for each task. If you pass a module, all of them start from its
+            weights. For ``"ltb"``, call the model's method ``set_epoch(epoch, epochs)`` before each epoch.
+        seed: Seed of the initial weights. The global random numbers do not change.
+        weights: Trained weights for one of torchvision's backbones by name, instead of new ones: an entry of its enum such as
             ``torchvision.models.ResNet18_Weights.DEFAULT`` or its name (torchvision downloads them if you do not have them), a
-            state dict of the whole network, or the file of one. Its classifier is not used. The model still takes images in
-            [0, 1]: it normalises them as torchvision's weights expect. Images need 3 channels, and vit_b_16's weights the size
-            that they were trained at.
+            state dict of the whole network, or the file of one. Its classifier is not used. The model still takes images in [0,
+            1], and normalises them as torchvision's weights expect. Images need 3 channels, and vit_b_16 needs the image size
+            that its weights were trained at.
 
     Raises:
         TypeError: an argument has the wrong type, or the backbone does not return a tensor.

@@ -1,4 +1,4 @@
-"""Weights that torchvision's networks were trained to, and the normalisation that goes with them."""
+"""Trained weights of torchvision's networks, and the normalisation that they need."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-#: Weights as a user has them: torchvision's, or the name of such, a state dict, or the file of one.
+#: Weights in the forms that users have: torchvision's or their name, a state dict, or the file of one.
 WeightsArgument: TypeAlias = "WeightsEnum | Mapping[str, Tensor] | str | os.PathLike[str] | None"
 
-# What torchvision's networks see images through; all but a few of its weights were trained so.
+# The normalisation that all but a few of torchvision's weights were trained with.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """Weights of one of torchvision's networks for images of three channels.
+    """Trained weights of one of torchvision's networks, for images of three channels.
 
     Attributes:
-        name: The network.
+        name: The name of the network.
         state: The weights by name.
-        mean: What is taken from each channel of an image in [0, 1],
-        std: and what it is then divided by.
+        mean: Mean that is subtracted from each channel of an image in [0, 1].
+        std: Standard deviation that each channel is then divided by.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Pretrained:
 
     @classmethod
     def read(cls, weights: WeightsArgument, backbone: str | nn.Module, channels: int) -> Pretrained | None:
-        """The weights of an argument; None if it is.
+        """Read the weights from an argument. Returns None if the argument is None.
 
         Raises:
-            TypeError: it is of another kind.
+            TypeError: the argument has another type.
             ValueError: the backbone is not one of torchvision's by name, or the images do not have three channels.
         """
         if weights is None:
@@ -62,14 +62,14 @@ class Pretrained:
         return cls(backbone, _state(weights, list(named)))
 
     def load(self, part: nn.Module, prefix: str = "") -> None:
-        """Give a part of the network its weights.
+        """Load the weights of a part of the network.
 
         Args:
-            part: The part.
-            prefix: What the names of its weights begin with in the whole network.
+            part: The part of the network.
+            prefix: How the names of its weights begin in the whole network.
 
         Raises:
-            ValueError: they are not those of this network.
+            ValueError: the weights belong to another network.
         """
         own = part.state_dict()
         found = {name: self.state[prefix + name] for name in own if prefix + name in self.state}
@@ -86,12 +86,12 @@ class Pretrained:
         part.load_state_dict(found, strict=False)
 
     def normalising(self, convolution: nn.Module) -> nn.Module:
-        """The first convolution of the network, for images in [0, 1]."""
+        """Put the normalisation before the first convolution, so that the network takes images in [0, 1]."""
         return nn.Sequential(_Normalise(self.mean, self.std), convolution)
 
 
 class _Normalise(nn.Module):
-    """Images as the weights saw them."""
+    """Normalises images as the weights expect."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], normalised."""
+        """Normalise images in [0, 1]."""
         return (images - self.mean) / self.std
 
 

@@ -1,4 +1,4 @@
-"""A set that is protected already is not protected again."""
+"""Refuse to protect a set that is protected already."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MOST_WRAPPERS = 10_000
 def check_unprotected(dataset: object) -> None:
     """Refuse to perturb a set a second time.
 
-    Wrappers are looked through by their attributes ``dataset`` and ``datasets``, which torch's own have. A list of the samples
+    Wrappers are searched through their attributes ``dataset`` and ``datasets``, as torch's own have. A list of the samples
     cannot be told from clean ones.
 
     Raises:
-        ValueError: it is a protected one, an export that is read again, a wrapper of one, or joined with one.
+        ValueError: the set is protected, is an export that is read again, or wraps or contains such a set.
     """
     waiting, seen = [dataset], dict[int, object]()
-    # An object may make new ones of whatever it is asked for.
+    # An object may create new ones for any attribute that is asked for.
     while waiting and len(seen) < _MOST_WRAPPERS:
         each = waiting.pop()
         if id(each) in seen:

@@ -113,7 +113,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     @property
     def files(self) -> list[str]:
-        """The file of each image as its column has it; empty where it has none."""
+        """The file of each image as its column has it. Empty if the column has none."""
         library = require("datasets", extra="huggingface")
         images = self.dataset.with_format(None).select_columns([self.image])
         if not isinstance(images.features[self.image], library.Image):
@@ -147,7 +147,7 @@ class HuggingFace(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return read_single(label, task).squeeze(0)
 
     def __repr__(self) -> str:
-        """Size, column of the images and tasks, and which columns are left out and why."""
+        """Return size, image column and tasks, and the columns that are left out and why."""
         left_out = f", left_out={self.left_out}" if self.left_out else ""
         return f"HuggingFace({len(self)} samples, image={self.image!r}, tasks={self.tasks}{left_out})"
 

@@ -1,4 +1,4 @@
-"""Which columns of a Hugging Face data set are tasks, why the others are not, and a column as the classes of one."""
+"""Decide which columns of a Hugging Face data set are tasks, and read a column as classes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _INTEGERS = ("int", "uint")
 
 
 def choose_columns(library: Any, dataset: Any, image: str) -> tuple[list[str], dict[str, str]]:
-    """The columns that are tasks where nobody names them, and the others with the reason why they are not.
+    """Choose the columns that are tasks when the caller names none. Returns the others with the reason.
 
-    Columns whose type says class are tasks; if there is none, those of integers, which are often identifiers.
+    Columns whose type says class are tasks. If there are none, columns of integers are, although these are often identifiers.
 
     Raises:
         ValueError: no column can be a task.
@@ -40,10 +40,10 @@ def choose_columns(library: Any, dataset: Any, image: str) -> tuple[list[str], d
 
 
 def read_column(library: Any, dataset: Any, name: str, task: Task | None) -> ClassColumn:
-    """A column as the classes of a task; None reads the task off it.
+    """Read a column as the classes of a task. None infers the task from the column.
 
     Raises:
-        ValueError: it does not hold classes.
+        ValueError: the column does not hold classes.
     """
     feature = dataset.features[name]
     is_class = isinstance(feature, library.ClassLabel)
@@ -64,7 +64,7 @@ def read_column(library: Any, dataset: Any, name: str, task: Task | None) -> Cla
 
 
 def place(row: int, column: str) -> str:
-    """Says in words where a cell stands."""
+    """Describe the place of a cell."""
     return f"row {row}, column {column!r}"
 
 
@@ -72,7 +72,7 @@ _IDENTIFIERS = "a different value in every row"
 
 
 def _kind(library: Any, feature: Any) -> str:
-    """What the type of a column says of it."""
+    """Return what the type of a column says about it."""
     if isinstance(feature, library.ClassLabel):
         return "classes"
     if isinstance(feature, library.Image):
@@ -87,7 +87,7 @@ def _kind(library: Any, feature: Any) -> str:
 
 
 def _why_left_out(dataset: Any, name: str) -> str:
-    """The reason why a column of classes is hardly a task; empty if it can be one."""
+    """Return the reason why a column of classes can hardly be a task. Empty if it can."""
     filled = [cell for cell in _cells(dataset, name) if cell not in {"", "-1"}]
     distinct = set(filled)
     if not filled:

@@ -1,4 +1,4 @@
-"""An exported set on the Hugging Face Hub."""
+"""Upload an exported set to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def push_to_hub(
 ) -> str:
     """Upload what ``protected.export(folder, format="parquet")`` wrote to a data set on the Hugging Face Hub.
 
-    The folder is checked against its manifest first, so nothing goes out that `mtlue.ProtectedDataset.export` did not write,
-    and none of it changed. Its README.md becomes the data set's card. A card that is on the Hub already stays as it is. Push
-    again after ``export(append=True)``: only what is new is uploaded. Needs ``mtlue[huggingface]``.
+    The folder is first compared with its manifest, so that only what `mtlue.ProtectedDataset.export` wrote is uploaded,
+    unchanged. Its README.md becomes the data set's card; a card that exists on the Hub stays. Push again after
+    ``export(append=True)``: only new files are uploaded. Needs ``mtlue[huggingface]``.
 
     Args:
         folder: The export.
-        repo_id: The data set's name on the Hub, such as ``"me/faces"``; it is made if it does not exist.
-        private: Whether a data set that is made now can be seen by you alone, so that you can look at it first. Make it public
-            in its settings on the Hub, or with False. One that exists keeps its own setting.
-        token: Your access token; None takes that of ``hf auth login``.
-        message: The message of the commit; None says how many images there are.
+        repo_id: The data set's name on the Hub, such as ``"me/faces"``. It is made if it does not exist.
+        private: Whether a new data set is visible to you alone, so that you can look at it first. Make it public in its
+            settings on the Hub, or with False. An existing data set keeps its setting.
+        token: Your access token. None uses that of ``hf auth login``.
+        message: The message of the commit. None says how many images there are.
 
     Returns:
         The address of the data set.
@@ -32,7 +32,7 @@ def push_to_hub(
     Raises:
         ImportError: ``huggingface_hub`` is not installed.
         FileNotFoundError: the folder is not an export.
-        ValueError: it is one in another format, or differs from its manifest.
+        ValueError: the export has another format, or differs from its manifest.
 
     Example:
         >>> import tempfile
