@@ -1,4 +1,4 @@
-"""Segmentation, depth and surface normals made unlearnable at once.
+"""Make segmentation, depth and surface normals unlearnable together.
 
 Protects a folder in the layout of NYUv2 with MTL-UE-TAP, trains a U-Net for all three tasks on the clean and on the protected
 images, prints what each learned, and draws the images, the perturbations, and what the two networks answer for rooms that

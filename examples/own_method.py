@@ -1,4 +1,4 @@
-"""A loss and victims of your own, in the tables beside the published ones.
+"""Put a loss and victims of your own into the tables beside the published ones.
 
 Give this file to ``benchmarks/paper_tables.py --plugin examples/own_method.py``: the loss becomes a row of every table of
 methods, a victim a column of the table of transfer.
@@ -14,12 +14,12 @@ import mtlue
 
 
 class Confuse(mtlue.BaseUELoss):
-    """Untargeted: as far as possible from the true labels, where TAP aims at other ones."""
+    """Untargeted: push away from the true labels. TAP pulls towards other labels instead."""
 
     trains_surrogate = True
 
     def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The loss of a network in training that is to be low, and of wrong labels that is to be high."""
+        """Make the loss of a network in training low, and that of wrong labels high."""
         return surrogate.loss(images, targets) - 0.1 * surrogate.adversarial_loss(images, targets)
 
 
