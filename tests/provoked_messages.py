@@ -204,6 +204,17 @@ def finished_before() -> None:
         protect(path="finished")
 
 
+def names_of_another_export() -> None:
+    noise().export("first", names="names.csv")
+    Path("names.csv").write_text(Path("names.csv").read_text().replace(",0\n", ",5\n"))
+    noise(1).export("second", names="names.csv")
+
+
+def pushed_pictures() -> None:
+    noise().export("pictures")
+    datasets.push_to_hub("pictures", "me/pictures")
+
+
 def export_of_five_channels() -> None:
     wide = [(torch.rand(5, 16, 16), label) for label in (0, 1)]
     baselines.random_noise(wide, tasks={"shoe": 2}).export("wide")
@@ -502,6 +513,11 @@ PROVOKED: list[Callable[[], Any]] = [
     finished_before,
     lambda: noise(file=2).export("names"),
     lambda: mtlue.verify("."),
+    lambda: noise().export("named", names="named/names.csv"),
+    names_of_another_export,
+    pushed_pictures,
+    lambda: evaluation.build_model("resnet18", TWO, image_shape=(3, 16, 16), weights={"conv1.weight": torch.zeros(1)}),
+    lambda: evaluation.build_model("resnet18", TWO, image_shape=(1, 16, 16), weights="DEFAULT"),
     lambda: audit(clean=protect()),
     lambda: audit(protect(MIXED), MIXED),
     lambda: audit(model=nn.Linear),

@@ -113,6 +113,8 @@ def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.
     done = run("protect", "photos", *QUICK, "--out", "safe")
     assert done.status == 1
     assert "pet is learned" in done.out
+    assert "safe: 12 photos and their labels, not protected well enough to publish" in done.out
+    assert done.out.endswith("try more --epochs or a larger --epsilon; mtlue audit measures the protection in full\n")
     assert Path("safe/labels.csv").is_file()
 
 

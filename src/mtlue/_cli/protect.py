@@ -21,7 +21,7 @@ from mtlue._runtime import sole_owner
 
 # Options that decide the result. A repeated command is recognised by them.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-_ADVICE = "try no --loss, more --epochs or a larger --epsilon; mtlue audit measures the protection in full"
+_ADVICE = "try more --epochs or a larger --epsilon; mtlue audit measures the protection in full"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
     "Protect a folder of photos with a table of labels, and write a folder to publish. If a command was interrupted, "
@@ -87,17 +87,22 @@ def run(options: argparse.Namespace) -> int:
         note = publication.finished or {}
         publication.remove()
     took = duration(time.monotonic() - began)
-    say(f"{options.out}: {len(photos.dataset)} protected photos and their labels, ready to publish; it took {took}")
+    verdicts = note.get("verdicts", ())
+    failed = NOT_PROTECTED in verdicts
+    if failed:
+        result = "photos and their labels, not protected well enough to publish"
+    else:
+        result = "protected photos and their labels, ready to publish"
+    say(f"{options.out}: {len(photos.dataset)} {result}; it took {took}")
     if options.key is not None:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")
     if options.names is not None:
         say(f"{options.names}: which photo became which file; keep it to yourself")
     if note.get("check"):
         say(note["check"])
-    verdicts = note.get("verdicts", ())
-    if NOT_PROTECTED in verdicts or WEAKLY_PROTECTED in verdicts:
-        say(_ADVICE)
-    return 1 if NOT_PROTECTED in verdicts else 0
+    if failed or WEAKLY_PROTECTED in verdicts:
+        say(_ADVICE if options.loss is None else f"leave out --loss; or {_ADVICE}")
+    return 1 if failed else 0
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
