@@ -26,6 +26,9 @@ PIXELWISE = ("EM", "TAP", "SEP")
 OURS = ("MTL-UE-EM", "MTL-UE-TAP", "MTL-UE-SEP")
 #: In the paper's order, after the control.
 METHODS = (*SHORTCUTS, *PIXELWISE, *OURS)
+OPS = "OPS"
+#: Methods that the paper has not; they are in tables 2 and 12.
+OTHERS = (OPS,)
 
 
 class WithoutEmbeddings(mtlue.UEGenerator):
@@ -109,6 +112,9 @@ def _make(workshop: Workshop, spec: Protection, clean: InMemory, path: Path) -> 
     elif spec.method in SHORTCUTS:
         patterns, fusion = SHORTCUTS[spec.method]
         baselines.shortcut(clean, tasks=clean.tasks, patterns=patterns(), fusion=fusion, path=path, seed=spec.seed)
+    elif spec.method == OPS:
+        # As its paper has it, without a bound.
+        baselines.one_pixel_shortcut(clean, tasks=clean.tasks, path=path, seed=spec.seed)
     elif spec.method in PIXELWISE:
         _make_pixelwise(workshop, spec, clean, path)
     else:

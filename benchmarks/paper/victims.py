@@ -43,6 +43,7 @@ DEFENSES: dict[str, Callable[[Splits], Any]] = {
     "2 bits": lambda parts: defenses.bit_depth,
     "strong augmentation": lambda parts: defenses.StrongAugmentation(),
     "mixup": lambda parts: defenses.Mixup(),
+    "CutMix": lambda parts: defenses.CutMix(),
     "UEraser": lambda parts: defenses.UEraser(),
     "orthogonal projection": lambda parts: defenses.OrthogonalProjection(),
     "adversarial training": lambda parts: defenses.AdversarialTraining(),

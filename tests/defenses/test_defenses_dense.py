@@ -16,6 +16,7 @@ from mtlue._tasks import CheckedTargets
 from mtlue.datasets import RandomZoomFlip
 from mtlue.defenses import (
     AdversarialTraining,
+    CutMix,
     Defense,
     EarlyStopping,
     LastLayerRetraining,
@@ -51,6 +52,7 @@ OPTIONS: dict[str, Any] = {
         (partial(jpeg, quality=90), {"parts"}),
         (grayscale, {"parts"}),
         (AdversarialTraining(radius=2 / 255, steps=2), {"parts", "depth", "normals"}),
+        (CutMix(), {"parts", "depth", "normals"}),
         (Mixup(alpha=0.2), {"parts", "depth", "normals"}),
         (UEraser(count=2), {"parts"}),
         (EarlyStopping(DATA, tasks=ROOMS, batch_size=3), {"parts", "depth", "normals"}),

@@ -186,6 +186,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
         lambda _: defenses.LastLayerRetraining(SAMPLES, steps=3),
         ["LastLayerRetraining(18 clean images, steps=3, learning_rate=0.001)"],
     ),
+    (defenses.CutMix, lambda _: defenses.CutMix(0.5), ["CutMix(alpha=0.5)"]),
     (defenses.Mixup, lambda _: defenses.Mixup(0.5), ["Mixup(alpha=0.5)"]),
     (defenses.OrthogonalProjection, lambda _: defenses.OrthogonalProjection(), ["OrthogonalProjection(epochs=20, "]),
     (defenses.Preprocessing, lambda _: defenses.Preprocessing(defenses.jpeg), ["Preprocessing(jpeg)"]),

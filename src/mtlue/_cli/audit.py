@@ -25,6 +25,7 @@ _DEFENSES: dict[str, defenses.Defense | Callable[[Tensor], Tensor]] = {
     "bit-depth": defenses.bit_depth,
     "strong-augmentation": defenses.StrongAugmentation(),
     "mixup": defenses.Mixup(),
+    "cutmix": defenses.CutMix(),
     "ueraser": defenses.UEraser(),
     "adversarial-training": defenses.AdversarialTraining(),
 }

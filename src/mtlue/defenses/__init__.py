@@ -7,6 +7,7 @@ needs at least one task with labels of the whole image. All others accept any ki
 
 from mtlue._data import differentiable_jpeg
 from mtlue.defenses._adversarial_training import AdversarialTraining
+from mtlue.defenses._cutmix import CutMix
 from mtlue.defenses._defense import Defense, Preprocessing
 
 # For mtlue.evaluation, not public.
@@ -22,6 +23,7 @@ from mtlue.defenses._vae_purification import VAEPurification
 
 __all__ = [
     "AdversarialTraining",
+    "CutMix",
     "Defense",
     "EarlyStopping",
     "LastLayerRetraining",
