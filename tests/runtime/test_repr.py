@@ -169,6 +169,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (mtlue.History, lambda _: mtlue.History(), ["History(0 epochs)"]),
     (mtlue.ProtectedDataset, protected, ["ProtectedDataset(18 samples, tasks={'age': ", "epsilon=8/255)"]),
     (mtlue.ProtectedDataset, loaded, ["ProtectedDataset(18 samples, tasks={'age': ", "epsilon=8/255)"]),
+    (mtlue.REM, lambda _: mtlue.REM(radius=0.01, step_size=0.005), ["REM(radius=0.01, step_size=0.005, steps=10, "]),
     (mtlue.RestartedEM, lambda _: mtlue.RestartedEM(count=2), ["RestartedEM(make=None, count=2, restart_steps=400, "]),
     (mtlue.Check, lambda _: mtlue.Check({"race": 0.83}), ["Check(residual_learnability={'race': 0.83}, "]),
     (mtlue.Surrogate, lambda _: mtlue.Surrogate(network(), TASKS), ["Surrogate(Sequential, tasks={'age': "]),

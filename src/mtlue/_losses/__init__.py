@@ -1,6 +1,15 @@
 """Base losses: what the generator minimises."""
 
-from mtlue._losses.base import NO_GRADIENT, BaseUELoss, has_state, image_gradient, loss_value, takes_clean_images
+from mtlue._losses.adversary import Adversary
+from mtlue._losses.base import (
+    NO_GRADIENT,
+    BaseUELoss,
+    has_state,
+    image_gradient,
+    loss_value,
+    surrogate_loss,
+    takes_clean_images,
+)
 from mtlue._losses.em import EM
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.networks import (
@@ -13,6 +22,7 @@ from mtlue._losses.networks import (
     state_of,
     trains_itself,
 )
+from mtlue._losses.rem import REM
 from mtlue._losses.restarted_em import RestartedEM
 from mtlue._losses.sep import SEP
 from mtlue._losses.surrogate import Surrogate, borrowed, frozen
@@ -21,8 +31,10 @@ from mtlue._losses.tap import TAP
 __all__ = [
     "EM",
     "NO_GRADIENT",
+    "REM",
     "SEP",
     "TAP",
+    "Adversary",
     "BaseUELoss",
     "Learner",
     "Lifetime",
@@ -41,6 +53,7 @@ __all__ = [
     "networks_of",
     "restore_state",
     "state_of",
+    "surrogate_loss",
     "takes_clean_images",
     "trains_itself",
 ]
