@@ -45,6 +45,7 @@ DEFENSES: dict[str, Callable[[Splits], Any]] = {
     "mixup": lambda parts: defenses.Mixup(),
     "CutMix": lambda parts: defenses.CutMix(),
     "UEraser": lambda parts: defenses.UEraser(),
+    "SimCLR": lambda parts: defenses.SimCLR(),
     "orthogonal projection": lambda parts: defenses.OrthogonalProjection(),
     "adversarial training": lambda parts: defenses.AdversarialTraining(),
     "early stopping": lambda parts: defenses.EarlyStopping(_held(parts)),

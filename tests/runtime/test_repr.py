@@ -197,6 +197,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
         ["Preprocessing(jpeg(quality=50))"],
     ),
     (defenses.Preprocessing, lambda _: defenses.Preprocessing(Blank()), ["Preprocessing(Blank)"]),
+    (defenses.SimCLR, lambda _: defenses.SimCLR(), ["SimCLR(temperature=0.5, width=128, probe_steps=1000)"]),
     (defenses.StrongAugmentation, lambda _: defenses.StrongAugmentation(), ["StrongAugmentation(blur=1, cutout=0.5)"]),
     (defenses.UEraser, lambda _: defenses.UEraser(count=3), ["UEraser(count=3)"]),
     (defenses.VAEPurification, lambda _: defenses.VAEPurification(), ["VAEPurification(distortion=0.05, epochs=8, width=16)"]),

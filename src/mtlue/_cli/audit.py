@@ -27,6 +27,7 @@ _DEFENSES: dict[str, defenses.Defense | Callable[[Tensor], Tensor]] = {
     "mixup": defenses.Mixup(),
     "cutmix": defenses.CutMix(),
     "ueraser": defenses.UEraser(),
+    "simclr": defenses.SimCLR(),
     "adversarial-training": defenses.AdversarialTraining(),
 }
 _WRITERS: dict[str, Callable[[evaluation.Report], str]] = {

@@ -9,6 +9,7 @@ from mtlue._losses.base import (
     loss_value,
     surrogate_loss,
     takes_clean_images,
+    with_gradient,
 )
 from mtlue._losses.em import EM
 from mtlue._losses.learner import Learner, Lifetime, Make
@@ -56,4 +57,5 @@ __all__ = [
     "surrogate_loss",
     "takes_clean_images",
     "trains_itself",
+    "with_gradient",
 ]
