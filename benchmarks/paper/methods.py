@@ -24,13 +24,13 @@ SHORTCUTS: dict[str, tuple[Any, Any]] = {
 }
 PIXELWISE = ("EM", "TAP", "SEP")
 #: Searches that train the surrogate in turn.
-IN_TURN = {"EM": mtlue.EM, "REM": mtlue.REM}
+IN_TURN = {"EM": mtlue.EM, "REM": mtlue.REM, "TUE": mtlue.TUE}
 OURS = ("MTL-UE-EM", "MTL-UE-TAP", "MTL-UE-SEP")
 #: In the paper's order, after the control.
 METHODS = (*SHORTCUTS, *PIXELWISE, *OURS)
 OPS = "OPS"
 #: Methods that the paper has not; they are in tables 2 and 12.
-OTHERS = (OPS, "REM")
+OTHERS = (OPS, "REM", "TUE")
 
 
 class WithoutEmbeddings(mtlue.UEGenerator):

@@ -129,7 +129,8 @@ def test_options_are_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("tap", mtlue.TAP), ("em", mtlue.EM), ("rem", mtlue.REM), ("restarted-em", mtlue.RestartedEM)]
+    ("name", "kind"),
+    [("tap", mtlue.TAP), ("em", mtlue.EM), ("rem", mtlue.REM), ("tue", mtlue.TUE), ("restarted-em", mtlue.RestartedEM)],
 )
 def test_a_loss_has_a_name(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, kind: type) -> None:
     given: list[Any] = []

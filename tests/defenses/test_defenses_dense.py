@@ -12,6 +12,7 @@ from torch import nn
 
 import mtlue
 from mtlue._data import Batch, JointTransform
+from mtlue._losses.heads import find_heads
 from mtlue._tasks import CheckedTargets
 from mtlue.datasets import RandomZoomFlip
 from mtlue.defenses import (
@@ -28,7 +29,6 @@ from mtlue.defenses import (
     grayscale,
     jpeg,
 )
-from mtlue.defenses._heads import find_heads
 from mtlue.evaluation import evaluate, train_victim
 from small_rooms import ROOMS, Pointwise, rooms
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 import mtlue
 import small_victims
 from killed_run import same_state
+from mtlue._losses import contrastive_loss, contrastive_view
 from mtlue.defenses import SimCLR
-from mtlue.defenses._contrastive_view import contrastive_view
-from mtlue.defenses._simclr import contrastive_loss
 from mtlue.evaluation import evaluate, train_victim
 from multi_fashion import MultiFashion
 from small_rooms import ROOMS, Pointwise, rooms

@@ -170,6 +170,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (mtlue.ProtectedDataset, protected, ["ProtectedDataset(18 samples, tasks={'age': ", "epsilon=8/255)"]),
     (mtlue.ProtectedDataset, loaded, ["ProtectedDataset(18 samples, tasks={'age': ", "epsilon=8/255)"]),
     (mtlue.REM, lambda _: mtlue.REM(radius=0.01, step_size=0.005), ["REM(radius=0.01, step_size=0.005, steps=10, "]),
+    (mtlue.TUE, lambda _: mtlue.TUE(), ["TUE(weight=1.0, temperature=0.5, heads=None)"]),
     (mtlue.RestartedEM, lambda _: mtlue.RestartedEM(count=2), ["RestartedEM(make=None, count=2, restart_steps=400, "]),
     (mtlue.Check, lambda _: mtlue.Check({"race": 0.83}), ["Check(residual_learnability={'race': 0.83}, "]),
     (mtlue.Surrogate, lambda _: mtlue.Surrogate(network(), TASKS), ["Surrogate(Sequential, tasks={'age': "]),

@@ -11,7 +11,10 @@ from mtlue._losses.base import (
     takes_clean_images,
     with_gradient,
 )
+from mtlue._losses.contrastive import contrastive_loss, features_before, head_layers
+from mtlue._losses.contrastive_view import contrastive_view
 from mtlue._losses.em import EM
+from mtlue._losses.heads import Heads, chosen_heads, find_heads
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.networks import (
     check_checkpoints,
@@ -28,6 +31,7 @@ from mtlue._losses.restarted_em import RestartedEM
 from mtlue._losses.sep import SEP
 from mtlue._losses.surrogate import Surrogate, borrowed, frozen
 from mtlue._losses.tap import TAP
+from mtlue._losses.tue import TUE
 
 __all__ = [
     "EM",
@@ -35,8 +39,10 @@ __all__ = [
     "REM",
     "SEP",
     "TAP",
+    "TUE",
     "Adversary",
     "BaseUELoss",
+    "Heads",
     "Learner",
     "Lifetime",
     "Make",
@@ -45,8 +51,14 @@ __all__ = [
     "borrowed",
     "check_checkpoints",
     "check_own_state",
+    "chosen_heads",
+    "contrastive_loss",
+    "contrastive_view",
+    "features_before",
+    "find_heads",
     "frozen",
     "has_state",
+    "head_layers",
     "image_gradient",
     "judged_surrogate",
     "kept_state",

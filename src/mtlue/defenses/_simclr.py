@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_image_size, check_number
-from mtlue._data import Batch
-from mtlue._losses import Surrogate, borrowed, with_gradient
+from mtlue._losses import Heads, Surrogate, contrastive_loss, contrastive_view, features_before, head_layers, with_gradient
 from mtlue._runtime import Stream, derived_seed, descend, random_numbers
-from mtlue._tasks import Task, read_targets
-from mtlue.defenses._contrastive_view import contrastive_view
+from mtlue._tasks import Task
 from mtlue.defenses._defense import Defense
-from mtlue.defenses._heads import Heads, chosen_heads, find_heads
 from mtlue.defenses._last_layer_retraining import LastLayerRetraining
 
 _LEARNING_RATE = 1e-3
@@ -99,31 +94,15 @@ class SimCLR(Defense):
             ValueError: no heads are found in the model, or there is nothing before them.
         """
         if not self._layers:
-            self._layers = self._find_layers(victim, images, targets)
-        with _inputs(self._layers) as found:
-            victim.module(torch.cat([contrastive_view(images), contrastive_view(images)]))
-        # Heads may share their features.
-        features = list({id(each): _pooled(each) for each in found}.values())
+            self._layers = head_layers(victim, images, targets, self.heads)
+        views = torch.cat([contrastive_view(images), contrastive_view(images)])
+        features = features_before(self._layers, victim.module, views)
         if not any(each.requires_grad for each in features):
             raise ValueError(
                 f"model: SimCLR trains what comes before the heads, and {type(victim.module).__name__} has only heads"
             )
         loss = self._learn(features)
         return dict.fromkeys(victim.tasks, loss)
-
-    def _find_layers(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> list[nn.Module]:
-        """The layers of the heads, before which the features are."""
-        with borrowed(victim.module, device=images.device, trainable=True), torch.enable_grad():
-            if self.heads is None:
-                found = find_heads(victim, Batch(images, read_targets(targets, victim.tasks)))
-            else:
-                found = chosen_heads(self.heads, victim.module)
-        chosen = {id(parameter) for parameter in found}
-        return [
-            part
-            for part in victim.module.modules()
-            if any(id(parameter) in chosen for parameter in part.parameters(recurse=False))
-        ]
 
     def _learn(self, features: list[Tensor]) -> Tensor:
         """The mean contrastive loss of features (2B, F), with its gradient at them; then the projection takes its step."""
@@ -184,34 +163,3 @@ class SimCLR(Defense):
 
     def __repr__(self) -> str:
         return f"SimCLR(temperature={self.temperature:g}, width={self.width}, probe_steps={self.probe_steps})"
-
-
-def contrastive_loss(projected: Tensor, temperature: float) -> Tensor:
-    """The cross-entropy of finding a view's partner by cosine similarity, a scalar.
-
-    Args:
-        projected: Two views of B images, (2B, F); rows i and B + i belong together.
-        temperature: What similarities are divided by.
-    """
-    unit = F.normalize(projected, dim=1)
-    similarities = unit @ unit.T / temperature
-    # A view is no candidate for itself.
-    similarities = similarities.masked_fill(torch.eye(len(unit), dtype=torch.bool, device=unit.device), -torch.inf)
-    partners = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
-    return F.cross_entropy(similarities, partners)
-
-
-@contextmanager
-def _inputs(layers: list[nn.Module]) -> Iterator[list[Tensor]]:
-    """What enters some layers meanwhile."""
-    found: list[Tensor] = []
-    handles = [layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0])) for layer in layers]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _pooled(features: Tensor) -> Tensor:
-    return features.flatten(2).mean(dim=2) if features.ndim > 2 else features
