@@ -126,6 +126,11 @@ def _shortcut(folder: Path) -> Any:
     return _images_of(baselines.shortcut(dataset, tasks={"age": 3, "smile": 2}, path=folder / RESULT, **made))
 
 
+def _one_pixel(folder: Path) -> Any:
+    dataset = [(torch.full((3, 6, 6), 40 * index, dtype=torch.uint8), {"age": index % 3}) for index in range(6)]
+    return _images_of(baselines.one_pixel_shortcut(dataset, tasks={"age": 3}, path=folder / RESULT))
+
+
 def _noise(folder: Path) -> Any:
     sizes = [(3, 4), (5, 2), (1, 1)]
     dataset = [(torch.full((1, *sizes[index % 3]), 100, dtype=torch.uint8), index % 2) for index in range(6)]
@@ -214,6 +219,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("baselines.pgd(path=), EM", _search("em")),
     Verb("baselines.pgd(path=), TAP", _search("frozen")),
     Verb("baselines.shortcut(path=)", _shortcut),
+    Verb("baselines.one_pixel_shortcut(path=)", _one_pixel),
     Verb("baselines.random_noise(path=)", _noise),
     *(Verb(f"export, {name}", _export(name)) for name in _FORMATS),
     Verb("export, PNG, append=True", _export("PNG", append=True), prepare=_export("PNG"), valid=_is_export),

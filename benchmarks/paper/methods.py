@@ -23,9 +23,14 @@ SHORTCUTS: dict[str, tuple[Any, Any]] = {
     "AR (average)": (baselines.AR, baselines.average_fusion),
 }
 PIXELWISE = ("EM", "TAP", "SEP")
+#: Searches that train the surrogate in turn.
+IN_TURN = {"EM": mtlue.EM, "REM": mtlue.REM, "TUE": mtlue.TUE}
 OURS = ("MTL-UE-EM", "MTL-UE-TAP", "MTL-UE-SEP")
 #: In the paper's order, after the control.
 METHODS = (*SHORTCUTS, *PIXELWISE, *OURS)
+OPS = "OPS"
+#: Methods that the paper has not; they are in tables 2 and 12.
+OTHERS = (OPS, "REM", "TUE")
 
 
 class WithoutEmbeddings(mtlue.UEGenerator):
@@ -109,7 +114,10 @@ def _make(workshop: Workshop, spec: Protection, clean: InMemory, path: Path) -> 
     elif spec.method in SHORTCUTS:
         patterns, fusion = SHORTCUTS[spec.method]
         baselines.shortcut(clean, tasks=clean.tasks, patterns=patterns(), fusion=fusion, path=path, seed=spec.seed)
-    elif spec.method in PIXELWISE:
+    elif spec.method == OPS:
+        # As its paper has it, without a bound.
+        baselines.one_pixel_shortcut(clean, tasks=clean.tasks, path=path, seed=spec.seed)
+    elif spec.method in (*PIXELWISE, *IN_TURN):
         _make_pixelwise(workshop, spec, clean, path)
     else:
         generator = generator_of(workshop, spec, clean)
@@ -131,11 +139,12 @@ def _make(workshop: Workshop, spec: Protection, clean: InMemory, path: Path) -> 
 def _make_pixelwise(workshop: Workshop, spec: Protection, clean: InMemory, path: Path) -> None:
     surrogate, loss = surrogate_and_loss(workshop, spec, spec.method)
     scale, epsilon = workshop.scale, spec.levels / 255
-    steps = {"EM": scale.em_steps, "TAP": scale.tap_steps, "SEP": scale.sep_steps}[spec.method]
-    rounds = scale.em_rounds if spec.method == "EM" else 1
+    in_turn = spec.method in IN_TURN
+    steps = scale.em_steps if in_turn else {"TAP": scale.tap_steps, "SEP": scale.sep_steps}[spec.method]
+    rounds = scale.em_rounds if in_turn else 1
     # As far as in appendix A.1: 250 steps of 0.064/255 for 8/255, or in EM rounds of 20 steps of 0.8/255, at least ten. Fewer
     # steps are larger ones.
-    share = max(0.1, 20 / (rounds * steps)) if spec.method == "EM" else 2 / steps
+    share = max(0.1, 20 / (rounds * steps)) if in_turn else 2 / steps
     baselines.pgd(
         clean,
         tasks=clean.tasks,
@@ -207,8 +216,8 @@ def surrogate_and_loss(workshop: Workshop, spec: Protection, name: str) -> tuple
     added = {method.removeprefix("MTL-UE-"): make for method, make in workshop.losses.items()}
     if name in added:
         return fresh, added[name]()
-    if name == "EM":
-        return fresh, mtlue.EM()
+    if name in IN_TURN:
+        return fresh, IN_TURN[name]()
     epochs = sizes.surrogate_epochs if name == "TAP" else max(sizes.surrogate_epochs, sizes.checkpoints)
     states = workshop.surrogates(spec.data, spec.seed, epochs=epochs)
     fresh.load_state_dict(states[-1])

@@ -12,7 +12,7 @@ from mtlue._check import Check
 from mtlue._fit import Epoch, History, fit
 from mtlue._formats import Description, verify
 from mtlue._generator import ClassEmbeddingBank, DenseEmbedder, UEGenerator
-from mtlue._losses import EM, SEP, TAP, BaseUELoss, RestartedEM, Surrogate
+from mtlue._losses import EM, REM, SEP, TAP, TUE, BaseUELoss, RestartedEM, Surrogate
 from mtlue._protect import ProtectedDataset, protect
 from mtlue._regularizers import inter_er, intra_er
 from mtlue._tasks import Classification, Depth, Segmentation, SurfaceNormals, Task
@@ -21,8 +21,10 @@ __version__ = _version("mtlue")
 
 __all__ = [
     "EM",
+    "REM",
     "SEP",
     "TAP",
+    "TUE",
     "BaseUELoss",
     "Check",
     "ClassEmbeddingBank",

@@ -17,7 +17,7 @@ import mtlue
 import paper_tables
 from paper.dense_tables import make_dense_tables
 from paper.layout import to_markdown, value
-from paper.methods import METHODS, SHORTCUTS, WithoutEmbeddings, WithoutLatent, perturbed
+from paper.methods import METHODS, OPS, OTHERS, SHORTCUTS, WithoutEmbeddings, WithoutLatent, perturbed
 from paper.readers import DENSE, classes_of
 from paper.scales import DENSE_SCALES, SCALES, SMALL, Scale, SetScale
 from paper.specs import Data, Protection, Victim, key
@@ -118,13 +118,13 @@ def test_records_are_kept_and_committed_records_are_found(tmp_path: Path) -> Non
     assert set(json.loads((tmp_path / "cells.json").read_text())) == {"b", "c"}
 
 
-@pytest.mark.parametrize("method", ["random noise", *METHODS])
+@pytest.mark.parametrize("method", ["random noise", *METHODS, *OTHERS])
 def test_each_method_makes_a_set_that_a_victim_is_trained_on(workshop: Workshop, method: str) -> None:
     spec = Protection(Data("multi-fashion"), method, 0)
     clean = workshop.splits(spec.data).train
     change = (perturbed(workshop, spec).images.int() - clean.images.int()).abs()
     assert bool(change.flatten(1).any(dim=1).all())
-    if method not in SHORTCUTS:  # these are bounded in another norm
+    if method not in (*SHORTCUTS, OPS):  # these are bounded in another norm
         assert int(change.max()) <= 8
     record = measure(workshop, Victim(spec))
     assert set(record["metrics"]) == {"left", "right", "front"}
@@ -251,7 +251,7 @@ def test_values_of_a_case_worked_out_by_hand(workshop: Workshop) -> None:
 def test_what_was_not_run_says_so_and_the_papers_figures_stand_beside(workshop: Workshop) -> None:
     text = to_markdown(workshop, make_tables(SETS)["2"], 1, "caption")
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
-    assert set(lines) - {"trained on", "---"} == {"clean", "random noise", *METHODS}
+    assert set(lines) - {"trained on", "---"} == {"clean", "random noise", *METHODS, *OTHERS}
     assert "| 78.97 |" in lines["clean"]
     assert "not run" in lines["MTL-UE-TAP"]
 

@@ -130,7 +130,10 @@ def test_options_are_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "kind"), [("tap", mtlue.TAP), ("em", mtlue.EM), ("restarted-em", mtlue.RestartedEM)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("tap", mtlue.TAP), ("em", mtlue.EM), ("rem", mtlue.REM), ("tue", mtlue.TUE), ("restarted-em", mtlue.RestartedEM)],
+)
 def test_a_loss_has_a_name(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, kind: type) -> None:
     given: list[Any] = []
     monkeypatch.setattr(mtlue, "protect", noting(given))

@@ -12,10 +12,12 @@ from torch import nn
 
 import mtlue
 from mtlue._data import Batch, JointTransform
+from mtlue._losses.heads import find_heads
 from mtlue._tasks import CheckedTargets
 from mtlue.datasets import RandomZoomFlip
 from mtlue.defenses import (
     AdversarialTraining,
+    CutMix,
     Defense,
     EarlyStopping,
     LastLayerRetraining,
@@ -27,7 +29,6 @@ from mtlue.defenses import (
     grayscale,
     jpeg,
 )
-from mtlue.defenses._heads import find_heads
 from mtlue.evaluation import evaluate, train_victim
 from small_rooms import ROOMS, Pointwise, rooms
 
@@ -51,6 +52,7 @@ OPTIONS: dict[str, Any] = {
         (partial(jpeg, quality=90), {"parts"}),
         (grayscale, {"parts"}),
         (AdversarialTraining(radius=2 / 255, steps=2), {"parts", "depth", "normals"}),
+        (CutMix(), {"parts", "depth", "normals"}),
         (Mixup(alpha=0.2), {"parts", "depth", "normals"}),
         (UEraser(count=2), {"parts"}),
         (EarlyStopping(DATA, tasks=ROOMS, batch_size=3), {"parts", "depth", "normals"}),

@@ -7,8 +7,8 @@ from torch import nn
 
 import mtlue
 from mtlue._data import Batch
+from mtlue._losses.heads import find_heads
 from mtlue._tasks import CheckedTargets
-from mtlue.defenses._heads import find_heads
 
 
 class Pair(nn.Module):

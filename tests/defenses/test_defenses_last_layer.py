@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import mtlue
 from mtlue._data import Batch
+from mtlue._losses.heads import find_heads
 from mtlue._tasks import CheckedTargets
 from mtlue.defenses import LastLayerRetraining
-from mtlue.defenses._heads import find_heads
 from multi_fashion import MultiFashion
 
 TASKS = {"left": 10, "right": 10, "front": 2}

@@ -25,7 +25,9 @@ _DEFENSES: dict[str, defenses.Defense | Callable[[Tensor], Tensor]] = {
     "bit-depth": defenses.bit_depth,
     "strong-augmentation": defenses.StrongAugmentation(),
     "mixup": defenses.Mixup(),
+    "cutmix": defenses.CutMix(),
     "ueraser": defenses.UEraser(),
+    "simclr": defenses.SimCLR(),
     "adversarial-training": defenses.AdversarialTraining(),
 }
 _WRITERS: dict[str, Callable[[evaluation.Report], str]] = {

@@ -12,7 +12,7 @@ from mtlue._data import inspect_dataset
 from mtlue._runtime import load_tensors, save_tensors
 from mtlue.datasets import ImageTable
 
-_LOSSES = {"restarted-em": mtlue.RestartedEM, "tap": mtlue.TAP, "em": mtlue.EM}
+_LOSSES = {"restarted-em": mtlue.RestartedEM, "tap": mtlue.TAP, "em": mtlue.EM, "rem": mtlue.REM, "tue": mtlue.TUE}
 NAMES = (*_LOSSES, "sep")
 # States of a surrogate along its training, as many as in the paper.
 _STATES = 15

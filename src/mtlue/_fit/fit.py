@@ -63,7 +63,7 @@ def fit(
         dataset: Map-style set of pairs (image, targets).
         surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit unchanged, EM
             trains it in place. Mode, device and ``requires_grad`` are always restored.
-        loss: ``mtlue.RestartedEM()``, ``EM()``, ``TAP()``, ``SEP(checkpoints)`` or your own.
+        loss: ``mtlue.RestartedEM()``, ``EM()``, ``REM()``, ``TAP()``, ``SEP(checkpoints)`` or your own.
         epochs: Passes over the data, at most. Fewer take less time and protect less.
         batch_size: Samples in a step. If neither you nor the loss decides, as many as fit the device, at most 512, and few
             enough for 32 steps in an epoch. It is halved, with a warning, when memory runs out.

@@ -11,7 +11,7 @@ from torch import Tensor
 from mtlue._data import Batch
 from mtlue._fit.checkpoint import load_optimizer
 from mtlue._fit.plan import SurrogatePlan
-from mtlue._losses import Surrogate
+from mtlue._losses import EM, BaseUELoss, Surrogate, surrogate_loss
 from mtlue._runtime import BatchSize, Compute, Progress, descend
 
 #: Turns a batch into what the surrogate sees. Augmentation may move the labels with the images.
@@ -28,10 +28,20 @@ class SurrogateTraining:
         learning_rate: Learning rate of Adam.
         batch_size: Largest batch. It is halved when memory runs out.
         compute: Where and how to compute.
+        loss: The base loss in turn with which it learns, which may say what it minimises; None if there is no such loss.
     """
 
-    def __init__(self, surrogate: Surrogate, *, learning_rate: float, batch_size: BatchSize, compute: Compute) -> None:
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        *,
+        learning_rate: float,
+        batch_size: BatchSize,
+        compute: Compute,
+        loss: BaseUELoss | None = None,
+    ) -> None:
         self.surrogate, self.batch_size, self.compute = surrogate, batch_size, compute
+        self._loss = EM() if loss is None else loss
         trainable = [parameter for parameter in surrogate.module.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(trainable, lr=learning_rate)
 
@@ -41,9 +51,10 @@ class SurrogateTraining:
         def step(part: Batch) -> Tensor:
             # Batch normalisation needs more than a single sample.
             self.surrogate.module.train(len(part) > 1)
-            with self.compute.autocast():
+            # Without the cache: a loss may search with the surrogate frozen, whose copies of the weights carry no gradient.
+            with self.compute.autocast(cache=False):
                 seen = view(part)
-                loss = self.surrogate.loss(seen.images, seen.targets)
+                loss = surrogate_loss(self._loss, self.surrogate, seen.images, seen.targets)
             descend(self.optimizer, loss)
             return loss.detach()
 

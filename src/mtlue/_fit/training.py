@@ -62,7 +62,7 @@ class GeneratorTraining:
         self.learner: SurrogateTraining | None = None
         if loss.trains_surrogate:
             self.learner = SurrogateTraining(
-                surrogate, learning_rate=plan.learning_rate, batch_size=self.batch_size, compute=compute
+                surrogate, learning_rate=plan.learning_rate, batch_size=self.batch_size, compute=compute, loss=loss
             )
         self.history = History()
         self._gradient_seen = False

@@ -27,6 +27,8 @@ class BaseUELoss(Protocol):
     * A fourth parameter ``clean``, to get the images without the perturbation too, after the same random augmentation.
     * ``checkpoints``: modules or state dicts of the surrogate to use in its place, as SEP does. The last of them has to be
       trained.
+    * ``surrogate_loss(surrogate, images, targets)``: what the surrogate minimises in its turn, in place of the tasks' mean
+      loss, as in REM.
     * ``state_dict()`` and ``load_state_dict(state)``, if it has a state, such as networks that it trains. A run that resumes
       restores the state, which may hold tensors and plain values.
 
@@ -124,6 +126,26 @@ def loss_value(
         inherited = type(loss).__call__ is BaseUELoss.__call__
         got += "; override __call__" if inherited else "; is a return missing in its __call__?"
     raise TypeError(f"loss: expected a scalar tensor from {name}, got {got}")
+
+
+def surrogate_loss(loss: BaseUELoss, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+    """What a surrogate minimises where it is trained in turn, a scalar tensor.
+
+    Args:
+        loss: The base loss, which may say so.
+        surrogate: The surrogate, in training mode.
+        images: Perturbed images as the surrogate sees them.
+        targets: Their labels.
+
+    Raises:
+        TypeError: the loss' own answer is no scalar tensor.
+    """
+    own = getattr(loss, "surrogate_loss", None)
+    value: object = surrogate.loss(images, targets) if own is None else own(surrogate, images, targets)
+    if isinstance(value, Tensor) and not value.ndim:
+        return value
+    name, got = type(loss).__name__, str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+    raise TypeError(f"loss: expected a scalar tensor from {name}.surrogate_loss, got {got}")
 
 
 def with_gradient(value: Tensor, images: Tensor, gradient: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class Alternation:
             learning_rate=search.plan.learning_rate,
             batch_size=search.batch_size,
             compute=search.compute,
+            loss=search.loss,
         )
 
     def run(self) -> None:

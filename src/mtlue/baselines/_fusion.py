@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlue._data import resize
+from mtlue._data import Samples, resize
 from mtlue._runtime import tensors_digest
-from mtlue.baselines._patterns import unit_norm
+from mtlue.baselines._assemble import Change
+from mtlue.baselines._patterns import classes_by_task, unit_norm
 
 #: Draws the patterns of a task's classes at a shape (C, h, w): floats (num_classes, C, h, w), each with an l2 norm of 1.
 Draw: TypeAlias = Callable[[tuple[int, int, int]], Tensor]
@@ -132,6 +133,14 @@ class FusedPatterns:
         excess: Tensor = (fused.norm(dim=1, keepdim=True) / self._budget).clamp_min(1)
         levels: Tensor = (fused / excess * 255).round().clamp(-255, 255)
         return levels.to(torch.int16).view(-1, *self._shape)
+
+    def change(self, samples: Samples) -> Change:
+        """By how many levels the patterns of its classes change each sample of a data set."""
+
+        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
+            return list(self.levels(classes_by_task(samples.read_labels(targets), samples.tasks)))
+
+        return change
 
     def digest(self) -> str:
         """Return a checksum of all patterns."""

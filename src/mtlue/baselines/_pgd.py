@@ -56,7 +56,7 @@ def pgd(
         tasks: Tasks by name. An integer n means ``Classification(n)``.
         surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit unchanged;
             TAP and SEP need one that was trained on clean data. EM trains it in place.
-        loss: ``mtlue.EM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or your own, as in `mtlue.fit`.
+        loss: ``mtlue.EM()``, ``REM()``, ``TAP()``, ``SEP(checkpoints)``, ``RestartedEM()`` or your own, as in `mtlue.fit`.
         epsilon: Budget on the scale of [0, 1].
         steps: Gradient steps on each batch in a round.
         step_size: How far a pixel moves in a step, on the scale of [0, 1].

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_number, check_seed, naming
-from mtlue._data import Inspection, Samples, check_map_style, inspect_dataset
+from mtlue._data import Samples, check_map_style, inspect_dataset
 from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
 from mtlue.baselines._fusion import Draw, FusedPatterns, Fusion
-from mtlue.baselines._patterns import Patterns, unit_norm
+from mtlue.baselines._patterns import Patterns, check_class_tasks, only_image_shape, unit_norm
 
 _BUDGET_SIDE = 32
 
@@ -75,7 +75,7 @@ def shortcut(
     """
     check_unprotected(check_map_style("dataset", dataset))
     resolved = resolve_tasks(tasks)
-    _check_classes(resolved)
+    check_class_tasks(resolved)
     for name, value, known in (("patterns", patterns, "LSP() or AR()"), ("fusion", fusion, "patch_fusion or average_fusion")):
         if isinstance(value, type) or not callable(value):
             raise TypeError(f"{name}: expected {known} of mtlue.baselines, or a function like them, got {value!r}")
@@ -85,7 +85,7 @@ def shortcut(
     with WorkFolder.claim(path) as folders:
         inspection = inspect_dataset(dataset, resolved)
         samples = Samples(dataset, resolved)
-        shape = _image_shape(inspection)
+        shape = only_image_shape(inspection)
         seeds = [derived_seed(seed, Stream.PATTERNS, k) for k in range(len(resolved))]
         draws = [_draw(patterns, task.num_embeddings, each) for task, each in zip(resolved.values(), seeds, strict=True)]
         parts = _check_parts(fusion(draws, shape), resolved, shape)
@@ -93,33 +93,8 @@ def shortcut(
         if not fused.epsilon:
             warn(f"budget: {budget:.4g} changes no pixel by half a level of 1/255: stored images will not change")
 
-        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
-            read = samples.read_labels(targets)
-            # The class of each task, (B, K); -1 if the label is missing.
-            classes = torch.stack([task.embedding_index(read[name]) for name, task in resolved.items()], dim=1)
-            return list(fused.levels(classes))
-
         settings = {"baseline": "shortcut", "budget": budget, "seed": seed, "patterns": fused.digest()}
-        return assemble(samples, inspection, change, epsilon=fused.epsilon, folders=folders, settings=settings)
-
-
-def _check_classes(tasks: Mapping[str, Task]) -> None:
-    # Each pixel of a map has its own class or reading, so the image has none.
-    maps = ", ".join(f"{name!r}: {task!r}" for name, task in tasks.items() if task.is_map)
-    if maps:
-        others = [name for name, task in tasks.items() if not task.is_map]
-        advice = f"give {others} alone" if others else "use baselines.pgd or mtlue.protect"
-        raise ValueError(f"tasks: patterns belong to classes of images, expected classification tasks, got {maps}; {advice}")
-
-
-def _image_shape(inspection: Inspection) -> tuple[int, int, int]:
-    if not inspection.uniform:
-        sizes = ", ".join(f"{height} x {width}" for height, width in sorted(inspection.sizes)[:4])
-        raise ValueError(
-            f"dataset: expected images of one size, for which patterns are made, got {len(inspection.sizes)} sizes ({sizes}"
-            f"{', ...' if len(inspection.sizes) > 4 else ''}); resize them in the data set"
-        )
-    return inspection.image_shape
+        return assemble(samples, inspection, fused.change(samples), epsilon=fused.epsilon, folders=folders, settings=settings)
 
 
 def _draw(patterns: Patterns, num_classes: int, seed: int) -> Draw:

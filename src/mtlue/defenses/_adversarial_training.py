@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from mtlue._checks import check_count, check_number
-from mtlue._losses import Surrogate, borrowed
-from mtlue._tasks import read_targets
+from mtlue._losses import Adversary, Surrogate
 from mtlue.defenses._defense import Defense
 
 
@@ -40,30 +37,15 @@ class AdversarialTraining(Defense):
     """
 
     def __init__(self, *, radius: float = 8 / 255, step_size: float = 2 / 255, steps: int = 10) -> None:
-        self.radius = check_number("radius", radius, above=0)
-        if self.radius > 1:
-            raise ValueError(f"radius: expected 0 < radius <= 1, got {radius}; images are in [0, 1]")
-        self.step_size = check_number("step_size", step_size, above=0)
-        self.steps = check_count("steps", steps, minimum=1)
+        self._adversary = Adversary(radius, step_size, steps)
+        self.radius, self.step_size, self.steps = radius, step_size, steps
 
     def attack(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Return images within the radius at which the victim does badly, (B, C, H, W) in [0, 1].
 
         The victim does not change.
         """
-        clean = images.detach()
-        low, high = (clean - self.radius).clamp_min(0.0), (clean + self.radius).clamp_max(1.0)
-        read = read_targets(targets, victim.tasks).to(images.device)
-        adversarial = clean + self.radius * (2.0 * torch.rand_like(clean) - 1.0)
-        adversarial = torch.clamp(adversarial, low, high)
-        # In eval mode, so that batch normalisation collects the statistics of the training images only.
-        with borrowed(victim.module, device=images.device, trainable=False), torch.enable_grad():
-            for _ in range(self.steps):
-                adversarial.requires_grad_()
-                loss = torch.stack(list(victim.losses(adversarial, read).values())).sum()
-                (gradient,) = torch.autograd.grad(loss, adversarial)
-                adversarial = torch.clamp(adversarial.detach() + self.step_size * gradient.sign(), low, high)
-        return adversarial
+        return self._adversary.attack(victim, images, targets)
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of each task on the adversarial images."""

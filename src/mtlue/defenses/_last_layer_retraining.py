@@ -11,12 +11,11 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_number
 from mtlue._data import Batch
-from mtlue._losses import Surrogate, borrowed
+from mtlue._losses import Heads, Surrogate, borrowed, chosen_heads, find_heads
 from mtlue._runtime import choose_device, descend
 from mtlue._tasks import Tasks
 from mtlue.defenses._clean_set import CleanSet
 from mtlue.defenses._defense import Defense
-from mtlue.defenses._heads import Heads, chosen_heads, find_heads
 
 
 class LastLayerRetraining(Defense):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mtlue._data import Batch
-from mtlue._losses import Surrogate
+from mtlue._losses.surrogate import Surrogate
 
 Heads = Callable[[nn.Module], Iterable[nn.Parameter]]
 
