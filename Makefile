@@ -18,8 +18,14 @@ CRASHED := 2.14.1
 demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
 
+# COVERAGE=1 counts the branches of src that the tests take, and fails where they take too few.
 test: .venv/installed
+ifdef COVERAGE
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report
+else
 	$(BIN)/python -m pytest
+endif
 
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest $(CORE_TESTS)

@@ -265,6 +265,32 @@ class Forward(mtlue.BaseUELoss):
         return surrogate.loss(images, targets)
 
 
+def train(**arguments: Any) -> Any:
+    settings: dict[str, Any] = {"tasks": TWO, "model": Net(TWO), "epochs": 1, "progress": False, **arguments}
+    return evaluation.train_victim(GOOD, **settings)
+
+
+def detached() -> nn.Module:
+    class Detached(Net):
+        def forward(self, images: Any) -> Any:
+            return {name: logits.detach() for name, logits in super().forward(images).items()}
+
+    return Detached(TWO)
+
+
+def spoilt() -> nn.Module:
+    net = Net(TWO)
+    nn.init.constant_(next(net.parameters()), torch.nan)
+    return net
+
+
+class Idle(evaluation.Weighting):
+    """A weighting that takes no gradient."""
+
+    def backward(self, losses: Any, module: nn.Module) -> None:
+        pass
+
+
 def audit(protected: Any = None, clean: Any = None, **arguments: Any) -> Any:
     settings: dict[str, Any] = {
         "model": Net(TWO),
@@ -274,7 +300,7 @@ def audit(protected: Any = None, clean: Any = None, **arguments: Any) -> Any:
         "progress": False,
         **arguments,
     }
-    return evaluation.audit(protect() if protected is None else protected, clean or GOOD, GOOD, **settings)
+    return evaluation.audit(protect() if protected is None else protected, clean or GOOD, GOOD[:6], **settings)
 
 
 def audit_into_a_file() -> None:
@@ -524,6 +550,17 @@ PROVOKED: list[Callable[[], Any]] = [
     audit_into_a_file,
     audit_among_other_files,
     lambda: audit(single_task=False),
+    lambda: audit(GOOD, tasks=TWO),
+    lambda: evaluation.audit(protect(), GOOD, GOOD, model=Net(TWO), single_task=[]),
+    lambda: evaluation.audit(protect(), GOOD, GOOD[:1], model=Net(TWO), single_task=[], epochs=1, progress=False),
+    lambda: evaluation.audit(protect(), GOOD, GOOD[::2], model=Net(TWO), single_task=[], epochs=1, progress=False),
+    lambda: train(model=Net(TWO).requires_grad_(False)),
+    lambda: train(model=detached()),
+    lambda: train(model=spoilt()),
+    lambda: train(weighting=Idle()),
+    lambda: train(schedule=lambda done: 0.0),
+    lambda: train(learning_rate=1e30, batch_size=2),
+    lambda: train(defense=lambda images: images * torch.nan),
     lambda: audit(tasks={"age": Years(), "gender": 2}),
     lambda: protect(loss=Hungry()),
     lambda: use(lambda generator: None, fraction=0.01),

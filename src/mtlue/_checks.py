@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
+from pathlib import Path
+from typing import Any
 
 
 def check_epsilon(name: str, value: float) -> float:
@@ -131,6 +135,40 @@ def check_number(name: str, value: float, *, above: float | None = None) -> floa
     if not math.isfinite(value) or (value < 0 if above is None else value <= above):
         raise ValueError(f"{name}: expected a number {'>= 0' if above is None else f'> {above:g}'}, got {value}")
     return float(value)
+
+
+def check_path(name: str, value: str | os.PathLike[str]) -> None:
+    """Check a path of a file or a folder, whether it is there or not.
+
+    Raises:
+        TypeError: it is not a path.
+        ValueError: it has no name.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}: expected a path, got {value!r}")
+    if not Path(value).name:
+        raise ValueError(f"{name}: expected a path that ends in a name, got {os.fspath(value)!r}")
+
+
+def check_arity(name: str, function: Callable[..., Any], *arguments: str) -> None:
+    """Check that a function can be called with some arguments, before it is needed; what has no signature passes.
+
+    Args:
+        name: What messages call the function.
+        function: What is to be called.
+        arguments: What messages call its arguments.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a function of ({', '.join(arguments)}), got one that takes {signature}") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 import mtlue
-from mtlue import evaluation
+from mtlue._cli import losses
 from mtlue._cli.publication import Publication
 from mtlue._formats import PNG
 from mtlue.datasets import ImageTable
@@ -243,21 +243,38 @@ def test_another_command_cannot_take_up_the_work(run: Run, monkeypatch: pytest.M
     assert "is damaged and cannot be resumed" in run("protect", "photos", *QUICK, "--out", "safe").err
 
 
-def test_states_of_sep_s_surrogate_are_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("protect", "photos", "--labels", "photos.csv", "--loss", "sep", "--epochs", 2, "--device", "cpu", "--out", "safe")
+def test_the_training_of_sep_s_surrogate_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(mtlue, "protect", noting(given))
-    with pytest.raises(ReachedError):
-        run(*words)
-    with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "train_victim", lambda *_, **__: 1 / 0)
+    epochs: list[int] = []
+    keep = losses._States.__call__
+
+    def broken_off(self: Any, epoch: int, model: Any) -> None:
+        epochs.append(epoch)
+        if epochs == [0, 1]:
+            raise ReachedError
+        keep(self, epoch, model)
+
+    def protect(out: str) -> None:
+        options = ("--labels", "photos.csv", "--loss", "sep", "--epochs", 3, "--device", "cpu", "--image-size", 8)
         with pytest.raises(ReachedError):
-            run(*words)
-    first, second = given
-    assert len(first["loss"].checkpoints) == 2
-    assert equal(first["loss"].checkpoints, second["loss"].checkpoints)
-    # The surrogate is the last of them.
-    assert equal(second["surrogate"].state_dict(), second["loss"].checkpoints[-1])
+            run("protect", "photos", *options, "--out", out)
+
+    monkeypatch.setattr(mtlue, "protect", noting(given))
+    protect("unbroken")
+    monkeypatch.setattr(losses._States, "__call__", broken_off)
+    protect("safe")
+    protect("safe")
+    # The epoch that was broken off is repeated, and none that was done.
+    assert epochs == [0, 1, 1, 2]
+    protect("safe")
+    assert epochs == [0, 1, 1, 2]
+    unbroken, *others = given
+    assert len(others) == 2
+    assert len(unbroken["loss"].checkpoints) == 3
+    for other in others:
+        assert equal(other["loss"].checkpoints, unbroken["loss"].checkpoints)
+        # The surrogate is the last of them.
+        assert equal(other["surrogate"].state_dict(), unbroken["loss"].checkpoints[-1])
 
 
 WRONG = [

@@ -20,7 +20,7 @@ from two_tasks import OPTIONS, TASKS, two_task_set
 
 def sizes(*sides: int) -> list[tuple[Tensor, Tensor]]:
     """An image of each size."""
-    return [(torch.rand(1, side, side), torch.zeros(2)) for side in sides]
+    return [(torch.rand(1, side, side), torch.full((2,), index)) for index, side in enumerate(sides)]
 
 
 @pytest.fixture(scope="module")

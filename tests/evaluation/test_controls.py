@@ -108,7 +108,7 @@ def brighter(images: Tensor) -> Tensor:
         ({"transform": brighter}, "transform was '<lambda>', is 'brighter'"),
         ({"clean": two_task_set(32, 2)}, "checksum of the clean was"),
         ({"test": two_task_set(32, 2)}, "checksum of the test was"),
-        ({"tasks": {"side": 2, "shade": 3}}, "controls: that report has the tasks"),
+        ({"tasks": {"side": 2, "gloom": 2}}, "controls: that report has the tasks"),
     ],
 )
 def test_another_audit_s_victims_are_refused(sets: dict[str, Any], changes: dict[str, Any], words: str) -> None:

@@ -172,7 +172,7 @@ def test_an_audit_keeps_a_few_examples() -> None:
     net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(4, 2))
     # What augments is looked at without it.
     found = evaluation.audit(
-        noisy.with_transform(lambda image: image[..., 1:]), clean, clean, model=net, epochs=1, progress=False
+        noisy.with_transform(lambda image: image[..., 1:]), clean, clean[:8], model=net, epochs=1, progress=False
     )
     assert [each.index for each in found.examples] == [0, 3, 5, 8]
     assert [tuple(each.clean.shape) for each in found.examples] == [(1, 8, 224)] * 4

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 import mtlue
 from mtlue._cli.options import compute_settings
 from mtlue._data import inspect_dataset
-from mtlue._runtime import load_tensors, save_tensors
 from mtlue.datasets import ImageTable
 
 _LOSSES = {"restarted-em": mtlue.RestartedEM, "tap": mtlue.TAP, "em": mtlue.EM, "rem": mtlue.REM, "tue": mtlue.TUE}
@@ -34,40 +35,43 @@ def training_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sep_settings(options: argparse.Namespace, dataset: ImageTable, work: Path) -> dict[str, Any]:
-    """Return the loss SEP and its surrogate. The surrogate's states are kept in ``work``, so a repeated command resumes."""
+    """Return the loss SEP and its surrogate. Its training is kept in ``work``, so a repeated command resumes."""
     inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
     shape = inspection.image_shape
     surrogate = mtlue.evaluation.build_model("resnet18", dataset.tasks, image_shape=shape, seed=options.seed)
-    file = work / "surrogates.pt"
-    if file.is_file():
-        states = load_tensors(file, argument="--out")["states"]
-    else:
-        states = _train(options, dataset, surrogate, inspection.size_for(shape))
-        save_tensors({"states": states}, file)
-    surrogate.load_state_dict(states[-1])
-    return {"loss": mtlue.SEP(states), "surrogate": surrogate}
-
-
-def _train(
-    options: argparse.Namespace, dataset: ImageTable, surrogate: Any, image_size: tuple[int, int] | None
-) -> list[dict[str, Any]]:
     epochs = options.epochs or _EPOCHS
-    # At equal distances, including the last one.
-    kept = {epochs - 1 - round(step * epochs / min(_STATES, epochs)) for step in range(min(_STATES, epochs))}
-    states: list[dict[str, Any]] = []
-
-    def keep(epoch: int, module: Any) -> None:
-        if epoch in kept:
-            states.append({name: value.detach().cpu().clone() for name, value in module.state_dict().items()})
-
-    mtlue.evaluation.train_victim(
+    states = _States(epochs)
+    trained = mtlue.evaluation.train_victim(
         dataset,
         tasks=dataset.tasks,
         model=surrogate,
         epochs=epochs,
-        image_size=image_size,
-        after_epoch=keep,
+        image_size=inspection.size_for(shape),
+        after_epoch=states,
+        checkpoint=work / "surrogates.pt",
         seed=options.seed,
         **compute_settings(options),
     )
-    return states
+    return {"loss": mtlue.SEP(states.kept), "surrogate": trained}
+
+
+class _States:
+    """The states of a surrogate after some epochs of its training, at equal distances, the last among them.
+
+    Args:
+        epochs: How many epochs it is trained.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._wanted = {epochs - 1 - round(step * epochs / min(_STATES, epochs)) for step in range(min(_STATES, epochs))}
+        self.kept: list[dict[str, Tensor]] = []
+
+    def __call__(self, epoch: int, model: nn.Module) -> None:
+        if epoch in self._wanted:
+            self.kept.append({name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.kept = list(state["kept"])

@@ -3,7 +3,7 @@
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Batch, Samples, as_gathered, ordered_batches, shuffled_batches
 from mtlue._data.differentiable_jpeg import check_quality, differentiable_jpeg
-from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings
+from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings, same_samples
 from mtlue._data.images import check_images, image_problem, read_image, resize, to_bytes, to_unit_floats
 from mtlue._data.inference import infer_tasks
 from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset
@@ -47,6 +47,7 @@ __all__ = [
     "read_image",
     "resize",
     "run_settings",
+    "same_samples",
     "shuffled_batches",
     "to_bytes",
     "to_unit_floats",

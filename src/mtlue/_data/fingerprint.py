@@ -33,12 +33,31 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
     """
     digest = hashlib.sha256()
     for index in looked_at(len(cast("Sized", dataset))):
-        targets = read_item(dataset, index)[1]
-        with naming(f"dataset: sample {index}"):
-            read = [read_single(label, tasks[name]) for name, label in split_by_task(targets, tasks, what="targets").items()]
-        for target in read:
+        for target in _labels(dataset, index, tasks):
             digest.update(target.flatten().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _labels(dataset: Dataset[Any], index: int, tasks: Mapping[str, Task]) -> list[Tensor]:
+    targets = read_item(dataset, index)[1]
+    with naming(f"dataset: sample {index}"):
+        return [read_single(label, tasks[name]) for name, label in split_by_task(targets, tasks, what="targets").items()]
+
+
+def same_samples(one: Dataset[Any], other: Dataset[Any], tasks: Mapping[str, Task]) -> bool:
+    """Whether two data sets have the same images, in 8 bits, with the same labels; they are read until they differ.
+
+    Args:
+        one: A data set whose samples can be read.
+        other: Another one.
+        tasks: The tasks of both.
+    """
+
+    def digest(dataset: Dataset[Any], index: int) -> str:
+        return tensors_digest([image_bytes(dataset, index), *_labels(dataset, index, tasks)])
+
+    lengths = {len(cast("Sized", dataset)) for dataset in (one, other)}
+    return one is other or (len(lengths) == 1 and all(digest(one, index) == digest(other, index) for index in range(*lengths)))
 
 
 def images_digest(dataset: Dataset[Any]) -> str:

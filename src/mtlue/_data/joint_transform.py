@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from mtlue._checks import check_arity
 from mtlue._data.batches import Batch
 from mtlue._runtime import RandomState
 from mtlue._tasks import Task, read_targets
@@ -89,6 +90,8 @@ def checked_transform(transform: Transform | None, *, argument: str = "augment")
     """
     if transform is not None and (isinstance(transform, type) or not callable(transform)):
         raise TypeError(f"{argument}: expected a callable on batches of images, got {transform!r}")
+    if transform is not None:
+        check_arity(argument, transform, *(("images", "targets") if isinstance(transform, JointTransform) else ("images",)))
     return transform
 
 

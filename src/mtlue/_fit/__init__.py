@@ -8,7 +8,7 @@ from mtlue._fit.plan import FitPlan, SurrogatePlan
 from mtlue._fit.pretraining import pretrain
 from mtlue._fit.recipe import Recipe, recipe_for
 from mtlue._fit.schedule import Schedule, check_schedule, described_schedule, one_cycle, paper_schedule
-from mtlue._fit.surrogate_check import answer_of, check_answers, check_gradient, check_loss, check_parameters
+from mtlue._fit.surrogate_check import answer_of, check_answers, check_gradient, check_loss, check_parameters, check_weights
 from mtlue._fit.surrogate_training import SurrogateTraining
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "check_models",
     "check_parameters",
     "check_schedule",
+    "check_weights",
     "count_in",
     "described_schedule",
     "fit",

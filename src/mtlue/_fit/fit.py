@@ -20,7 +20,7 @@ from mtlue._fit.surrogate_check import check_answers, check_loss, check_paramete
 from mtlue._fit.training import GeneratorTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
-from mtlue._runtime import Compute, ProgressOption, check_single_process, described, moved, sole_owner
+from mtlue._runtime import Compute, ProgressOption, check_single_process, described, gradients_on, moved, sole_owner
 
 
 def fit(
@@ -131,7 +131,7 @@ def fit(
         stop_accuracy=stop_accuracy,
         augment=augment,
     )
-    with sole_owner(checkpoint, argument="checkpoint"):
+    with sole_owner(checkpoint, argument="checkpoint"), gradients_on():
         inspection = inspect_dataset(dataset, generator.tasks, num_workers=num_workers)
         check_channels(generator, inspection)
         samples = Samples(dataset, generator.tasks, size=inspection.size_for(generator.image_shape))

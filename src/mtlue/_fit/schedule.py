@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mtlue._checks import check_number
+from mtlue._checks import check_arity, check_number
 from mtlue._runtime import checksum, described, text_digest
 
 #: A function from the share of the training that is done, in [0, 1), to a factor for the learning rate.
@@ -65,11 +65,15 @@ def check_schedule(schedule: Schedule) -> list[float]:
 
     Raises:
         TypeError: the schedule cannot be called, or does not return numbers.
-        ValueError: it returns a negative number, or one that is not finite.
+        ValueError: it returns a negative number, or one that is not finite, or 0 throughout.
     """
     if isinstance(schedule, type) or not callable(schedule):
         raise TypeError(f"schedule: expected a function of the share of the training done, got {schedule!r}")
-    return [check_number("schedule", schedule(moment / _MOMENTS)) for moment in range(_MOMENTS)]
+    check_arity("schedule", schedule, "done")
+    shares = [check_number("schedule", schedule(moment / _MOMENTS)) for moment in range(_MOMENTS)]
+    if not any(shares):
+        raise ValueError("schedule: expected a share above 0 at some moment, got 0 throughout, with which nothing is learned")
+    return shares
 
 
 def described_schedule(schedule: Schedule) -> str:

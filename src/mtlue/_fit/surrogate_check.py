@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mtlue._data import Batch, Samples, Transform
 from mtlue._fit.optimization import perturbed_loss
@@ -51,6 +52,34 @@ def check_loss(loss: object) -> BaseUELoss:
     return chosen
 
 
+def check_weights(module: nn.Module, *, argument: str, trained: bool = True) -> None:
+    """Refuse a model that says nothing, or cannot learn.
+
+    Args:
+        module: The model.
+        argument: What messages call it.
+        trained: Whether it is to be trained.
+
+    Raises:
+        ValueError: it has no parameters, none to train, or some that have no values or none that are finite.
+    """
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        raise ValueError(f"{argument}: expected a model with parameters, got a module that has none")
+    lazy = [name for name, parameter in parameters.items() if is_lazy(parameter)]
+    if lazy:
+        raise ValueError(f"{argument}: its parameter {lazy[0]!r} has no shape yet; call the model with a batch of images first")
+    if any(parameter.is_meta for parameter in parameters.values()):
+        raise ValueError(f"{argument}: it is on the meta device, so it has no weights; load them first")
+    if any(parameter.is_inference() for parameter in parameters.values()):
+        raise ValueError(f"{argument}: it was made in torch.inference_mode(), where nothing can learn; make it outside")
+    if trained and not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ValueError(f"{argument}: it is to be trained, but no parameter has requires_grad=True; call its requires_grad_()")
+    broken = [name for name, parameter in parameters.items() if not bool(parameter.detach().isfinite().all())]
+    if broken:
+        raise ValueError(f"{argument}: expected finite weights, but some of {broken[0]!r} are not; load or train it again")
+
+
 def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     """Refuse a surrogate that the loss cannot use.
 
@@ -58,13 +87,7 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
         ValueError: it has no parameters, none to train although the loss trains it, or some without a value; or the loss has it
             in its own state, where it would be frozen.
     """
-    parameters = list(surrogate.module.parameters())
-    if not parameters:
-        raise ValueError("surrogate: expected a model with parameters, got a module that has none")
-    if any(parameter.is_meta for parameter in parameters):
-        raise ValueError("surrogate: it is on the meta device, so it has no weights; load them first")
-    if loss.trains_surrogate and not any(parameter.requires_grad for parameter in parameters):
-        raise ValueError("surrogate: the loss trains it, but no parameter has requires_grad=True")
+    check_weights(surrogate.module, argument="surrogate", trained=loss.trains_surrogate)
     if not loss.trains_surrogate and trains_itself(loss, surrogate.module):
         name = type(loss).__name__
         raise ValueError(f"surrogate: {name} holds it in its own state, where it would be frozen; give a copy.deepcopy of it")

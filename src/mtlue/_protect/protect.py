@@ -24,7 +24,7 @@ from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
 from mtlue._protect.unprotected import check_unprotected
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
-from mtlue._runtime import Compute, ProgressOption, check_single_process, described, tensors_digest, warn
+from mtlue._runtime import Compute, ProgressOption, check_single_process, described, gradients_on, tensors_digest, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255
@@ -145,7 +145,7 @@ def protect(
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
     known: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
-    with WorkFolder.claim(path) as folders:
+    with WorkFolder.claim(path) as folders, gradients_on():
         untrained = generator is None or not generator.trained or trained_by_this_call(generator, folders)
         if not untrained and (surrogate is not None or loss is not None):
             warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")

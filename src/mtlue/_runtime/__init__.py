@@ -3,7 +3,7 @@
 import logging as _logging
 
 from mtlue._runtime.compute import Compute
-from mtlue._runtime.descent import descend
+from mtlue._runtime.descent import descend, gradients_on
 from mtlue._runtime.device import check_single_process, choose_device, moved
 from mtlue._runtime.extras import require
 from mtlue._runtime.files import file_named, load_tensors, private, remove_folder, save_tensors, write_bytes, write_private
@@ -42,6 +42,7 @@ __all__ = [
     "differences",
     "file_named",
     "fitting_batch_size",
+    "gradients_on",
     "load_tensors",
     "moved",
     "out_of_memory",

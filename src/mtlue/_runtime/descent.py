@@ -1,11 +1,18 @@
-"""One step of an optimiser."""
+"""One step of an optimiser, and the mode in which one is taken."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+
+
+def gradients_on() -> AbstractContextManager[None]:
+    """A context in which gradients are taken, whatever the mode of the caller: a training within ``torch.no_grad()`` is one."""
+    # More than enable_grad: in inference mode that changes nothing.
+    return torch.inference_mode(False)
 
 
 def descend(optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[Any], object] = torch.autograd.backward) -> None:

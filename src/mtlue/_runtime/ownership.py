@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mtlue._checks import check_path
 from mtlue._runtime.warn import warn
 
 if sys.platform == "win32":
@@ -58,6 +59,7 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
     if path is None:
         yield
         return
+    check_path(argument, path)
     target = Path(path)
     lock = target.with_name(target.name + ".lock")
     try:

@@ -13,7 +13,7 @@ from mtlue._data import Inspection, Samples, Transform, inspect_dataset
 from mtlue._fit import check_loss, check_parameters
 from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, check_unprotected
-from mtlue._runtime import Compute, ProgressOption, check_single_process
+from mtlue._runtime import Compute, ProgressOption, check_single_process, gradients_on
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._pgd_stages import search_images
 from mtlue.baselines._pixel_search import SearchPlan
@@ -128,7 +128,7 @@ def pgd(
         progress=progress,
     )
     check_levels(epsilon)
-    with WorkFolder.claim(path) as folders:
+    with WorkFolder.claim(path) as folders, gradients_on():
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
         _check_uniform(inspection)
         images = search_images(Samples(dataset, resolved), inspection.image_shape, wrapped, loss, plan, compute, folders)

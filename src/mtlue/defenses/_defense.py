@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtlue._checks import check_arity
 from mtlue._losses import Surrogate
 from mtlue._runtime import described
 from mtlue._tasks import Task
@@ -100,6 +101,7 @@ class Preprocessing(Defense):
             raise TypeError(f"defense: expected an object such as {function.__name__}(...), got the class")
         if not callable(function):
             raise TypeError(f"defense: expected a Defense or a function on images, got {function!r}")
+        check_arity("defense", function, "images")
         self.function = function
 
     @property

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from mtlue._data import Transform
 from mtlue._fit import Schedule
-from mtlue._runtime import Compute, Progress, ProgressOption, sole_owner, warn
+from mtlue._runtime import Compute, Progress, ProgressOption, gradients_on, sole_owner, warn
 from mtlue._tasks import Tasks
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone
@@ -141,13 +141,13 @@ def audit(
     check_seeds(seeds)
     defended = named_defenses(defenses)
     folder = check_folder(checkpoint)
-    with sole_owner(folder, argument="checkpoint"):
+    with sole_owner(folder, argument="checkpoint"), gradients_on():
         audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
         alone = tasks_alone(single_task, audited.tasks)
         for sentence in unregistered(audited.tasks):
             warn(sentence)
-        audited.rehearse(plan, defended.values(), alone)
         chance = measure_chance(audited.samples(test, audited.tasks), compute)
+        audited.rehearse(plan, compute, defended.values(), alone)
         settings = settings_of(plan, compute, audited, defended, seeds)
         known = Controls.checked(controls, audited, settings)
         records = Records.opened(folder, plan, compute, audited, defended)

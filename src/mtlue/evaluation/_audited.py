@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_seed, check_task_names
-from mtlue._data import Inspection, JointTransform, Samples, check_map_style, inspect_dataset
+from mtlue._data import Inspection, JointTransform, Samples, check_map_style, inspect_dataset, same_samples
+from mtlue._losses import Surrogate
 from mtlue._protect import ProtectedDataset
+from mtlue._runtime import Compute, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines import random_noise
 from mtlue.defenses import Defense, as_defense
 from mtlue.evaluation._noise_budget import noise_budget
 from mtlue.evaluation._rehearsal import rehearse, rehearse_transform
 from mtlue.evaluation._select_tasks import SelectedTasks
-from mtlue.evaluation._victim import make_model, seen_shape
+from mtlue.evaluation._victim import seen_shape
+from mtlue.evaluation._victim_check import check_victim
+from mtlue.evaluation._victim_model import make_model
 from mtlue.evaluation._victim_training import VictimPlan
 
 _DEFAULT_EPSILON = 8 / 255
@@ -63,7 +67,8 @@ class Audited:
 
         Raises:
             TypeError: a set has no length, or cannot be indexed.
-            ValueError: a set has samples that cannot be used, the sets do not belong together, or the tasks cannot be found.
+            ValueError: a set has samples that cannot be used, the sets do not belong together, one is given twice, or the tasks
+                cannot be found.
         """
         for name, each in (("protected", protected), ("clean", clean), ("test", test)):
             check_map_style(name, each)
@@ -84,6 +89,11 @@ class Audited:
             )
         seen_shape(held_out, image_size)
         shape = seen_shape(inspection, image_size)
+        if same_samples(protected, clean, resolved):
+            raise ValueError("protected: expected protected samples, got the clean set: all images and labels are the same")
+        if any(same_samples(test, each, resolved) for each in (clean, protected)):
+            raise ValueError("test: expected samples that no victim is trained on, got all of the clean or the protected set")
+        _check_test(held_out)
         epsilon = check_epsilon("epsilon", getattr(protected, "epsilon", _DEFAULT_EPSILON))
         noise = noise_budget(protected, clean, epsilon)
         return cls(protected, clean, test, resolved, epsilon, noise, shape, image_size)
@@ -97,8 +107,8 @@ class Audited:
         """Return the control: the clean set with random noise."""
         return random_noise(self.clean, tasks=self.tasks, epsilon=self.noise_epsilon, seed=seed)
 
-    def rehearse(self, plan: VictimPlan, defenses: Iterable[Defense], alone: Sequence[str]) -> None:
-        """Try the defences and the augmentation on a few images.
+    def rehearse(self, plan: VictimPlan, compute: Compute, defenses: Collection[Defense], alone: Sequence[str]) -> None:
+        """Try the model, the defences and the augmentation on a few images.
 
         Raises:
             TypeError: one of them returns something of the wrong type.
@@ -106,8 +116,11 @@ class Audited:
         """
         for defense in defenses:
             defense.check_tasks(self.tasks)
-            module = make_model(plan.model, dict(self.tasks), image_shape=self.image_shape, seed=0)
-            rehearse(defense, module, Samples(self.protected, self.tasks, size=self.image_size))
+        module = make_model(plan.model, dict(self.tasks), image_shape=self.image_shape, seed=0).to(compute.device)
+        samples = Samples(self.protected, self.tasks, size=self.image_size)
+        check_victim(Surrogate(module, self.tasks, argument="model"), samples, compute)
+        for defense in defenses:
+            rehearse(defense, module, samples)
         if isinstance(plan.transform, JointTransform):
             for names in (tuple(self.tasks), *((name,) for name in alone)):
                 rehearse_transform(plan.transform, self.samples(self.protected, names))
@@ -117,9 +130,11 @@ def check_seeds(seeds: Sequence[int]) -> None:
     """Check the seeds of an audit.
 
     Raises:
-        TypeError: a seed is not an integer.
+        TypeError: the seeds are not a list, or a seed is not an integer.
         ValueError: the list is empty, a seed is negative, or a seed is repeated.
     """
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
+        raise TypeError(f"seeds: expected a list of integers such as [0, 1, 2], got {seeds!r}")
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
     for seed in seeds:
@@ -145,6 +160,18 @@ def named_defenses(defenses: Sequence[Defense | Callable[[Tensor], Tensor]]) -> 
             f"defenses: expected each once and with a name of its own, got {names}; functions need different names"
         )
     return dict(zip(names, made, strict=True))
+
+
+def _check_test(inspection: Inspection) -> None:
+    """Warn of a test set that cannot tell what a victim has learned."""
+    if inspection.length == 1:
+        warn("test: one sample cannot tell what a victim has learned; give more")
+    elif inspection.lone:
+        names = ", ".join(map(repr, inspection.lone))
+        warn(
+            f"test: every label of {names} is the same class, so a victim that always answers it looks perfect; give samples "
+            "of the other classes too, or leave the task out"
+        )
 
 
 def tasks_alone(single_task: Collection[str] | None, tasks: Mapping[str, Task]) -> list[str]:

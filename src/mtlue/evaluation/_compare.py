@@ -33,11 +33,12 @@ def compare(reports: Mapping[str, Report | Sequence[Report]]) -> Comparison:
         >>> from mtlue import baselines, evaluation
         >>> halves = torch.eye(2).repeat_interleave(32, dim=1).reshape(2, 1, 8, 8)
         >>> clean = [(halves[index % 2], {"brighter_half": index % 2}) for index in range(16)]
+        >>> test = [(0.9 * halves[index % 2], {"brighter_half": index % 2}) for index in range(8)]
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
         >>> training = {"epochs": 5, "learning_rate": 0.01, "batch_size": 8, "progress": False, "model": net}
         >>> weak, strong = (baselines.random_noise(clean, epsilon=levels / 255) for levels in (4, 8))
-        >>> first = evaluation.audit(weak, clean, clean, **training)
-        >>> second = evaluation.audit(strong, clean, clean, controls=first, **training)
+        >>> first = evaluation.audit(weak, clean, test, **training)
+        >>> second = evaluation.audit(strong, clean, test, controls=first, **training)
         >>> evaluation.compare({"4 levels": first, "8 levels": second})
         Comparison(4 levels: 1 runs, 8 levels: 1 runs)
     """

@@ -37,9 +37,10 @@ class Example:
         >>> import torch
         >>> from mtlue import baselines, evaluation
         >>> clean = [(torch.rand(3, 16, 16), label) for label in (0, 1)]
+        >>> test = [(torch.rand(3, 16, 16), label) for label in (0, 1)]
         >>> noisy = baselines.random_noise(clean, tasks={"gender": 2})
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 2))
-        >>> report = evaluation.audit(noisy, clean, clean, model=net, epochs=1, progress=False)
+        >>> report = evaluation.audit(noisy, clean, test, model=net, epochs=1, progress=False)
         >>> [example.index for example in report.examples]
         [0, 1]
         >>> round(report.examples[0].psnr)

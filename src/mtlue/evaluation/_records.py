@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mtlue._checks import check_path
 from mtlue._fit import Checkpoint
 from mtlue._runtime import Compute, checksum, text_digest
 from mtlue._tasks import tasks_to_config
@@ -20,7 +21,7 @@ from mtlue.evaluation._audited import Audited
 from mtlue.evaluation._identity import model_checksum, samples_settings
 from mtlue.evaluation._measurement import NOISE, PROTECTED, Measurement
 from mtlue.evaluation._trainings import Training
-from mtlue.evaluation._victim import make_model
+from mtlue.evaluation._victim_model import make_model
 from mtlue.evaluation._victim_training import VictimPlan
 
 # Files of a trained victim, of one in training, and drafts of either.
@@ -36,6 +37,7 @@ def check_folder(checkpoint: str | os.PathLike[str] | None) -> Path | None:
     """
     if checkpoint is None:
         return None
+    check_path("checkpoint", checkpoint)
     folder = Path(checkpoint)
     if not folder.is_dir():
         if folder.exists():

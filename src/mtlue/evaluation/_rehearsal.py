@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mtlue._data import JointTransform, Samples, apply_transform
 from mtlue._losses import Surrogate
 from mtlue._runtime import Stream, derived_seed, random_numbers
 from mtlue._tasks import read_targets
 from mtlue.defenses import Defense
+from mtlue.evaluation._victim_check import defended_images, defended_losses
 
 _LOOK = 4
 
@@ -33,15 +34,9 @@ def rehearse(defense: Defense, module: nn.Module, samples: Samples) -> None:
         # A defence that has to see the whole set first cannot be tried on a few images.
         if type(rehearsing).prepare is Defense.prepare:
             with torch.no_grad():
-                changed = rehearsing.images(images)
-            _check_images(defense, changed, images)
+                defended_images(rehearsing, images)
         if len(images) > 1:
-            losses = rehearsing.losses(victim, images, few.targets)
-            if not isinstance(losses, dict) or set(losses) != set(samples.tasks):
-                got = list(losses) if isinstance(losses, dict) else type(losses).__name__
-                raise ValueError(
-                    f"defense: expected {defense.name} to return a loss for each of {list(samples.tasks)}, got {got}"
-                )
+            defended_losses(rehearsing, victim, images, few.targets)
 
 
 def rehearse_transform(transform: JointTransform, samples: Samples) -> None:
@@ -59,11 +54,3 @@ def rehearse_transform(transform: JointTransform, samples: Samples) -> None:
         read_targets(moved, samples.tasks)
     except (TypeError, ValueError) as error:
         raise type(error)(f"transform: for victims of the tasks {list(samples.tasks)}: {error}") from None
-
-
-def _check_images(defense: Defense, changed: object, images: Tensor) -> None:
-    if not isinstance(changed, Tensor):
-        raise TypeError(f"defense: expected {defense.name} to return images, got {type(changed).__name__}")
-    if changed.shape != images.shape:
-        shapes = f"{tuple(images.shape)}, got {tuple(changed.shape)}"
-        raise ValueError(f"defense: expected {defense.name} to return images of the same shape {shapes}")

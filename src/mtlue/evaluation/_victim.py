@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mtlue._checks import check_arity
 from mtlue._data import Inspection, Samples, Transform, check_map_style, inspect_dataset
 from mtlue._fit import Checkpoint, Schedule, module_batch_size
 from mtlue._losses import Surrogate
-from mtlue._models import build_model
-from mtlue._runtime import Compute, ProgressOption, Stream, derived_seed, random_numbers, sole_owner
-from mtlue._tasks import Task, Tasks, resolve_tasks
+from mtlue._runtime import Compute, ProgressOption, gradients_on, sole_owner
+from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.defenses import Defense, as_defense
 from mtlue.evaluation._identity import victim_settings
+from mtlue.evaluation._victim_check import check_victim
+from mtlue.evaluation._victim_model import make_model
 from mtlue.evaluation._victim_training import AfterEpoch, Model, VictimPlan, VictimTraining
 from mtlue.evaluation._weighting import Uniform, Weighting
 
@@ -120,8 +121,10 @@ def train_victim(
         (False, False)
     """
     check_map_style("dataset", dataset)
-    if after_epoch is not None and not callable(after_epoch):
-        raise TypeError(f"after_epoch: expected a callable, got {after_epoch!r}")
+    if after_epoch is not None:
+        if not callable(after_epoch):
+            raise TypeError(f"after_epoch: expected a callable, got {after_epoch!r}")
+        check_arity("after_epoch", after_epoch, "epoch", "model")
     plan = VictimPlan(
         model=model,
         weighting=Uniform() if weighting is None else weighting,
@@ -143,7 +146,7 @@ def train_victim(
         seed=seed,
         progress=progress,
     )
-    with sole_owner(checkpoint, argument="checkpoint"):
+    with sole_owner(checkpoint, argument="checkpoint"), gradients_on():
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers, reread=False)
         samples = Samples(dataset, resolved, size=plan.image_size)
         shape = seen_shape(inspection, plan.image_size)
@@ -170,12 +173,12 @@ def train_on(
         checkpoint: As in `train_victim`.
 
     Raises:
-        ValueError: the model has no parameters.
+        TypeError: the model's answers are not made of tensors.
+        ValueError: the model cannot be trained, or does not answer the tasks.
     """
     module = make_model(plan.model, samples.tasks, image_shape=image_shape, seed=compute.seed)
-    if next(module.parameters(), None) is None:
-        raise ValueError("model: expected a model with parameters, got a module that has none")
     victim = Surrogate(module.to(compute.device), samples.tasks, argument="model")
+    check_victim(victim, samples, compute)
     # As everywhere: equal seeds give equal weights.
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         batch_size = plan.batch_size or module_batch_size(module, samples, compute)
@@ -196,31 +199,3 @@ def seen_shape(inspection: Inspection, image_size: tuple[int, int] | None) -> tu
         sizes = len(inspection.sizes)
         raise ValueError(f"image_size: expected a size such as image_size=(64, 64), because the images have {sizes} sizes")
     return (inspection.channels, *(image_size or inspection.typical_size))
-
-
-def make_model(model: Model | None, tasks: Mapping[str, Task], *, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
-    """Make a module from a model in any of the forms that a caller may give.
-
-    Raises:
-        TypeError: it is neither a module, a name nor a function that makes a module, or it is a class that cannot be called
-            with the tasks.
-    """
-    if isinstance(model, nn.Module):
-        return copy.deepcopy(model)
-    if model is None or isinstance(model, str):
-        return build_model(model or "resnet18", tasks, image_shape=image_shape, seed=seed)
-    if not callable(model):
-        raise TypeError(f"model: expected a module, the name of a backbone or a function of tasks, got {model!r}")
-    with random_numbers(derived_seed(seed, Stream.VICTIM), torch.device("cpu")):
-        try:
-            made = model(dict(tasks))
-        except Exception as error:
-            if not isinstance(model, type):
-                raise
-            name = model.__name__
-            raise TypeError(
-                f"model: calling {name} with the tasks failed: {error}; if it is a class, pass an instance: {name}(...)"
-            ) from error
-    if not isinstance(made, nn.Module):
-        raise TypeError(f"model: the function returned {type(made).__name__}, expected a torch.nn.Module")
-    return made

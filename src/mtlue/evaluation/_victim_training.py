@@ -26,12 +26,16 @@ from mtlue._losses import Surrogate, check_own_state, has_state, restore_state, 
 from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described, described_by_attributes
 from mtlue._tasks import Task
 from mtlue.defenses import Defense
+from mtlue.evaluation._victim_check import defended_images, defended_losses, weighted_backward
 from mtlue.evaluation._weighting import Uniform, Weighting
 
 #: Called after an epoch with its number and the model.
 AfterEpoch: TypeAlias = Callable[[int, nn.Module], object]
 #: A module, the name of a backbone, or a function that makes a module for given tasks.
 Model: TypeAlias = nn.Module | str | Callable[[dict[str, Task]], nn.Module]
+
+# A loss that is so many times that of the first step, or of guessing, is that of a model that has diverged.
+_DIVERGED = 1000.0
 
 logger = logging.getLogger("mtlue.evaluation")
 
@@ -109,6 +113,7 @@ class VictimTraining:
         self.victim, self.samples, self.plan, self.compute = victim, samples, plan, compute
         self.transform = plan.transform_for(samples)
         self.batch_size = BatchSize(batch_size)
+        self.first_loss: float | None = None
         plan.weighting.prepare(len(victim.tasks), compute.device)
         self.optimizer = torch.optim.Adam([*victim.module.parameters(), *plan.weighting.parameters()], lr=plan.learning_rate)
 
@@ -192,7 +197,7 @@ class VictimTraining:
         """Run one epoch. Returns the mean loss.
 
         Raises:
-            RuntimeError: the loss is no longer finite.
+            RuntimeError: the model has diverged.
         """
         plan, compute = self.plan, self.compute
         if hasattr(self.victim.module, "set_epoch"):
@@ -204,13 +209,30 @@ class VictimTraining:
             done = (epoch + seen / len(self.samples)) / plan.epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = plan.learning_rate * plan.schedule(done)
-            losses += [loss for _, loss in self.batch_size.run(self._step, batch)]
+            for _, loss in self.batch_size.run(self._step, batch):
+                losses.append(loss)
+                # More and more rarely: each look waits for the device.
+                if len(losses).bit_count() == 1:
+                    self._check_loss(float(loss), epoch)
             seen += len(batch)
         mean = float(torch.stack(losses).mean())
-        if not math.isfinite(mean):
-            # A diverged model answers every image with one class, which would pass for protection.
-            raise RuntimeError(f"the victim's loss is {mean} after epoch {epoch + 1}: lower the learning rate")
+        self._check_loss(mean, epoch)
         return mean
+
+    def _check_loss(self, loss: float, epoch: int) -> None:
+        """Refuse to go on with a model that has diverged: it answers one class for everything, which would pass for protection.
+
+        Raises:
+            RuntimeError: the loss is not finite, or far from what it was at first.
+        """
+        first = loss if self.first_loss is None else self.first_loss
+        self.first_loss = first
+        if math.isfinite(loss) and loss <= _DIVERGED * max(first, 1.0):
+            return
+        said = f"the victim's loss is {loss:.4g} in epoch {epoch + 1}"
+        if not math.isfinite(first):
+            raise RuntimeError(f"{said}, in its first step: see whether defence, transform and model give finite values")
+        raise RuntimeError(f"{said}, and was {first:.4g} in the first step: lower the learning rate")
 
     def _step(self, batch: Batch) -> Tensor:
         """Run one step of the optimiser. Returns the mean loss over the tasks."""
@@ -218,11 +240,11 @@ class VictimTraining:
         # Batch normalisation needs more than a single sample.
         module.train(len(batch) > 1)
         with torch.no_grad():
-            defended = Batch(plan.defense.images(batch.images), batch.targets)
+            defended = Batch(defended_images(plan.defense, batch.images), batch.targets)
             seen = augmented(self.transform, defended, self.victim.tasks, argument="transform")
         # Without the cache: a defence may first run the model without gradients, and autocast would reuse those copies of the
         # weights.
         with self.compute.autocast(cache=False):
-            losses = plan.defense.losses(self.victim, seen.images, seen.targets)
-        descend(self.optimizer, losses, lambda each: plan.weighting.backward(each, module))
+            losses = defended_losses(plan.defense, self.victim, seen.images, seen.targets)
+        descend(self.optimizer, losses, lambda each: weighted_backward(plan.weighting, each, self.victim))
         return torch.stack([loss.detach() for loss in losses.values()]).mean()
