@@ -50,7 +50,7 @@ class Budget:
 
 def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator | None, Tensor, dict[str, Any]]:
     """A trained generator, if the recipe has one, protected images, uint8, and what making them took."""
-    started = time.process_time()
+    started = time.process_time(), time.perf_counter()
     if recipe.plain in WHOLE:
         protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), recipe, data, budget, seed)
         pixels = torch.stack([protected.stored_image(index) for index in range(len(protected))])
@@ -68,22 +68,31 @@ def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlu
     return work.generator, pixels, {**_figures(started, pixels, data, budget), **work.record}
 
 
-def _figures(started: float, pixels: Tensor, data: Data, budget: Budget) -> dict[str, Any]:
+def _figures(started: tuple[float, float], pixels: Tensor, data: Data, budget: Budget) -> dict[str, Any]:
     mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
     # Of a GPU's work the processor tells nothing.
-    seconds = math.nan if budget.device != "cpu" else round(time.process_time() - started, 1)
-    return {"cpu_seconds": seconds, "mean_levels": round(mean, 2), "torch": torch.__version__, "device": budget.device}
+    seconds = math.nan if budget.device != "cpu" else round(time.process_time() - started[0], 1)
+    wall = round(time.perf_counter() - started[1], 1)
+    return {"cpu_seconds": seconds, "wall_seconds": wall, "mean_levels": round(mean, 2), "torch": torch.__version__, "device": budget.device}
 
 
 #: The set as the library takes it, the recipe, the set as this benchmark takes it, what may be used, and a seed.
 _Protect = Callable[["_Labelled", Recipe, Data, Budget, int], mtlue.ProtectedDataset]
 
 
+def partly_grey(images: Tensor) -> Tensor:
+    """Half of the images of a batch in grey."""
+    grey = torch.rand(len(images), 1, 1, 1, device="cpu").to(images.device) < 0.5
+    weights = images.new_tensor((0.299, 0.587, 0.114)).reshape(1, 3, 1, 1)
+    return torch.where(grey, (images * weights).sum(dim=1, keepdim=True), images) if images.shape[1] == 3 else images
+
+
 def _default(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
-    if recipe.misleading:
-        given["loss"] = mtlue.RestartedEM(count=2, distortions=[through_jpeg], misleading=recipe.misleading)
+    if recipe.held or recipe.grey:
+        distortions = [through_jpeg, *([partly_grey] if recipe.grey else [])]
+        given["loss"] = mtlue.RestartedEM(count=2, distortions=distortions, misleading=recipe.held)
     if budget.processor and budget.device != "cpu":
         own, processor = recipe_for(default_loss()), Compute(torch.device("cpu"))
         torch.manual_seed(seed)

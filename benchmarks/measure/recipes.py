@@ -47,6 +47,8 @@ class Recipe:
     nearest: bool = True
     half: bool = False
     plain: str = ""
+    held: float = 0.0
+    grey: bool = False
 
     def described(self) -> dict[str, Any]:
         """All settings that differ from the defaults: what a cell is known by."""
@@ -62,6 +64,10 @@ STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 RECIPES: dict[str, Recipe] = {
     "mtlue.protect": Recipe(plain="default"),
     "mtlue.protect, one misled": Recipe(plain="default", misleading=1.0),
+    "held 1": Recipe(plain="default", held=1.0),
+    "held 0.3": Recipe(plain="default", held=0.3),
+    "grey": Recipe(plain="default", grey=True),
+    "held 1 grey": Recipe(plain="default", grey=True, held=1.0),
     "LSP (patches)": Recipe(plain="LSP"),
     "AR (patches)": Recipe(plain="AR"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),

@@ -140,9 +140,19 @@ class RestartedEM(BaseUELoss):
             if loss.requires_grad:
                 learner.step(loss, losses[0], known)
         value = value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
-        if self._misled is not None:
-            value = value + self.misleading * self._misled.loss(surrogate, images, read, known)
-        return value
+        return value if self._misled is None else value + self._misleading_loss(surrogate, images, read, value)
+
+    def _misleading_loss(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], value: Tensor) -> Tensor:
+        leaf = images.detach().requires_grad_(True)
+        outputs = surrogate(leaf)
+        losses = [task.adversarial_loss(outputs[name], targets[name]) for name, task in surrogate.tasks.items()]
+        loss = torch.stack(losses).mean()
+        if not (loss.requires_grad and images.requires_grad and value.requires_grad):
+            return loss.detach()
+        own = torch.autograd.grad(value, images, retain_graph=True)[0]
+        gradient = torch.autograd.grad(loss, leaf)[0]
+        held = (self.misleading * own.norm() / gradient.norm().clamp_min(1e-12)).clamp(max=1.0)
+        return with_gradient(held * loss, images, held * gradient)
 
     def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
         """Return the networks, with new ones in place of those that have learned enough."""
