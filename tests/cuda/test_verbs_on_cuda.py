@@ -90,7 +90,8 @@ def test_a_training_goes_on_on_another_device(canvases: Any, make_net: Callable[
     with pytest.raises(KeyboardInterrupt):
         train("cpu")
     assert len(train("cuda")) == 3
-    assert Interrupted.calls < 12
+    # Without the first epoch there are fewer steps than in a run from the beginning.
+    assert Interrupted.calls < 6 + 9
 
 
 @pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
