@@ -105,7 +105,9 @@ def _avatars(size: int, count: int, test_count: int, root: Path | None) -> Data:
     for train, number in ((True, count), (False, test_count)):
         read = Avatars(root / "avatars", train=train, size=number)
         if read.images.shape[-1] != size:
-            raise ValueError(f"--root: {root / 'avatars'} has images of {read.images.shape[-1]} pixels; make them with --size {size}")
+            raise ValueError(
+                f"--root: {root / 'avatars'} has images of {read.images.shape[-1]} pixels; make them with --size {size}"
+            )
         parts.append(Images(read.images, dict(zip(Avatars.tasks, read.labels.long().unbind(dim=1), strict=True))))
     return Data("avatars", Avatars.tasks, *parts, flips=True)
 

@@ -96,7 +96,9 @@ def test_a_training_goes_on_on_another_device(canvases: Any, make_net: Callable[
 
 @pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
 def test_a_search_pixel_by_pixel_stays_within_the_budget(canvases: Any, make_net: Callable[..., nn.Module]) -> None:
-    protected = baselines.pgd(canvases, tasks=TASKS, surrogate=make_net(), loss=mtlue.TAP(), steps=3, step_size=1 / 255, **QUIET)
+    protected = baselines.pgd(
+        canvases, tasks=TASKS, surrogate=make_net(), loss=mtlue.TAP(), steps=3, step_size=1 / 255, **QUIET
+    )
     assert 0 < levels(protected, canvases).max() <= 8
 
 
