@@ -51,8 +51,8 @@ class RestartedEM(BaseUELoss):
             gives the perturbation no gradient. If False, both count equally from the start.
         focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
             networks have learned least then count most. 0 weighs all tasks equally.
-        misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks' own
-            gradient. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high and drowns
+        misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks'
+            own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high, and it drowns
             what the networks say. The surrogate has to be trained on clean data, if only for a few epochs.
 
     Raises:
