@@ -52,7 +52,7 @@ class RestartedEM(BaseUELoss):
         focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
             networks have learned least then count most. 0 weighs all tasks equally.
         misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks'
-            own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high, and it drowns
+            own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high and drowns
             what the networks say. The surrogate has to be trained on clean data, if only for a few epochs.
 
     Raises:
