@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 import mtlue
 from measure.costs import LOOK, TO_IMAGES, TRAIN, generator_cost, network_cost
-from measure.misleading import Misleading
-from measure.recipes import Recipe
+from measure.recipes import DEFAULT, Recipe
 from measure.sets import Data
 from measure.storing import NEAREST, TOWARDS_CLEAN, stored
 from measure.victims import Training, network, train
@@ -27,6 +26,8 @@ from mtlue._runtime import Compute
 from mtlue.defenses import differentiable_jpeg
 
 _LAMBDA_INTRA, _LAMBDA_INTER = 20.0, 100.0
+# Of the surrogate that TAP is taken with.
+_SURROGATE_EPOCHS = 8
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,14 @@ class Budget:
 
 
 def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator | None, Tensor, dict[str, Any]]:
-    """A trained generator, if the recipe has one, protected images, uint8, and what making them took."""
-    started = time.process_time()
+    """A trained generator, if the recipe has one, protected images, uint8, and what making them took.
+
+    Raises:
+        ValueError: the recipe is one that can no longer be made.
+    """
+    if recipe.faded or recipe.misleading:
+        raise ValueError("faded, misleading: measured once, and left out since; their committed cells can be shown, not made")
+    started = time.process_time(), time.perf_counter()
     if recipe.plain in WHOLE:
         protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), recipe, data, budget, seed)
         pixels = torch.stack([protected.stored_image(index) for index in range(len(protected))])
@@ -68,30 +75,45 @@ def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlu
     return work.generator, pixels, {**_figures(started, pixels, data, budget), **work.record}
 
 
-def _figures(started: float, pixels: Tensor, data: Data, budget: Budget) -> dict[str, Any]:
+def _figures(started: tuple[float, float], pixels: Tensor, data: Data, budget: Budget) -> dict[str, Any]:
     mean = (pixels.int() - data.train.pixels.int()).abs().float().mean().item()
     # Of a GPU's work the processor tells nothing.
-    seconds = math.nan if budget.device != "cpu" else round(time.process_time() - started, 1)
-    return {"cpu_seconds": seconds, "mean_levels": round(mean, 2), "torch": torch.__version__, "device": budget.device}
+    seconds = math.nan if budget.device != "cpu" else round(time.process_time() - started[0], 1)
+    wall = round(time.perf_counter() - started[1], 1)
+    return {
+        "cpu_seconds": seconds,
+        "wall_seconds": wall,
+        "mean_levels": round(mean, 2),
+        "torch": torch.__version__,
+        "device": budget.device,
+    }
 
 
 #: The set as the library takes it, the recipe, the set as this benchmark takes it, what may be used, and a seed.
 _Protect = Callable[["_Labelled", Recipe, Data, Budget, int], mtlue.ProtectedDataset]
 
 
+def partly_grey(images: Tensor) -> Tensor:
+    """Half of the images of a batch in grey."""
+    grey = torch.rand(len(images), 1, 1, 1, device="cpu").to(images.device) < 0.5
+    weights = images.new_tensor((0.299, 0.587, 0.114)).reshape(1, 3, 1, 1)
+    return torch.where(grey, (images * weights).sum(dim=1, keepdim=True), images) if images.shape[1] == 3 else images
+
+
 def _default(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
-    if recipe.misleading:
-        given["loss"] = mtlue.RestartedEM(count=2, distortions=[through_jpeg], misleading=recipe.misleading)
+    if recipe.held != DEFAULT.held or recipe.grey:
+        distortions = [through_jpeg, *([partly_grey] if recipe.grey else [])]
+        given["loss"] = mtlue.RestartedEM(count=2, distortions=distortions, misleading=recipe.held)
+    own, device = recipe_for(default_loss()), torch.device("cpu" if budget.processor else budget.device)
+    if recipe.share != 1:
+        given["epochs"] = max(1, round(recipe.share * own.plan(dataset, Compute(device)).epochs))
     if budget.processor and budget.device != "cpu":
-        own, processor = recipe_for(default_loss()), Compute(torch.device("cpu"))
         torch.manual_seed(seed)
         channels, height, width = data.train.pixels.shape[1:]
-        given["generator"] = own.generator(
-            dataset.resolved, (channels, height, width), epsilon=8 / 255, device=processor.device
-        )
-        given["epochs"] = own.plan(dataset, processor).epochs
+        given["generator"] = own.generator(dataset.resolved, (channels, height, width), epsilon=8 / 255, device=device)
+        given.setdefault("epochs", own.plan(dataset, Compute(device)).epochs)
     return mtlue.protect(dataset, tasks=dict(data.tasks), device=budget.device, seed=seed, progress=False, **given)
 
 
@@ -152,7 +174,7 @@ class _Work:
             each += 10 * batch_size * (LOOK * self.generator_cost + TRAIN * self.network_cost)
             each += min(1000, len(self.images)) * LOOK * (self.generator_cost + self.network_cost)
         else:
-            model = self.surrogate(self.recipe.surrogate_epochs)
+            model = self.surrogate(_SURROGATE_EPOCHS)
         epochs = max(1, round(self.left / each))
         history = mtlue.fit(
             self.generator,
@@ -171,15 +193,24 @@ class _Work:
     def fit(self) -> None:
         """The loop of a recipe."""
         recipe = self.recipe
-        losses, per_image, model = self._losses()
-        surrogate = mtlue.Surrogate(model, self.tasks)
-        per_image += TRAIN * self.generator_cost
+        loss = mtlue.RestartedEM(
+            self.new_network,
+            count=recipe.students,
+            restart_steps=recipe.restart,
+            restart_loss=recipe.graduation,
+            distortions=[differentiable_jpeg] * recipe.jpeg_students,
+            curriculum=recipe.growing,
+            focus=recipe.focus,
+        )
+        surrogate = mtlue.Surrogate(nn.Identity(), self.tasks)
+        # Students see both views; before their own images come in, it is half of that.
+        per_image = TRAIN * (self.generator_cost + recipe.students * 2 * self.network_cost)
         steps = max(1, int(self.left / (recipe.batch_size * per_image)))
         optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps)
         self.generator.train()
         order: list[Tensor] = []
-        curves: list[list[float]] = []
+        curve: list[float] = []
         for step in range(steps):
             if not order:
                 order = [part for part in torch.randperm(len(self.images)).split(recipe.batch_size) if len(part) > 1]
@@ -189,51 +220,16 @@ class _Work:
             # One draw moves an image and its clean twin.
             both = moved(torch.cat([perturbed, images], dim=1), flips=self.data.flips)
             seen, clean = both[:, : self.shape[0]], both[:, self.shape[0] :].detach()
-            values = [weight * loss(surrogate, seen, targets, clean) for loss, weight in losses]
+            value = loss(surrogate, seen, targets, clean)
             intra, inter = embedding_regularizers(self.generator.embeddings)
-            total = torch.stack(values).sum() + _LAMBDA_INTRA * intra + _LAMBDA_INTER * inter
+            total = value + _LAMBDA_INTRA * intra + _LAMBDA_INTER * inter
             optimizer.zero_grad()
             torch.autograd.backward(total)
             optimizer.step()
             schedule.step()
             if step % max(1, steps // 20) == 0:
-                curves.append([round(value.item(), 3) for value in values])
-        self.record |= {"steps": steps, "losses": curves}
-        for loss, _ in losses:
-            if isinstance(loss, Misleading):
-                self.record["shifted"] = {name: round(share, 3) for name, share in loss.shifted.items()}
-
-    def _losses(self) -> tuple[list[tuple[Callable[..., Tensor], float]], float, nn.Module]:
-        recipe, cost = self.recipe, 0.0
-        losses: list[tuple[Callable[..., Tensor], float]] = []
-        model: nn.Module = nn.Identity()
-        if recipe.faded:
-            raise ValueError(
-                "faded: measured once, and left out of mtlue.RestartedEM; its committed cells can be shown, not made"
-            )
-        if recipe.students:
-            students = mtlue.RestartedEM(
-                self.new_network,
-                count=recipe.students,
-                restart_steps=recipe.restart,
-                restart_loss=recipe.graduation,
-                distortions=[differentiable_jpeg] * recipe.jpeg_students,
-                curriculum=recipe.growing,
-                focus=recipe.focus,
-            )
-            losses.append((students, 1.0))
-            # Of both views; before their own images come in, it is half of that.
-            cost += recipe.students * 2 * TRAIN * self.network_cost
-        if recipe.misleading:
-            if recipe.young:
-                misleading = Misleading(self.new_network, restart=recipe.young, power=recipe.power, device=self.budget.device)
-                cost += (TRAIN + TO_IMAGES) * self.network_cost
-            else:
-                model = self.surrogate(recipe.surrogate_epochs)
-                misleading = Misleading(None, power=recipe.power)
-                cost += TO_IMAGES * self.network_cost
-            losses.append((misleading, recipe.misleading))
-        return losses, cost, model
+                curve.append(round(value.item(), 3))
+        self.record |= {"steps": steps, "losses": curve}
 
 
 class _Labelled(torch.utils.data.Dataset[tuple[Tensor, dict[str, int]]]):

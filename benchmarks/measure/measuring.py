@@ -27,6 +27,7 @@ VICTIMS = {
     "multi-task": (MULTI, ""),
     "single-task": (SINGLE, ""),
     "jpeg": (MULTI, "JPEG 10"),
+    "grey": (MULTI, "grey"),
     "strong": (MULTI, "strong augmentation"),
     "check": (CHECK, ""),
     "rounding": (ROUNDED, ""),

@@ -17,11 +17,11 @@ class Recipe:
         faded: Whether other images are faded towards grey, each by another share: measured once, no longer made.
         growing: Whether their own images come in by and by.
         jpeg_students: How many of the students see images after JPEG of quality 10.
-        misleading: Weight of the loss towards shifted labels; 0 for none. With ``plain="default"`` it is a part of the
-            library's loss.
-        young: Steps after which the network that is misled starts anew on clean images; 0 for a trained surrogate.
-        surrogate_epochs: Epochs of that trained surrogate.
-        power: See `Misleading`.
+        misleading: Weight of TAP's loss at networks that had begun to learn clean images, or at a surrogate, by how far each
+            task gave way: measured once, no longer made.
+        held: The share to which the default's gradient of TAP's loss is held.
+        grey: Whether the default's second network sees half of the images in grey.
+        share: Of the default's epochs.
         focus: See `mtlue.RestartedEM`.
         learning_rate: The largest of the cycle.
         batch_size: Images a step.
@@ -38,9 +38,9 @@ class Recipe:
     growing: bool = False
     jpeg_students: int = 0
     misleading: float = 0.0
-    young: int = 200
-    surrogate_epochs: int = 8
-    power: float = 0.0
+    held: float = 0.0
+    grey: bool = False
+    share: float = 1.0
     focus: float = 0.0
     learning_rate: float = 3e-3
     batch_size: int = 64
@@ -59,15 +59,22 @@ _HALF = replace(_ONE, half=True)
 _GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
 STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
+DEFAULT = Recipe(plain="default", held=1.0)
+
 RECIPES: dict[str, Recipe] = {
-    "mtlue.protect": Recipe(plain="default"),
-    "mtlue.protect, one misled": Recipe(plain="default", misleading=1.0),
+    "mtlue.protect": DEFAULT,
+    "mtlue.protect, an eighth of the epochs": replace(DEFAULT, share=0.125),
+    "mtlue.protect, a quarter of the epochs": replace(DEFAULT, share=0.25),
+    "mtlue.protect, half of the epochs": replace(DEFAULT, share=0.5),
+    "TAP held to 0.3": replace(DEFAULT, held=0.3),
+    "without TAP": replace(DEFAULT, held=0.0),
+    "without TAP, one sees grey": replace(DEFAULT, held=0.0, grey=True),
+    "TAP by task, not held": Recipe(plain="default", misleading=1.0),
     "LSP (patches)": Recipe(plain="LSP"),
     "AR (patches)": Recipe(plain="AR"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),
     "MTL-UE-EM": Recipe(plain="EM", nearest=False),
     "students": STUDENTS,
-    "students + misleading": replace(STUDENTS, misleading=1.0, power=0.5),
     "students, focus 4": replace(STUDENTS, focus=4.0),
     "one student": _GROWING,
     "one student, rate 1e-2": replace(_GROWING, learning_rate=1e-2),

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from multi_fashion import SUBSET, MultiFashion
 from paper.readers import CELEBA
+from sets.avatars import Avatars
 from sets.drawings import TASKS as DRAWING_TASKS
 from sets.drawings import draw
 
@@ -73,7 +74,8 @@ def read_set(name: str, *, size: int, count: int, test_count: int, root: Path | 
         size: Height and width in pixels.
         count: Images to protect.
         test_count: Images to test on.
-        root: Folder with ``utkface`` and ``celeba``, each with ``labels.csv`` and the images; only these two sets need it.
+        root: Folder with ``utkface`` and ``celeba``, each with ``labels.csv`` and the images, and with ``avatars``, which
+            ``make_avatars.py`` makes; the other sets need none.
 
     Raises:
         ValueError: there is no such set, or it needs a folder and has none.
@@ -94,6 +96,20 @@ def _multi_fashion(size: int, count: int, test_count: int, root: Path | None) ->
     parts = Images(train.images, train.targets), Images(test.images, test.targets)
     # Mirrored, the left garment would be the right one.
     return Data("multi-fashion", MultiFashion.tasks, *parts, flips=False)
+
+
+def _avatars(size: int, count: int, test_count: int, root: Path | None) -> Data:
+    if root is None:
+        raise ValueError("--root: avatars are read from a folder of that name, which sets/make_avatars.py makes")
+    parts = []
+    for train, number in ((True, count), (False, test_count)):
+        read = Avatars(root / "avatars", train=train, size=number)
+        if read.images.shape[-1] != size:
+            raise ValueError(
+                f"--root: {root / 'avatars'} has images of {read.images.shape[-1]} pixels; make them with --size {size}"
+            )
+        parts.append(Images(read.images, dict(zip(Avatars.tasks, read.labels.long().unbind(dim=1), strict=True))))
+    return Data("avatars", Avatars.tasks, *parts, flips=True)
 
 
 def _faces(
@@ -140,6 +156,7 @@ TASKS: dict[str, dict[str, int]] = {
     "celeba-40": dict.fromkeys(CELEBA, 2),
     "multi-fashion": MultiFashion.tasks,
     "drawings": DRAWING_TASKS,
+    "avatars": Avatars.tasks,
 }
 
 SETS: dict[str, Callable[[int, int, int, Path | None], Data]] = {
@@ -148,4 +165,5 @@ SETS: dict[str, Callable[[int, int, int, Path | None], Data]] = {
     "celeba-40": _faces("celeba", TASKS["celeba-40"], _centre),
     "multi-fashion": _multi_fashion,
     "drawings": _drawings,
+    "avatars": _avatars,
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from measure.sets import Data, Images
 from measure.views import moved
-from mtlue.defenses import StrongAugmentation, jpeg
+from mtlue.defenses import StrongAugmentation, grayscale, jpeg
 from small_resnet import SmallResNet
 
 
@@ -37,6 +37,7 @@ class Training:
 TREATMENTS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "": None,
     "JPEG 10": lambda images: jpeg(images, quality=10),
+    "grey": grayscale,
     "strong augmentation": None,
 }
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-import mtlue
 import strength
 from measure import measuring
 from measure.cells import Cells
 from measure.measuring import CHECK, MULTI, ROUNDED, Row, Scale, Stick
-from measure.misleading import Misleading
 from measure.recipes import RECIPES, STUDENTS
 from measure.sets import read_set
 from measure.table import agreement, rounding_table, table
@@ -25,18 +21,6 @@ from measure.views import moved
 from sets.drawings import TASKS, draw
 
 TINY = Scale(16, 96, 64, 192, 2, Training(epochs=1, width=2, batch_size=16))
-SHAPE = {"shape": 2}
-
-
-def small(seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 2))
-
-
-def batch() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    torch.manual_seed(0)
-    clean = torch.rand(8, 3, 4, 4)
-    return (clean + 0.03 * torch.randn_like(clean)).clamp(0, 1).requires_grad_(True), clean, {"shape": torch.arange(8) % 2}
 
 
 def test_drawings_have_balanced_independent_tasks() -> None:
@@ -56,27 +40,13 @@ def test_one_draw_moves_an_image_and_its_twin() -> None:
     assert not torch.equal(first, images)
 
 
-def test_misleading_goes_on_where_it_stopped() -> None:
-    images, clean, targets = batch()
-    surrogate = mtlue.Surrogate(nn.Identity(), SHAPE)
-    whole, second = (Misleading(small, restart=5, power=0.5) for _ in range(2))
-    for _ in range(3):
-        whole(surrogate, images, targets, clean)
-    second.load_state_dict(copy.deepcopy(whole.state_dict()))
-    for _ in range(4):
-        torch.manual_seed(1)
-        expected = whole(surrogate, images, targets, clean)
-        torch.manual_seed(1)
-        assert torch.equal(second(surrogate, images, targets, clean), expected)
-
-
 def test_what_was_given_up_is_not_made_anew(tmp_path: Path) -> None:
     stick = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)
-    with pytest.raises(ValueError, match="faded: measured once"):
+    with pytest.raises(ValueError, match="faded, misleading: measured once"):
         stick.measure("drawings", "faded", RECIPES["full size: a new one every 100 steps, faded"], seed=0, victims=())
 
 
-@pytest.mark.parametrize("name", sorted({*RECIPES} - {"students + misleading", "students, focus 4"}))
+@pytest.mark.parametrize("name", sorted({*RECIPES} - {"students, focus 4"}))
 def test_committed_cells_are_found_again(name: str, tmp_path: Path) -> None:
     kept = json.loads((Path(strength.__file__).parent / "results/strength/cells.json").read_text())
     described = [record["made_from"].get("recipe") for record in kept.values()]
@@ -87,7 +57,7 @@ def test_a_run_gives_a_row_for_each_task_and_is_not_made_again(tmp_path: Path, m
     monkeypatch.setattr(measuring, "_CHECK_COUNT", 32)
     cells = Cells(tmp_path / "work", tmp_path / "cells.json")
     stick = Stick(cells, TINY, None)
-    students = replace(STUDENTS, batch_size=16, misleading=1.0, power=0.5)
+    students = replace(STUDENTS, batch_size=16)
     recipes = {"MTL-UE-EM": RECIPES["MTL-UE-EM"], "students": students}
     rows = [
         row

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from mtlue._checks import check_count, check_number, check_share
 from mtlue._losses.base import BaseUELoss, with_gradient
 from mtlue._losses.learner import Learner, Lifetime, Make
-from mtlue._losses.misleading import Misleading
 from mtlue._losses.redrawn import redrawn
 from mtlue._losses.surrogate import Surrogate
 from mtlue._tasks import read_targets
@@ -52,9 +51,9 @@ class RestartedEM(BaseUELoss):
             gives the perturbation no gradient. If False, both count equally from the start.
         focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
             networks have learned least then count most. 0 weighs all tasks equally.
-        misleading: Weight of TAP's loss at the surrogate, which then has to be trained on clean data, if only for a few epochs.
-            0 leaves it out. A task counts in it as far as the surrogate gives way: a tenth if it does not, in full once half of
-            the loss is gone.
+        misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks'
+            own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high and drowns
+            what the networks say. The surrogate has to be trained on clean data, if only for a few epochs.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -100,7 +99,6 @@ class RestartedEM(BaseUELoss):
         self._learners: list[Learner] = []
         self._restored: list[dict[str, Any]] = []
         self._progress = 0.0
-        self._misled = Misleading() if misleading else None
 
     @property
     def needs_trained_surrogate(self) -> bool:
@@ -140,9 +138,20 @@ class RestartedEM(BaseUELoss):
             if loss.requires_grad:
                 learner.step(loss, losses[0], known)
         value = value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
-        if self._misled is not None:
-            value = value + self.misleading * self._misled.loss(surrogate, images, read, known)
-        return value
+        return value + self._misled(surrogate, images, read, value) if self.misleading else value
+
+    def _misled(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], value: Tensor) -> Tensor:
+        """TAP's loss at the surrogate, with a gradient that is held to a share of that of ``value``."""
+        leaf = images.detach().requires_grad_(True)
+        outputs = surrogate(leaf)
+        losses = [task.adversarial_loss(outputs[name], targets[name]) for name, task in surrogate.tasks.items()]
+        loss = torch.stack(losses).float().mean()
+        if not (loss.requires_grad and value.requires_grad):
+            return loss.detach()
+        own = torch.autograd.grad(value, images, retain_graph=True)[0].norm()
+        gradient = torch.autograd.grad(loss, leaf)[0]
+        weight = (self.misleading * own / gradient.norm().clamp_min(1e-12)).clamp(max=1.0)
+        return with_gradient(weight * loss, images, weight * gradient)
 
     def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
         """Return the networks, with new ones in place of those that have learned enough."""
@@ -172,17 +181,14 @@ class RestartedEM(BaseUELoss):
         return torch.tensor([1.0, own], device=device) / (1 + own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the networks, how far each has come, how far the last one came, and how far the surrogate gave way."""
+        """Return the networks, how far each has come, and how far the last one came."""
         learners = self._restored or [learner.state_dict() for learner in self._learners]
-        misled = {} if self._misled is None else {"misled": self._misled.state_dict()}
-        return {"learners": learners, "progress": self._progress, **misled}
+        return {"learners": learners, "progress": self._progress}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state. The next call makes the networks in it."""
         self._learners, self._restored = [], copy.deepcopy(state["learners"])
         self._progress = state["progress"]
-        if self._misled is not None:
-            self._misled.load_state_dict(state["misled"])
 
 
 def _checked(distortions: Sequence[Distortion | None], count: int) -> list[Distortion | None]:

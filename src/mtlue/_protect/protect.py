@@ -54,7 +54,8 @@ def protect(
     """Protect a data set, in the simplest case by ``mtlue.protect(dataset)``.
 
     By default the tasks are read from the labels. The loss is `mtlue.RestartedEM` with two small networks that start anew, one
-    of which sees images after JPEG of quality 10. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
+    of which sees images after JPEG of quality 10, and with ``misleading=1.0``: a third small network is trained on the clean
+    images for a fifth of the epochs, and misled. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
     images. Each argument replaces one of these parts. ``loss=mtlue.TAP()`` gives the paper's method: it trains a ResNet-18 on
     the clean data, and then a generator of the images' size against it, for 60 epochs each.
 
@@ -68,7 +69,7 @@ def protect(
         tasks: Tasks by name. An integer n means ``Classification(n)``. If None, the ``tasks`` of the generator, the surrogate
             or the data set, whichever exists first; otherwise they are read from the labels.
         surrogate: A model that takes images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
-            `mtlue.RestartedEM` trains new copies of it.
+            `mtlue.RestartedEM` trains new copies of it, and with ``misleading``, as by default, it has to be trained too.
         loss: The base loss. If None, ``mtlue.RestartedEM`` as described above.
         generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used unchanged. A new one is trained first.
         epsilon: Budget on the scale of [0, 1]. By default 8/255, or that of the given generator.

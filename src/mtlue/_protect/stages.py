@@ -33,8 +33,8 @@ def through_jpeg(images: Tensor) -> Tensor:
 
 
 def default_loss() -> BaseUELoss:
-    """Return the loss of a call that names none: two networks that start anew, one of which sees images after JPEG."""
-    return RestartedEM(count=2, distortions=[through_jpeg])
+    """Return the loss of a call that names none: two networks that start anew, one behind JPEG, and a surrogate to mislead."""
+    return RestartedEM(count=2, distortions=[through_jpeg], misleading=1.0)
 
 
 @dataclass(frozen=True)
