@@ -18,8 +18,8 @@ class MultiFashion(Dataset[tuple[Tensor, dict[str, int]]]):
     """Canvases of 32x32 grey pixels with a garment at the top left and one at the bottom right, one in front of the other.
 
     The tasks are the class of the left garment, the class of the right one, and whether the right one is in front. They are
-    drawn independently, so no task says anything about another. Pairs of such photographs are a standard benchmark of multi-task
-    learning (Sener and Koltun, 2018).
+    drawn independently, so no task says anything about another. Pairs of such photographs are a standard benchmark of
+    multi-task learning (Sener and Koltun, 2018).
 
     Fashion-MNIST shows white cut-outs on pure black. The canvases are brought to a contrast nearer to that of an ordinary
     photograph; ``contrast=1`` keeps the full range.
