@@ -14,12 +14,12 @@ import mtlue
 
 
 class Confuse(mtlue.BaseUELoss):
-    """Untargeted: push away from the true labels. TAP pulls towards other labels instead."""
+    """EM that also pushes away from the wrong labels that TAP pulls towards."""
 
     trains_surrogate = True
 
     def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Make the loss of a network in training low, and that of wrong labels high."""
+        """Return a loss that is low if the true labels are easy and the wrong ones hard."""
         return surrogate.loss(images, targets) - 0.1 * surrogate.adversarial_loss(images, targets)
 
 
