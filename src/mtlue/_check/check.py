@@ -33,7 +33,7 @@ class Check:
     Attributes:
         residual_learnability: R by task, for a network that learns all tasks: what protected images still teach above chance,
             as a share of what clean images teach. 0 is nothing, 1 is all of it. Tasks without a verdict are left out.
-        single_task: R of a network that learns only this task, for the tasks that looked weakest.
+        single_task: R of a network that learns only this task, for the task that looked weakest.
         noise: R of images with random noise of the same budget, which is the control.
         clean: What clean images teach, from chance (0) to perfect (1): balanced accuracy for classes, `mtlue.Task.skill` for
             others.

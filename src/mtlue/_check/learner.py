@@ -23,7 +23,7 @@ _FEWEST, _MOST = 80, 300
 # Passes over the images, at most. With more, a network learns the images by heart.
 _PASSES = 12
 _BATCH, _MAPS_BATCH = 32, 8
-_TRAIN, _TEST = 1500, 1000
+_TRAIN, _TEST = 2400, 1000
 # Bytes of the training images, in one of their versions.
 _BYTES = 2**28
 

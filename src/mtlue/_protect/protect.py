@@ -75,7 +75,7 @@ def protect(
         protected_tasks: Names of the tasks to make unlearnable. None means all. The others stay learnable (section 5.3).
         fraction: Share of the samples to perturb, in [0, 1]. The seed decides which ones.
         check: Whether to check the result. A small network trains briefly on clean, on noisy and on protected images, to see
-            what it still learns: on up to 1,500 images, tested on up to 1,000 others, chosen by the seed. This costs about a
+            what it still learns: on up to 2,400 images, tested on up to 1,000 others, chosen by the seed. This costs about a
             tenth of the training, and some seconds at least. The result is the set's `mtlue.Check`. A warning names each task
             that is still learned.
         attempts: How many generators to train, each with its own seed, and with its own surrogate if you give none. The check
