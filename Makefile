@@ -13,7 +13,7 @@ OLDEST_PYTHON ?= $(shell for each in python3.10 $(HOME)/.pyenv/versions/3.10.*/b
 	$$each --version >/dev/null 2>&1 && echo $$each && break; done)
 CRASHED := 2.14.1
 
-.PHONY: demo test test-oldest test-crashed lint docs build clean
+.PHONY: demo test test-oldest test-crashed mutants lint docs build clean
 
 demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
@@ -34,6 +34,10 @@ test-crashed: .venv/installed
 	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "$(CRASHED)")'; \
 	then echo "make test runs all tests on torch $(CRASHED) here"; \
 	else $(MAKE) .venv-$(CRASHED)/installed && .venv-$(CRASHED)/bin/python -m pytest $(CORE_TESTS); fi
+
+# For hours: breaks the code in 250 places, one at a time, and tells which of them no test notices.
+mutants: .venv/installed
+	$(BIN)/python benchmarks/mutants.py --json benchmarks/results/mutants.json
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .

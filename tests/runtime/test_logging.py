@@ -145,7 +145,7 @@ def test_an_audit_tells_each_victim(canvases: Any, net: nn.Module, make_generato
     safe = mtlue.protect(few, generator=make_generator(trained=True), **QUIET)
     told("mtlue.protect")
     settings = {"model": net, "single_task": ["shoe"], "defenses": [defenses.Mixup()], "epochs": 2, **QUIET}
-    report = evaluation.audit(safe, few, few, **settings)
+    report = evaluation.audit(safe, few, canvases[16:32], **settings)
     lines = told("mtlue.evaluation")
     victims = [line for line in lines if line.startswith("victim: ")]
     assert victims == [
@@ -186,7 +186,7 @@ def test_nothing_is_printed(
     mtlue.fit(generator, few, net, loss=mtlue.TAP(), epochs=1, checkpoint=tmp_path / "run.pt", **settings)
     safe = mtlue.protect(few, generator=generator, path=tmp_path / "safe", **settings)
     baselines.pgd(few, tasks=TASKS, surrogate=net, loss=mtlue.TAP(), steps=1, **settings)
-    evaluation.audit(safe, few, few, model=net, single_task=[], epochs=1, **settings)
+    evaluation.audit(safe, few, canvases[16:32], model=net, single_task=[], epochs=1, **settings)
     assert capfd.readouterr() == ("", "")
 
 

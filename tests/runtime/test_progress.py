@@ -149,7 +149,7 @@ def test_every_long_call_has_a_bar(
     evaluation.train_victim(few, progress=True, **victim)
     bar = last_bar(capfd.readouterr().err)
     assert re.match(r"victim: 100%\|.*\| 32/32 \[.* images/s, epoch=2, victim_loss=.*\]", bar)
-    evaluation.audit(safe, few, few, model=net, single_task=["shoe"], epochs=1, batch_size=8, progress=True)
+    evaluation.audit(safe, few, canvases[16:32], model=net, single_task=["shoe"], epochs=1, batch_size=8, progress=True)
     err = capfd.readouterr().err
     assert re.match(r"audit: 100%\|.*\| 6/6 \[\d\d:\d\d<\d\d:\d\d", last_bar(err))
     for what in (
