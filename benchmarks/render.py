@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import throughput
 from mtlue.evaluation import Report
+from rates.table import throughput_table
 from robust.table import calls_table, fuzzed_table, tampered_table
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +134,7 @@ def tables() -> dict[str, str]:
         "dense-surrogate": dense_surrogate_table(),
         "many-attributes": many_attributes_table(),
         "threat": threat_table(),
+        "throughput": throughput_table(throughput.read(throughput.RESULTS)),
         "robustness-calls": calls_table(read("robustness")),
         "robustness-files": tampered_table(read("robustness")),
         "robustness-fuzzed": fuzzed_table(read("robustness")),

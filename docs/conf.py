@@ -53,7 +53,7 @@ autosummary_context = {
         "mtlue.ProtectedDataset": "with_transform, stored_image, export, load",
         "mtlue.History": "to_rows",
         "mtlue.Task": "",
-        "mtlue.UEGenerator": "forward, perturb, save, load",
+        "mtlue.UEGenerator": "forward, perturb, on_batches, on_stream, save, load",
         "mtlue.ClassEmbeddingBank": "forward",
         "mtlue.DenseEmbedder": "forward",
         "mtlue.BaseUELoss": "__call__",

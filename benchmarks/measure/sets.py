@@ -109,7 +109,7 @@ def _avatars(size: int, count: int, test_count: int, root: Path | None) -> Data:
                 f"--root: {root / 'avatars'} has images of {read.images.shape[-1]} pixels; make them with --size {size}"
             )
         parts.append(Images(read.images, dict(zip(Avatars.tasks, read.labels.long().unbind(dim=1), strict=True))))
-    return Data("avatars", Avatars.tasks, *parts, flips=True)
+    return Data("avatars", Avatars.tasks, parts[0], parts[1], flips=True)
 
 
 def _faces(

@@ -151,7 +151,7 @@ def audit(dataset: Any, fuse: Counting, modules: Any, path: Path, workers: int) 
     protected = baselines.random_noise(clean, tasks=TASKS)
     settings = {"model": modules["net"], "transform": transform, "epochs": 1, "num_workers": workers, **COMMON}
     settings["checkpoint"] = path / "audit"
-    return evaluation.audit(protected, dataset, clean, **settings)
+    return evaluation.audit(protected, dataset, clean[:8], **settings)
 
 
 def export(dataset: Any, fuse: Counting, modules: Any, path: Path, workers: int) -> Any:

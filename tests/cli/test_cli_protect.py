@@ -15,6 +15,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 import mtlue
 from mtlue._cli import losses
+from mtlue._cli.photos import _classes
 from mtlue._cli.publication import Publication
 from mtlue._formats import PNG
 from mtlue.datasets import ImageTable
@@ -342,3 +343,23 @@ def test_an_export_that_was_interrupted_goes_on(run: Run, monkeypatch: pytest.Mo
     assert done.status == 0, done.err
     assert mtlue.verify("safe").length == 12
     assert not Path("safe.partial").exists()
+
+
+def test_a_dry_run_of_sep_says_what_takes_long(run: Run) -> None:
+    done = run("protect", "photos", "--labels", "photos.csv", "--loss", "sep", "--device", "cpu", "--dry-run")
+    assert done.status == 0, done.err
+    assert "runs      a surrogate first, because SEP looks at its states, then the generator" in done.out
+    assert "time      about twice as long as with --loss tap" in done.out
+
+
+@pytest.mark.parametrize(
+    ("counts", "missing", "text"),
+    [
+        ({}, 3, "no classes"),
+        ({"cat": 1, "dog": 3}, 0, "2 classes (cat 25 %, dog 75 %)"),
+        ({"cat": 1, "dog": 3}, 2, "2 classes (cat 25 %, dog 75 %; 2 missing)"),
+        (dict.fromkeys("abcdefghi", 1) | {"j": 11}, 0, "10 classes (the rarest 5.0 %, the most frequent 55.0 %)"),
+    ],
+)
+def test_classes_are_told_one_by_one_where_they_are_few(counts: dict[str, int], missing: int, text: str) -> None:
+    assert _classes(counts, missing) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import traceback
@@ -16,7 +17,7 @@ from torch import Tensor
 
 import mtlue
 from mtlue._formats import MemoryImages, StoredImages, StoreWriter, WorkFolder
-from mtlue._formats.manifest import signed
+from mtlue._formats.manifest import file_entry, signed
 
 
 def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
@@ -239,3 +240,47 @@ def test_a_store_may_be_moved(store: Path, canvases: Any, tmp_path: Path) -> Non
     shutil.copytree(store, tmp_path / "elsewhere")
     shutil.rmtree(store)
     assert len(mtlue.ProtectedDataset.load(tmp_path / "elsewhere", canvases)) == 48
+
+
+def resigned(folder: Path, change: Callable[[dict[str, Any]], object], **content: bytes) -> Path:
+    """A store with other files and another manifest, whose checksums are right all the same."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, data in content.items():
+        (folder / f"{name}.bin").write_bytes(data)
+        manifest["files"][f"{name}.bin"] = file_entry(folder / f"{name}.bin")
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(signed(manifest)))
+    return folder
+
+
+def nothing(manifest: dict[str, Any]) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "content", "words"),
+    [
+        (lambda manifest: manifest["files"].pop("images.bin"), {}, "manifest.json has no entry 'images.bin' among its files"),
+        (lambda manifest: manifest["files"].pop("shapes.bin"), {}, "manifest.json has no entry 'shapes.bin' among its files"),
+        (lambda manifest: manifest.update(shape=[3, 4]), {}, "shape.*channels, height and width"),
+        (lambda manifest: manifest.update(shape=[3, 4, 0]), {}, "shape.*channels, height and width"),
+        (nothing, {"shapes": bytes(13)}, "shapes.bin has 13 bytes, expected 12 for each of 2 images"),
+        (nothing, {"shapes": bytes(24)}, "shapes.bin has a side of less than one pixel"),
+        (nothing, {"images": bytes(7)}, "images.bin does not hold 2 images of the shape that the manifest gives"),
+    ],
+)
+def test_a_store_that_contradicts_itself(tmp_path: Path, change: Any, content: dict[str, bytes], words: str) -> None:
+    write(tmp_path / "store", images_of([(4, 6), (3, 9)]))
+    with pytest.raises(ValueError, match=f"^path: the store .* cannot be used: .*{words}"):
+        StoredImages(resigned(tmp_path / "store", change, **content))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors as Linux tells them")
+def test_a_writer_that_cannot_open_a_file_keeps_none_open(tmp_path: Path) -> None:
+    (tmp_path / "draft" / "shapes.bin").mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+    # The error holds the frames, and so the writer.
+    with pytest.raises(IsADirectoryError) as caught:
+        writer_of(tmp_path / "store", 4)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert caught.value.filename.endswith("shapes.bin")

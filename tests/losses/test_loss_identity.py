@@ -135,3 +135,12 @@ def test_augmentation_that_is_a_module_is_known_by_its_settings(script: ModuleTy
         script.fit("tap", tmp_path / f"{index}.pt", epochs=1, augment=was)
         with pytest.raises(ValueError, match=told):
             script.fit("tap", tmp_path / f"{index}.pt", epochs=1, augment=has)
+
+
+def test_a_module_that_prints_an_address_is_known_by_its_kind() -> None:
+    class Wrapping(nn.Module):
+        def extra_repr(self) -> str:
+            return repr(object())
+
+    assert described(MarginPush(1.0, Wrapping())).startswith("MarginPush(margin=1.0, held=")
+    assert " at 0x" not in described(Wrapping())

@@ -161,3 +161,8 @@ def test_any_callable_is_a_loss(loss: Any, clean: bool) -> None:
     settings: dict[str, Any] = {"loss": loss, "batch_size": 8, "progress": False}
     assert len(mtlue.fit(generator, dataset, net, epochs=1, **settings)) == 1
     assert len(baselines.pgd(dataset, tasks=generator.tasks, surrogate=net, steps=1, **settings)) == 20
+
+
+def test_a_callable_without_a_signature_takes_no_clean_images() -> None:
+    # What is written in C may have none.
+    assert not takes_clean_images(max)  # type: ignore[arg-type]

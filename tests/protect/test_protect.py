@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, Subset
 import mtlue
 from mtlue import baselines
 from mtlue._generator.bound import largest_float32
-from mtlue._protect.rounding import add_in_levels, largest_level
+from mtlue._generator.rounding import add_in_levels, largest_level
 from processor import computes_in_bfloat16
 from properties import assert_protected
 

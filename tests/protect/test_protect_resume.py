@@ -11,6 +11,9 @@ import torch
 
 import mtlue
 from killed_run import kill
+from mtlue._formats import WorkFolder
+from mtlue._protect.stages import trained_by_this_call
+from mtlue._runtime import save_tensors
 
 
 @pytest.mark.parametrize(("kind", "stage", "step"), [("em", "fit", 8), ("tap", "protect", 3)])
@@ -155,3 +158,15 @@ def test_a_path_that_exists_is_refused(script: Any, tmp_path: Path) -> None:
     assert (tmp_path / "store" / "mine.txt").read_text() == "precious"
     assert not (tmp_path / "store.partial").exists()
     assert isinstance(script.protect("tap", None, epochs=1), mtlue.ProtectedDataset)
+
+
+@pytest.mark.parametrize("content", [3, {"state": {}}])
+def test_what_training_left_may_be_damaged(tmp_path: Path, make_generator: Any, content: object) -> None:
+    folders = WorkFolder(tmp_path / "store", tmp_path / "work")
+    (tmp_path / "work").mkdir()
+    generator = make_generator()
+    assert not trained_by_this_call(generator, None)
+    assert not trained_by_this_call(generator, folders)
+    save_tensors(content, tmp_path / "work" / "fit.pt")
+    with pytest.raises(ValueError, match=r"^path: .*fit\.pt is damaged; delete .*work$"):
+        trained_by_this_call(generator, folders)

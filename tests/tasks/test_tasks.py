@@ -111,3 +111,33 @@ def test_binary_logits_in_any_form_give_binary_cross_entropy(shape: tuple[int, .
     expected = F.binary_cross_entropy_with_logits(single, target.float())
     torch.testing.assert_close(task.loss(task.read_output(output), target), expected)
     assert torch.equal(task.read_output(output).argmax(dim=1), (single > 0).long())
+
+
+class Bare(mtlue.Task):
+    """A task with no more than it has to have."""
+
+    output_channels = 1
+
+    def read_target(self, value: object) -> Tensor:
+        return torch.as_tensor(value)
+
+    def read_output(self, output: Tensor) -> Tensor:
+        return output
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output[:, 0] - target).abs().mean()
+
+    def missing(self, target: Tensor) -> Tensor:
+        return target.isnan()
+
+
+def test_what_a_task_need_not_have() -> None:
+    bare, target = Bare(), torch.tensor([1.0, 2.0])
+    assert bare.label_channels == 0
+    assert bare.resize_target(target, (4, 4)) is target
+    # No target is known of which an answer could be better than the mean.
+    assert bare.skill(torch.zeros(2, 1), torch.full((2,), torch.nan)) == 0.0
+    with pytest.raises(NotImplementedError, match="Bare has no table of embeddings"):
+        bare.embedding_index(target)
+    with pytest.raises(NotImplementedError, match="Bare has no label map"):
+        bare.label_map(target)

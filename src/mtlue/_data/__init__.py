@@ -1,12 +1,13 @@
 """Read, check and batch a user's data set."""
 
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
-from mtlue._data.batches import Batch, Samples, as_gathered, ordered_batches, shuffled_batches
+from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
 from mtlue._data.differentiable_jpeg import check_quality, differentiable_jpeg
+from mtlue._data.findings import Inspection
 from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings, same_samples
 from mtlue._data.images import check_images, image_problem, read_image, resize, to_bytes, to_unit_floats
-from mtlue._data.inference import infer_tasks
-from mtlue._data.inspection import Inspection, check_map_style, inspect_dataset
+from mtlue._data.inference import infer_and_inspect, infer_tasks
+from mtlue._data.inspection import check_map_style, inspect_dataset
 from mtlue._data.joint_transform import (
     JointTransform,
     Transform,
@@ -15,7 +16,7 @@ from mtlue._data.joint_transform import (
     augmented_alike,
     checked_transform,
 )
-from mtlue._data.reading import item_problem
+from mtlue._data.reading import as_gathered, item_problem
 from mtlue._data.wrappers import collected, whole_set, wrapped
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "differentiable_jpeg",
     "image_bytes",
     "image_problem",
+    "infer_and_inspect",
     "infer_tasks",
     "inspect_dataset",
     "item_problem",

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mtlue._checks import naming
 from mtlue._data.images import resize, to_unit_floats
-from mtlue._data.reading import read_sample
+from mtlue._data.reading import as_gathered, read_sample
 from mtlue._runtime import Compute, out_of_memory
-from mtlue._tasks import CheckedTargets, Task, read_single, read_targets, split_by_task
+from mtlue._tasks import CheckedTargets, Task, alike_tasks, label_columns, read_columns, read_single, split_by_task
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Batch:
 
     def __getitem__(self, part: slice) -> Batch:
         """Return some of the samples."""
-        return Batch(self.images[part], CheckedTargets({name: target[part] for name, target in self.targets.items()}))
+        return Batch(self.images[part], self.targets.each(lambda target: target[part]))
 
     def to(self, device: torch.device) -> Batch:
         """Return the same samples on a device, with images as floats in [0, 1]."""
@@ -38,9 +38,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Return the same samples in memory from which a GPU copies without waiting. A `DataLoader` calls this."""
-        return Batch(
-            self.images.pin_memory(), CheckedTargets({name: target.pin_memory() for name, target in self.targets.items()})
-        )
+        return Batch(self.images.pin_memory(), self.targets.each(Tensor.pin_memory))
 
     def all_labelled(self, tasks: Mapping[str, Task]) -> bool:
         """Return whether each sample has a label of each task."""
@@ -58,6 +56,8 @@ class Samples(Dataset[tuple[Tensor, Any]]):
 
     def __init__(self, dataset: Dataset[Any], tasks: Mapping[str, Task], *, size: tuple[int, int] | None = None) -> None:
         self.dataset, self.tasks, self.size = dataset, tasks, size
+        #: The tasks whose labels are of whole images, those together that are read together.
+        self.groups = [group for group in alike_tasks(tasks) if not group.task.is_map]
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -108,20 +108,14 @@ class Samples(Dataset[tuple[Tensor, Any]]):
 
     def read_labels(self, targets: Sequence[Any]) -> CheckedTargets:
         """Read the targets of some samples, which may differ in form, as checked tensors by task."""
-        if not self.has_maps and _alike(targets):
-            return read_targets(torch.stack(list(targets)), self.tasks)
-        by_sample = [split_by_task(target, self.tasks, what="targets") for target in targets]
-        return CheckedTargets({
-            name: self._stack(task, [labels[name] for labels in by_sample]) for name, task in self.tasks.items()
-        })
+        columns = label_columns(targets, self.tasks)
+        read = read_columns(columns, self.groups)
+        for name, task in self.tasks.items():
+            if task.is_map:
+                read[name] = self._stack_maps(task, columns[name])
+        return read.ordered(self.tasks)
 
-    def _stack(self, task: Task, labels: Sequence[object]) -> Tensor:
-        if not task.is_map:
-            values = [torch.as_tensor(label) for label in labels]
-            if not _alike(values):
-                return torch.cat([read_single(value, task) for value in values])
-            # One check for each batch instead of each label: with forty tasks, checks would take most of the time.
-            return task.read_target(torch.stack(values))
+    def _stack_maps(self, task: Task, labels: Sequence[object]) -> Tensor:
         maps = [read_single(label, task) for label in labels]
         return torch.cat(maps if self.size is None else [task.resize_target(each, self.size) for each in maps])
 
@@ -141,17 +135,6 @@ class Samples(Dataset[tuple[Tensor, Any]]):
                     cure = "convert them all to one mode" if image.shape[0] != first[0] else "resize them, or give image_size"
                     shapes = f"image of shape {tuple(image.shape)}, but sample {indices[0]} has {first}"
                     raise ValueError(f"{shapes}; {cure}")
-
-
-def _alike(values: Sequence[object]) -> bool:
-    """Return whether all are tensors of one shape."""
-    shapes = [value.shape if isinstance(value, Tensor) else None for value in values]
-    return None not in shapes and len(set(shapes)) == 1
-
-
-def as_gathered(batch: Any) -> Any:
-    """Return a batch unchanged: `Samples` gives the `DataLoader` complete batches."""
-    return batch
 
 
 def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sized
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
 from torch import Tensor
@@ -33,13 +33,12 @@ def labels_digest(dataset: Dataset[Any], tasks: Mapping[str, Task]) -> str:
     """
     digest = hashlib.sha256()
     for index in looked_at(len(cast("Sized", dataset))):
-        for target in _labels(dataset, index, tasks):
+        for target in _labels(read_item(dataset, index)[1], index, tasks):
             digest.update(target.flatten().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _labels(dataset: Dataset[Any], index: int, tasks: Mapping[str, Task]) -> list[Tensor]:
-    targets = read_item(dataset, index)[1]
+def _labels(targets: object, index: int, tasks: Mapping[str, Task]) -> list[Tensor]:
     with naming(f"dataset: sample {index}"):
         return [read_single(label, tasks[name]) for name, label in split_by_task(targets, tasks, what="targets").items()]
 
@@ -54,15 +53,11 @@ def same_samples(one: Dataset[Any], other: Dataset[Any], tasks: Mapping[str, Tas
     """
 
     def digest(dataset: Dataset[Any], index: int) -> str:
-        return tensors_digest([image_bytes(dataset, index), *_labels(dataset, index, tasks)])
+        image, targets = read_sample(dataset, index)
+        return tensors_digest([to_bytes(image), *_labels(targets, index, tasks)])
 
     lengths = {len(cast("Sized", dataset)) for dataset in (one, other)}
     return one is other or (len(lengths) == 1 and all(digest(one, index) == digest(other, index) for index in range(*lengths)))
-
-
-def images_digest(dataset: Dataset[Any]) -> str:
-    """Return a checksum of some images in 8 bits. Raises what `image_bytes` raises."""
-    return tensors_digest(image_bytes(dataset, index) for index in looked_at(len(cast("Sized", dataset))))
 
 
 def run_settings(samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,10 +67,19 @@ def run_settings(samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any
         samples: The data set. Some samples are read.
         settings: Everything else that the result depends on.
     """
+    labels = hashlib.sha256()
+
+    def images() -> Iterator[Tensor]:
+        for index in looked_at(len(samples)):
+            image, targets = samples[index]
+            for target in _labels(targets, index, samples.tasks):
+                labels.update(target.flatten().contiguous().numpy().tobytes())
+            yield to_bytes(image)
+
     return {
         "samples": len(samples),
-        "images": checksum(images_digest(samples.dataset)),
-        "labels": checksum(labels_digest(samples.dataset, samples.tasks)),
+        "images": checksum(tensors_digest(images())),
+        "labels": checksum(labels.hexdigest()),
         **settings,
     }
 

@@ -85,10 +85,11 @@ def image_problem(image: Tensor, *, slack: float = 0.0) -> str | None:
     """Describe what is wrong with the values of an image, or return None. Values may leave the range by some slack."""
     if image.dtype == torch.uint8:
         return None
-    if not bool(image.isfinite().all()):
-        return "the image holds NaN or infinity"
     low, high = (float(bound) for bound in image.aminmax())
-    return None if low >= -slack and high <= 1.0 + slack else range_problem(low, high)
+    # False where one is not a number.
+    if low >= -slack and high <= 1.0 + slack:
+        return None
+    return range_problem(low, high) if bool(image.isfinite().all()) else "the image holds NaN or infinity"
 
 
 def range_problem(low: float, high: float) -> str | None:

@@ -16,14 +16,17 @@ from mtlue._runtime import out_of_memory
 _Sample = TypeVar("_Sample")
 
 
-def each_sample(dataset: Dataset[_Sample], *, num_workers: int) -> Iterator[_Sample]:
-    """Yield the samples of a data set in order, read by the given number of processes."""
+def each_batch(dataset: Dataset[Any], *, num_workers: int) -> Iterator[Any]:
+    """Return what the ``__getitems__`` of a data set gives for batches in order, read by the given number of processes."""
     # A generator of its own, because the loader would otherwise draw from the caller's.
-    loader: DataLoader[Any] = DataLoader(
-        dataset, batch_size=64, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
+    return iter(
+        DataLoader(dataset, batch_size=64, num_workers=num_workers, collate_fn=as_gathered, generator=torch.Generator())
     )
-    for batch in loader:
-        yield from batch
+
+
+def as_gathered(batch: Any) -> Any:
+    """What a `DataLoader` is to make of a batch that its data set gives whole."""
+    return batch
 
 
 def item_problem(item: object) -> str | None:

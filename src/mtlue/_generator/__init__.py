@@ -3,5 +3,18 @@
 from mtlue._generator.class_embeddings import ClassEmbeddingBank
 from mtlue._generator.dense_embedder import DenseEmbedder
 from mtlue._generator.generator import UEGenerator
+from mtlue._generator.on_batches import OnBatches, generation_batch_size
+from mtlue._generator.rounding import add_in_levels, add_levels, add_to_image, check_levels, largest_level
 
-__all__ = ["ClassEmbeddingBank", "DenseEmbedder", "UEGenerator"]
+__all__ = [
+    "ClassEmbeddingBank",
+    "DenseEmbedder",
+    "OnBatches",
+    "UEGenerator",
+    "add_in_levels",
+    "add_levels",
+    "add_to_image",
+    "check_levels",
+    "generation_batch_size",
+    "largest_level",
+]

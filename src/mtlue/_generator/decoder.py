@@ -39,18 +39,20 @@ class Decoder(nn.Module):
             nn.ConvTranspose2d(narrow, out_channels, 3, padding=1),
         )
 
-    def spread(self, tables: Mapping[int, Tensor]) -> Tensor:
+    def spread(self, tables: Sequence[Mapping[int, Tensor]]) -> Tensor:
         """Apply the first layer, without its bias, to each row of some tables.
 
         Args:
-            tables: Table (C, channels, h, w) of each part that has one, by position of the part.
+            tables: Table (C, channels, h, w) of a part, by its position. Parts in one entry give the sum of their values.
 
         Returns:
-            Shape (sum of all C, width * 2h * 2w), in the order of the tables.
+            Shape (sum of all C, 2h * 2w * width), in the order of the tables.
         """
         weights = self.expand.weight.split(self.part_channels)
-        values = [_expand(table, weights[part]) for part, table in tables.items()]
-        return rearrange(torch.cat(values), "rows c h w -> rows (c h w)")
+        values = [
+            _expand(torch.cat(list(table.values()), dim=1), torch.cat([weights[part] for part in table])) for table in tables
+        ]
+        return _flat(torch.cat(values))
 
     def forward(
         self,
@@ -81,8 +83,8 @@ class Decoder(nn.Module):
             raise ValueError("parts: expected at least one")
         if spread is not None and selection is not None:
             selection = selection.to(spread.dtype)
-            flat = rearrange(total.to(spread.dtype), "b c h w -> b (c h w)")
-            total = torch.addmm(flat, selection, spread).view_as(total)
+            flat = torch.addmm(_flat(total.to(spread.dtype)), selection, spread)
+            total = rearrange(flat, "b (h w c) -> b c h w", h=total.shape[-2], w=total.shape[-1])
         perturbation: Tensor = self.refine(total)
         # An odd size was rounded up by the encoder.
         return perturbation[..., : size[0], : size[1]]
@@ -90,3 +92,8 @@ class Decoder(nn.Module):
 
 def _expand(part: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv_transpose2d(part, weight, bias, stride=2, padding=1)
+
+
+def _flat(values: Tensor) -> Tensor:
+    # In this order channels-last values stay where they are.
+    return rearrange(values, "b c h w -> b (h w c)")

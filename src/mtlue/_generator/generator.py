@@ -13,17 +13,28 @@ from torch import Tensor, nn
 from mtlue._checks import check_count, check_epsilon, check_image_shape, check_task_names
 from mtlue._data import check_images, resize
 from mtlue._generator.bound import BOUNDS, largest_float32
-from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings, selection_weights
+from mtlue._generator.class_embeddings import ClassEmbeddingBank, select_embeddings
 from mtlue._generator.decoder import Decoder
 from mtlue._generator.dense_embedder import DenseEmbedder, embed_labels
 from mtlue._generator.encoder import Encoder
+from mtlue._generator.on_batches import Engines
+from mtlue._generator.table_groups import class_indices, group_rows, group_weights
 from mtlue._runtime import load_tensors, save_tensors, sole_owner, warn
-from mtlue._tasks import Tasks, read_targets, resolve_tasks, tasks_from_config, tasks_to_config
+from mtlue._tasks import (
+    Alike,
+    CheckedTargets,
+    Tasks,
+    alike_tasks,
+    read_targets,
+    resolve_tasks,
+    tasks_from_config,
+    tasks_to_config,
+)
 
 _FORMAT = "mtlue generator 1"
 
 
-class UEGenerator(nn.Module):
+class UEGenerator(Engines, nn.Module):
     """Makes the perturbation of an image from the image and its labels (section 4.3, figure 3).
 
     An encoder turns the image into features z. The embedding of each label is concatenated to them, and a decoder turns the
@@ -88,6 +99,7 @@ class UEGenerator(nn.Module):
                 if not name or "." in name or hasattr(self.embedders, name):
                     raise ValueError(f"tasks: {name!r} cannot name a dense task: torch.nn.ModuleDict does not accept it")
                 self.embedders[name] = DenseEmbedder(task.label_channels, width=width)
+        self._groups = alike_tasks(self.embeddings.tasks)
         # The order of the concatenation: features, classification tasks, tasks with maps.
         self._position = {name: position for position, name in enumerate([*self.embeddings, *self.embedders], start=1)}
         self.decoder = Decoder(
@@ -136,29 +148,30 @@ class UEGenerator(nn.Module):
         delta: Tensor = self(images, targets, protected_tasks=protected_tasks)
         return (images + delta).clamp(0.0, 1.0)
 
-    def _perturbation(self, images: Tensor, targets: dict[str, Tensor], protected: Collection[str]) -> Tensor:
+    def _perturbation(self, images: Tensor, targets: CheckedTargets, protected: Collection[str]) -> Tensor:
         parts = {0: self.encoder(images)}
-        tables: dict[int, Tensor] = {}
+        rows: list[dict[int, Tensor]] = []
         weights: list[Tensor] = []
-        for name, table in self.embeddings.items():
-            index = self.tasks[name].embedding_index(targets[name])
-            if name not in protected:
-                index = torch.full_like(index, -1)
+        for group in self._groups:
+            index = class_indices(group, targets, protected)
             # A table longer than the batch would cost more than the embeddings of the batch.
-            if len(table) <= len(images) or self._reused_spread is not None:
-                tables[self._position[name]] = table
-                weights.append(selection_weights(index, len(table), dtype=images.dtype))
-            else:
-                parts[self._position[name]] = select_embeddings(table, index)
+            if group.task.num_embeddings <= len(images) or self._reused_spread is not None:
+                weights.append(group_weights(group, index, dtype=images.dtype))
+                if self._reused_spread is None:
+                    rows += self._rows(group)
+                continue
+            for name, each in zip(group.names, index.unbind(1), strict=True):
+                parts[self._position[name]] = select_embeddings(self.embeddings[name], each)
         for name, embedder in self.embedders.items():
             parts[self._position[name]] = embed_labels(
                 cast("DenseEmbedder", embedder), self.tasks[name], targets[name], size=self._size, protected=name in protected
             )
-        spread = None
-        if tables:
-            spread = self._reused_spread if self._reused_spread is not None else self.decoder.spread(tables)
-        selection = torch.cat(weights, dim=1) if weights else None
-        raw = self.decoder(parts, size=self._size, spread=spread, selection=selection)
+        raw = self.decoder(
+            parts,
+            size=self._size,
+            spread=self.decoder.spread(rows) if rows else self._reused_spread,
+            selection=torch.cat(weights, dim=1) if weights else None,
+        )
         bounded: Tensor = BOUNDS[self.bound](raw.float(), self.epsilon)
         return bounded
 
@@ -179,7 +192,10 @@ class UEGenerator(nn.Module):
         entries = rows * self.width * (self.image_shape[1] + 1) * (self.image_shape[2] + 1)
         if not 0 < entries <= 2**28:
             return None
-        return self.decoder.spread({self._position[name]: table for name, table in self.embeddings.items()})
+        return self.decoder.spread([row for group in self._groups for row in self._rows(group)])
+
+    def _rows(self, group: Alike) -> list[dict[int, Tensor]]:
+        return group_rows(self.embeddings, group, self._position)
 
     @contextmanager
     def reuse_tables(self, spread: Tensor | None) -> Iterator[None]:

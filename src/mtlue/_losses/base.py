@@ -129,7 +129,7 @@ def loss_value(
 
 
 def surrogate_loss(loss: BaseUELoss, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-    """What a surrogate minimises where it is trained in turn, a scalar tensor.
+    """Return what a surrogate minimises if it is trained in turn, a scalar tensor.
 
     Args:
         loss: The base loss, which may say so.

@@ -13,7 +13,7 @@ from mtlue._tasks import read_targets
 
 
 def head_layers(model: Surrogate, images: Tensor, targets: object, heads: Heads | None) -> list[nn.Module]:
-    """The last layers of a model, before which its features are; the model is left as it was.
+    """Find the last layers of a model, before which its features are. The model does not change.
 
     Args:
         model: The model.
@@ -37,7 +37,7 @@ def head_layers(model: Surrogate, images: Tensor, targets: object, heads: Heads 
 
 
 def features_before(layers: list[nn.Module], module: nn.Module, images: Tensor) -> list[Tensor]:
-    """What enters some layers of a module, each (B, F), maps averaged over their pixels; layers may share their features."""
+    """Return what enters some layers of a module, each (B, F), maps averaged over their pixels; layers may share it."""
     found: list[Tensor] = []
     handles = [layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0])) for layer in layers]
     try:
@@ -50,7 +50,7 @@ def features_before(layers: list[nn.Module], module: nn.Module, images: Tensor) 
 
 
 def contrastive_loss(features: Tensor, temperature: float) -> Tensor:
-    """The cross-entropy of finding a view's partner by cosine similarity, a scalar (Chen et al., 2020, equation 1).
+    """Return the cross-entropy of finding a view's partner by cosine similarity, a scalar (Chen et al., 2020, equation 1).
 
     Args:
         features: Two views of B images, (2B, F); rows i and B + i belong together.

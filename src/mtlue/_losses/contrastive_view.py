@@ -13,7 +13,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def contrastive_view(images: Tensor) -> Tensor:
-    """One view of each image of (B, C, H, W) in [0, 1]: a part of it brought to its size, perhaps mirrored, in other colours.
+    """Draw a view of each image of (B, C, H, W) in [0, 1]: a part of it at its size, perhaps mirrored, in other colours.
 
     A part has 20 to 100 % of the area. In four of five images brightness, contrast and, of three channels, saturation change
     by up to 40 %; one of five images with three channels becomes grey.
@@ -48,10 +48,10 @@ def _recoloured(images: Tensor) -> Tensor:
 
 
 def _factor(images: Tensor) -> Tensor:
-    """A factor for each image, (B, 1, 1, 1), of the strength of the jitter."""
+    """Draw a factor for each image, (B, 1, 1, 1), of the strength of the jitter."""
     return 1 + _STRENGTH * (2 * torch.rand(len(images), 1, 1, 1, device=images.device, dtype=images.dtype) - 1)
 
 
 def _some(images: Tensor, share: float) -> Tensor:
-    """A share of the images at random, booleans (B, 1, 1, 1)."""
+    """Draw a share of the images, booleans (B, 1, 1, 1)."""
     return torch.rand(len(images), 1, 1, 1, device=images.device) < share

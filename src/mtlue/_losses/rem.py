@@ -66,11 +66,11 @@ class REM(BaseUELoss):
         self.transform, self.samples = transform, check_count("samples", samples, minimum=1)
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The tasks' mean loss at the worst images within the radius, averaged over the draws."""
+        """Return the tasks' mean loss at the worst images within the radius, averaged over the draws."""
         return torch.stack([self.surrogate_loss(surrogate, images, targets) for _ in range(self.samples)]).mean()
 
     def surrogate_loss(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The tasks' mean loss at the worst images within the radius, for one draw: what the surrogate learns in its turn."""
+        """Return the loss at the worst images for one draw, which the surrogate minimises in its turn."""
         seen = images if self.transform is None else self.transform(images)
         worst = self._adversary.attack(surrogate, seen, targets)
         # The adversary's change is a constant: the gradient at the worst images is that of the perturbation.

@@ -15,7 +15,7 @@ from mtlue._losses.base import BaseUELoss, with_gradient
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.redrawn import redrawn
 from mtlue._losses.surrogate import Surrogate
-from mtlue._tasks import read_targets
+from mtlue._tasks import CheckedTargets, read_targets
 
 #: A change of images (B, C, H, W) that lets gradients through, such as `mtlue.defenses.differentiable_jpeg`.
 Distortion: TypeAlias = Callable[[Tensor], Tensor]
@@ -118,7 +118,7 @@ class RestartedEM(BaseUELoss):
         """
         learners = self._ready(surrogate, images.device)
         read = read_targets(targets, surrogate.tasks).to(images.device)
-        known = torch.stack([~task.missing(read[name]).all() for name, task in surrogate.tasks.items()])
+        known = surrogate.labelled(read)
         shares = self._shares(images.device, transplanted=clean is not None)
         views = images if clean is None else _transplanted(images, clean)
         seen = torch.cat([views, images]) if len(shares) > 1 else views
@@ -140,12 +140,11 @@ class RestartedEM(BaseUELoss):
         value = value if leaf.grad is None else with_gradient(value, seen, leaf.grad / self.count)
         return value + self._misled(surrogate, images, read, value) if self.misleading else value
 
-    def _misled(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], value: Tensor) -> Tensor:
+    def _misled(self, surrogate: Surrogate, images: Tensor, targets: CheckedTargets, value: Tensor) -> Tensor:
         """TAP's loss at the surrogate, with a gradient that is held to a share of that of ``value``."""
         leaf = images.detach().requires_grad_(True)
         outputs = surrogate(leaf)
-        losses = [task.adversarial_loss(outputs[name], targets[name]) for name, task in surrogate.tasks.items()]
-        loss = torch.stack(losses).float().mean()
+        loss = torch.stack(list(surrogate.adversarial_losses_of(outputs, targets).values())).float().mean()
         if not (loss.requires_grad and value.requires_grad):
             return loss.detach()
         own = torch.autograd.grad(value, images, retain_graph=True)[0].norm()
@@ -208,8 +207,8 @@ def _transplanted(images: Tensor, clean: Tensor) -> Tensor:
     return (clean.roll(turn, dims=0) + (images - clean)).clamp(0.0, 1.0)
 
 
-def _losses(network: Surrogate, outputs: dict[str, Tensor], targets: dict[str, Tensor], *, views: int) -> Tensor:
+def _losses(network: Surrogate, outputs: dict[str, Tensor], targets: CheckedTargets, *, views: int) -> Tensor:
     """Return the losses (V, K) by view and task, from outputs for one view after the other."""
     by_view = {name: output.unflatten(0, (views, -1)) for name, output in outputs.items()}
-    losses = [task.loss(by_view[name][view], targets[name]) for view in range(views) for name, task in network.tasks.items()]
-    return torch.stack(losses).float().reshape(views, -1)
+    losses = [network.losses_of({name: output[view] for name, output in by_view.items()}, targets) for view in range(views)]
+    return torch.stack([loss for of_view in losses for loss in of_view.values()]).float().reshape(views, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtlue._checks import naming
 from mtlue._runtime import moved
-from mtlue._tasks import Task, Tasks, read_outputs, read_targets, resolve_tasks
+from mtlue._tasks import CheckedTargets, Task, Tasks, alike_tasks, read_outputs, read_targets, resolve_tasks
 
 
 class Surrogate:
@@ -46,6 +46,7 @@ class Surrogate:
         self.module = module
         self.argument = argument
         self.tasks: dict[str, Task] = resolve_tasks(tasks)
+        self._groups = alike_tasks(self.tasks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return outputs by task for images (B, C, H, W): logits (B, C_k) or maps (B, C_k, H, W).
@@ -62,16 +63,27 @@ class Surrogate:
 
     def losses(self, images: Tensor, targets: object) -> dict[str, Tensor]:
         """Return the loss of each task at its true labels, a scalar for each."""
-        outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
-        losses = {}
-        for name, task in self.tasks.items():
-            with naming(f"{self.argument} output of task {name!r}"):
-                losses[name] = task.loss(outputs[name], read[name])
-        return losses
+        return self.losses_of(self(images), read_targets(targets, self.tasks).to(images.device))
+
+    def losses_of(self, outputs: Mapping[str, Tensor], targets: CheckedTargets) -> dict[str, Tensor]:
+        """Return the loss of each task for outputs that are already there, as `losses` does."""
+        losses: dict[str, Tensor] = {}
+        for task, names in self._groups:
+            with naming(f"{self.argument} output of task {names[0]!r}"):
+                losses.update(zip(names, _each(task.loss, task.losses, outputs, targets, names), strict=True))
+        return {name: losses[name] for name in self.tasks}
 
     def loss(self, images: Tensor, targets: object) -> Tensor:
         """Return the loss at the true labels: the mean over tasks, a scalar."""
         return torch.stack(list(self.losses(images, targets).values())).mean()
+
+    def adversarial_losses_of(self, outputs: Mapping[str, Tensor], targets: CheckedTargets) -> dict[str, Tensor]:
+        """Return the loss of each task towards its shifted labels, a scalar for each, for given outputs."""
+        losses: dict[str, Tensor] = {}
+        for task, names in self._groups:
+            each = _each(task.adversarial_loss, task.adversarial_losses, outputs, targets, names)
+            losses.update(zip(names, each, strict=True))
+        return {name: losses[name] for name in self.tasks}
 
     def adversarial_loss(self, images: Tensor, targets: object) -> Tensor:
         """Return the loss towards the shifted labels: the mean over tasks, a scalar.
@@ -79,7 +91,18 @@ class Surrogate:
         Depth and surface normals have no labels to shift to, so they contribute minus their loss (appendix A.1).
         """
         outputs, read = self(images), read_targets(targets, self.tasks).to(images.device)
-        return torch.stack([task.adversarial_loss(outputs[name], read[name]) for name, task in self.tasks.items()]).mean()
+        return torch.stack(list(self.adversarial_losses_of(outputs, read).values())).mean()
+
+    def labelled(self, targets: CheckedTargets) -> Tensor:
+        """Return for which tasks a batch has labels, booleans (K,)."""
+        found = {}
+        for task, names in self._groups:
+            if len(names) == 1:
+                found[names[0]] = ~task.missing(targets[names[0]]).all()
+                continue
+            stack = targets.together(names)
+            found.update(zip(names, ~task.missing(stack.flatten()).view_as(stack).all(dim=0), strict=True))
+        return torch.stack([found[name] for name in self.tasks])
 
     def with_module(self, module: nn.Module) -> Surrogate:
         """Return a surrogate with the same tasks and another module."""
@@ -88,6 +111,18 @@ class Surrogate:
     def __repr__(self) -> str:
         """Return the kind of module, and the tasks."""
         return f"Surrogate({type(self.module).__name__}, tasks={self.tasks})"
+
+
+def _each(
+    one: Callable[[Tensor, Tensor], Tensor],
+    many: Callable[[Tensor, Tensor], Tensor],
+    outputs: Mapping[str, Tensor],
+    targets: CheckedTargets,
+    names: Sequence[str],
+) -> Sequence[Tensor]:
+    if len(names) == 1:
+        return [one(outputs[names[0]], targets[names[0]])]
+    return many(torch.stack([outputs[name] for name in names], dim=1), targets.together(names)).unbind()
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class TUE(BaseUELoss):
         self.heads = heads
 
     def __call__(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor], clean: Tensor) -> Tensor:
-        """The contrastive loss of the perturbed images, and the discriminant of the perturbations.
+        """Return the contrastive loss of the perturbed images plus the discriminant of the perturbations.
 
         Raises:
             ValueError: all tasks have label maps.
@@ -73,7 +73,7 @@ class TUE(BaseUELoss):
         return self.surrogate_loss(surrogate, images, targets) + self.weight * terms.mean()
 
     def surrogate_loss(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The contrastive loss of two random views of each image: what the surrogate learns in its turn."""
+        """Return the contrastive loss of two random views of each image, which the surrogate minimises in its turn."""
         layers = head_layers(surrogate, images, targets, self.heads)
         views = torch.cat([contrastive_view(images), contrastive_view(images)])
         features = features_before(layers, surrogate.module, views)
@@ -81,7 +81,7 @@ class TUE(BaseUELoss):
 
 
 def separability(perturbations: Tensor, classes: Tensor) -> Tensor:
-    """How badly perturbations (B, F) of some classes (B,) are told apart, a scalar; 0 where there are not two classes.
+    """Measure how badly perturbations (B, F) of some classes (B,) are told apart, a scalar; 0 if there are not two classes.
 
     A class of -1 is that of a missing label, and left out.
     """

@@ -13,8 +13,8 @@ from mtlue._check import ADVICE, NETWORKS, Check, CheckData, CheckPlan, check_si
 from mtlue._data import Batch, Inspection, Samples, Transform, ordered_batches, resize, to_bytes, to_unit_floats
 from mtlue._fit import History
 from mtlue._formats import WorkFolder
-from mtlue._protect.generation import Generation, generation_batch_size
-from mtlue._protect.rounding import add_levels, largest_level
+from mtlue._generator import add_levels, generation_batch_size, largest_level
+from mtlue._protect.generation import Generation
 from mtlue._runtime import Compute, Stream, warn, write_bytes
 from mtlue._tasks import CheckedTargets
 

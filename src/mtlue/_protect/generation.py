@@ -11,12 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from mtlue._data import Batch, Samples, as_gathered, resize, to_bytes
-from mtlue._generator import UEGenerator
-from mtlue._protect.rounding import add_in_levels
-from mtlue._runtime import BatchSize, Compute, Progress, fitting_batch_size, moved
-
-_LARGEST_BATCH = 256
+from mtlue._data import Batch, Samples, as_gathered, to_bytes
+from mtlue._generator import UEGenerator, add_to_image
+from mtlue._runtime import BatchSize, Compute, Progress, moved
 
 
 @dataclass(frozen=True)
@@ -115,16 +112,6 @@ class Generation:
     def _protect(self, originals: Originals) -> list[Tensor]:
         deltas = self.perturbations(originals.batch)
         return [
-            self._added(clean, delta) if self.selected[index] else clean
+            add_to_image(clean, delta, self.generator.epsilon) if self.selected[index] else clean
             for index, clean, delta in zip(originals.indices, originals.images, deltas, strict=True)
         ]
-
-    def _added(self, clean: Tensor, delta: Tensor) -> Tensor:
-        own_size = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
-        return add_in_levels(clean, own_size, self.generator.epsilon, argument="generator")
-
-
-def generation_batch_size(generator: UEGenerator, device: torch.device) -> int:
-    """Return a batch size for generation without gradients, when only a few full-size feature maps are alive."""
-    height, width = generator.image_shape[1:]
-    return min(_LARGEST_BATCH, fitting_batch_size(4 * 8 * generator.width * height * width, device))

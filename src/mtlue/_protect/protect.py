@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
-from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset, run_settings
+from mtlue._data import Inspection, Samples, check_map_style, infer_and_inspect, inspect_dataset, run_settings
 from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
-from mtlue._generator import UEGenerator
+from mtlue._generator import UEGenerator, check_levels
 from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
 from mtlue._protect.attempts import Making, check_attempts
 from mtlue._protect.checking import tell
 from mtlue._protect.protected_dataset import ProtectedDataset
-from mtlue._protect.rounding import check_levels
 from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
 from mtlue._protect.unprotected import check_unprotected
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
@@ -141,7 +140,7 @@ def protect(
     )
     recipe = recipe_for(chosen_loss)
     plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
-    resolved = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
+    resolved, inspection = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
@@ -151,7 +150,7 @@ def protect(
         if not untrained and (surrogate is not None or loss is not None):
             warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
-        inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
+        inspection = inspection or inspect_dataset(dataset, resolved, num_workers=num_workers)
         # With a trained generator it is fine to protect a few more samples, all of one class.
         warn_of_data(inspection, fraction, protected if untrained else ())
         if generator is not None:
@@ -217,14 +216,14 @@ def _resolve_tasks(
     surrogate: nn.Module | Surrogate | None,
     generator: UEGenerator | None,
     num_workers: int,
-) -> dict[str, Task]:
+) -> tuple[dict[str, Task], Inspection | None]:
     if tasks is not None:
-        return resolve_tasks(tasks)
+        return resolve_tasks(tasks), None
     if isinstance(generator, UEGenerator):
-        return generator.tasks
+        return generator.tasks, None
     if isinstance(surrogate, Surrogate):
-        return surrogate.tasks
-    return infer_tasks(dataset, num_workers=num_workers)
+        return surrogate.tasks, None
+    return infer_and_inspect(dataset, num_workers=num_workers)
 
 
 def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: float) -> float:

@@ -17,8 +17,7 @@ from mtlue._check import Check
 from mtlue._data import check_map_style, image_bytes, labels_digest, looked_at, to_unit_floats
 from mtlue._fit import History
 from mtlue._formats import ExportFormat, ExportSamples, Images, StoredImages, export
-from mtlue._generator import UEGenerator
-from mtlue._protect.rounding import largest_level
+from mtlue._generator import UEGenerator, largest_level
 from mtlue._tasks import Task, tasks_from_config
 
 Image = TypeVar("Image", default=Tensor)

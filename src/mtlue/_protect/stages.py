@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from mtlue._data import Inspection, Samples, differentiable_jpeg
 from mtlue._fit import FitPlan, History, check_gradient, check_models, pretrain, recipe_for, train_generator
 from mtlue._formats import Images, WorkFolder
-from mtlue._generator import UEGenerator
+from mtlue._generator import UEGenerator, generation_batch_size
 from mtlue._losses import BaseUELoss, RestartedEM, Surrogate
 from mtlue._models import build_model, small_network, tasks_with_maps
 from mtlue._protect.collecting import open_sink
-from mtlue._protect.generation import Generation, generation_batch_size
+from mtlue._protect.generation import Generation
 from mtlue._runtime import Compute, Stream, load_tensors, random_numbers
 from mtlue._tasks import Task
 

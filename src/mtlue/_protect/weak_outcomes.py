@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mtlue._data import Batch, Inspection
 from mtlue._fit import History
+from mtlue._generator import largest_level
 from mtlue._protect.generation import Generation
-from mtlue._protect.rounding import largest_level
 from mtlue._runtime import BatchSize, warn
 from mtlue._tasks import CheckedTargets
 

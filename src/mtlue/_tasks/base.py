@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 
@@ -139,6 +140,17 @@ class Task(ABC):
         if shifted is None:
             return -self.loss(output, target)
         return self.loss(output, shifted)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """`loss` of each of many equal tasks, shape (n,), from outputs (B, n, ...) and targets (B, n, ...).
+
+        `mtlue.Surrogate` calls it; override it where one operation does for all.
+        """
+        return torch.stack([self.loss(*pair) for pair in zip(outputs.unbind(1), targets.unbind(1), strict=True)])
+
+    def adversarial_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """`adversarial_loss` of each of many equal tasks, as `losses` is `loss`."""
+        return torch.stack([self.adversarial_loss(*pair) for pair in zip(outputs.unbind(1), targets.unbind(1), strict=True)])
 
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return the number of right answers and of labels in a batch, or None if answers are not right or wrong."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._tasks.labels import ClassLabels
@@ -67,3 +68,19 @@ class Classification(ClassLabels):
     def embedding_index(self, target: Tensor) -> Tensor:
         """Return the class itself; -1 if the label is missing."""
         return torch.where(target == self.ignore_index, -1, target)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropies of tasks with equal numbers of classes, shape (n,), by one operation."""
+        # A derived class may have another loss.
+        if type(self) is not Classification:
+            return super().losses(outputs, targets)
+        observed = targets != self.ignore_index
+        known = torch.where(observed.unsqueeze(-1), outputs, 0.0).flatten(0, 1)
+        each = F.cross_entropy(known, targets.flatten(), ignore_index=self.ignore_index, reduction="none")
+        return each.view_as(targets).sum(dim=0) / observed.sum(dim=0).clamp_min(1)
+
+    def adversarial_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropies towards the shifted labels, shape (n,), by one operation."""
+        if type(self) is not Classification:
+            return super().adversarial_losses(outputs, targets)
+        return self.losses(outputs, self.adversarial_target(targets))

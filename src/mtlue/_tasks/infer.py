@@ -44,6 +44,7 @@ class LabelSurvey:
         self._is_float: dict[str, bool] = {}
         self._labels: Counter[str] = Counter()
         self._distinct: dict[str, set[int]] = {}
+        self._missing: set[str] = set()
 
     def add(self, name: str, label: object) -> None:
         """Add the label of a sample.
@@ -66,6 +67,22 @@ class LabelSurvey:
             if values.numel() == 1 and largest >= 0:
                 self._labels[name] += 1
                 self._distinct.setdefault(name, set()).add(largest)
+
+    def add_classes(self, name: str, classes: Sequence[int]) -> None:
+        """Look at the labels of some samples that are known to be integers, -1 for a missing one."""
+        self._shapes.setdefault(name, ())
+        self._is_float.setdefault(name, False)
+        present = [each for each in classes if each >= 0]
+        self._labels[name] += len(present)
+        self._missing |= {name} if len(present) < len(classes) else set()
+        distinct = self._distinct.setdefault(name, set())
+        distinct.update(present)
+        self._largest[name] = max(distinct, default=0)
+
+    @property
+    def classes(self) -> dict[str, set[int]]:
+        """What occurred of what `add_classes` looked at, by task; -1 among it where a label is missing."""
+        return {name: values | ({-1} if name in self._missing else set()) for name, values in self._distinct.items()}
 
     def tasks(self) -> dict[str, Task]:
         """Return the tasks.

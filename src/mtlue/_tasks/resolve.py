@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
-import torch
 from torch import Tensor
 
 from mtlue._tasks.base import Task
+from mtlue._tasks.checked_targets import CheckedTargets
 from mtlue._tasks.classification import Classification
 
 Tasks: TypeAlias = Mapping[str, "Task | int"]
@@ -98,14 +98,6 @@ def split_by_task(value: object, tasks: Mapping[str, Task], *, what: str) -> dic
 def is_array(value: object) -> TypeGuard[Any]:
     """Return whether it is a NumPy array. The name tells, because NumPy may not be installed."""
     return type(value).__name__ == "ndarray"
-
-
-class CheckedTargets(dict[str, Tensor]):
-    """The result of `read_targets`. Checking it again would cost a wait for each task on a GPU."""
-
-    def to(self, device: torch.device) -> CheckedTargets:
-        """Return the same targets on a device."""
-        return CheckedTargets({name: target.to(device, non_blocking=True) for name, target in self.items()})
 
 
 def read_targets(targets: object, tasks: Mapping[str, Task]) -> CheckedTargets:

@@ -135,7 +135,7 @@ class FusedPatterns:
         return levels.to(torch.int16).view(-1, *self._shape)
 
     def change(self, samples: Samples) -> Change:
-        """By how many levels the patterns of its classes change each sample of a data set."""
+        """Return the function that says by how many levels the patterns of its classes change each sample of a data set."""
 
         def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
             return list(self.levels(classes_by_task(samples.read_labels(targets), samples.tasks)))

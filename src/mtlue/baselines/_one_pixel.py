@@ -139,7 +139,7 @@ class _Moments:
             self._sums += chosen.T.double() @ torch.cat([images, products], dim=1).flatten(1)
 
     def scores(self, row: int, colours: Tensor) -> Tensor:
-        """How good each colour (V, C) of 0 and 1 is at each pixel for a class, (V, H * W); 0 for a class without images."""
+        """Score each colour (V, C) of 0 and 1 at each pixel for a class, (V, H * W); 0 for a class without images."""
         count = self._counts[row].clamp_min(1)
         moments = (self._sums[row] / count).view(-1, *self.size)
         means, products = moments[: self.channels], moments[self.channels :]
@@ -154,7 +154,7 @@ class _Moments:
 
 
 def _parts(moments: _Moments, tasks: Mapping[str, Task], seed: int) -> Iterator[Tensor]:
-    """For each task, +1 or -1 in all channels of a class's pixel and 0 elsewhere, floats (C_k, C, H, W)."""
+    """Yield for each task +1 or -1 in all channels of a class's pixel and 0 elsewhere, floats (C_k, C, H, W)."""
     channels, (height, width) = moments.channels, moments.size
     colours = torch.tensor(list(product((0, 1), repeat=channels)))
     taken = torch.zeros(height * width, dtype=torch.bool)

@@ -47,7 +47,7 @@ def check_class_tasks(tasks: Mapping[str, Task]) -> None:
 
 
 def only_image_shape(inspection: Inspection) -> tuple[int, int, int]:
-    """Shape (C, H, W) of all images.
+    """Return the shape (C, H, W) of all images.
 
     Raises:
         ValueError: there are several sizes.
@@ -62,5 +62,5 @@ def only_image_shape(inspection: Inspection) -> tuple[int, int, int]:
 
 
 def classes_by_task(labels: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> Tensor:
-    """The class of each sample in each task, (B, K); -1 where the label is missing."""
+    """Return the class of each sample in each task, (B, K); -1 where the label is missing."""
     return torch.stack([task.embedding_index(labels[name]) for name, task in tasks.items()], dim=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_seed
-from mtlue._data import Samples, check_map_style, infer_tasks, inspect_dataset
+from mtlue._data import Samples, check_map_style, infer_and_inspect, inspect_dataset
 from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected, largest_level
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
 from mtlue._tasks import Tasks, resolve_tasks
@@ -60,12 +60,12 @@ def random_noise(
     check_epsilon("epsilon", epsilon)
     check_seed("seed", seed)
     check_single_process()
-    resolved = infer_tasks(dataset) if tasks is None else resolve_tasks(tasks)
+    resolved, inspection = infer_and_inspect(dataset) if tasks is None else (resolve_tasks(tasks), None)
     limit = largest_level(epsilon)
     if not limit:
         warn(f"epsilon: {epsilon:.4g} is less than one level of 1/255: no pixel changes")
     with WorkFolder.claim(path) as folders:
-        inspection = inspect_dataset(dataset, resolved)
+        inspection = inspection or inspect_dataset(dataset, resolved)
 
         def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
             return [_signs(image.shape, seed, index) * limit for image, index in zip(images, indices, strict=True)]

@@ -38,7 +38,7 @@ class CutMix(Defense):
         self.alpha = check_number("alpha", alpha, above=0)
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of each task on the mixtures."""
+        """Return the loss of each task on the mixtures."""
         share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
         box = random_box(images.shape[-2], images.shape[-1], 1.0 - share).to(images.device)
         partners = torch.randperm(len(images), device=images.device)
@@ -59,7 +59,7 @@ class CutMix(Defense):
 
 
 def random_box(height: int, width: int, area: float) -> Tensor:
-    """Where a box lies, booleans (H, W): its sides are the image's times the root of ``area``, its centre is any pixel."""
+    """Draw where a box lies, booleans (H, W): its sides are the image's times the root of ``area``, its centre is any pixel."""
     rows, columns = round(height * area**0.5), round(width * area**0.5)
     top = int(torch.randint(height, (), device="cpu")) - rows // 2
     left = int(torch.randint(width, (), device="cpu")) - columns // 2

@@ -88,7 +88,7 @@ class SimCLR(Defense):
         self._data, self._seed = (dataset, tasks), seed
 
     def losses(self, victim: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The contrastive loss of the batch, the same for each task; the labels are not looked at.
+        """Return the contrastive loss of the batch, the same for each task; the labels are not looked at.
 
         Raises:
             ValueError: no heads are found in the model, or there is nothing before them.
@@ -105,7 +105,7 @@ class SimCLR(Defense):
         return dict.fromkeys(victim.tasks, loss)
 
     def _learn(self, features: list[Tensor]) -> Tensor:
-        """The mean contrastive loss of features (2B, F), with its gradient at them; then the projection takes its step."""
+        """Return the mean contrastive loss of features (2B, F), with its gradient at them, then take the projection's step."""
         # In full precision, whatever that of the model.
         with torch.autocast(features[0].device.type, enabled=False):
             leaves = [each.detach().float().requires_grad_() for each in features]
@@ -152,7 +152,7 @@ class SimCLR(Defense):
         ).finish(victim)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training that was interrupted goes on from."""
+        """Return what an interrupted training goes on from."""
         if self._projections is None or self._optimizer is None:
             return dict(self._restored)
         return {"projections": self._projections.state_dict(), "optimizer": self._optimizer.state_dict()}

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mtlue._data import resize
 from mtlue._runtime import warn
 
 # Four times the usual budget.
@@ -55,3 +56,13 @@ def add_levels(clean: Tensor, levels: Tensor, epsilon: float) -> Tensor:
     limit = largest_level(epsilon)
     held = levels.clamp(-limit, limit).to(torch.int16)
     return (clean.to(torch.int16) + held).clamp(0, 255).to(torch.uint8)
+
+
+def add_to_image(clean: Tensor, delta: Tensor, epsilon: float) -> Tensor:
+    """Add what a generator made for one image, (C, h, w), to the 8-bit image (C, H, W), at the image's own size.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
+    own_size = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
+    return add_in_levels(clean, own_size, epsilon, argument="generator")

@@ -1,0 +1,1 @@
+"""What `benchmarks/throughput.py` measures, one part a file."""

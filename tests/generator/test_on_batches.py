@@ -1,0 +1,126 @@
+"""A trained generator on batches of other libraries and on streams: the bytes are those of `protect`."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from torchvision.transforms.functional import to_pil_image
+
+import mtlue
+from people import random_images
+
+TASKS = {"age": 3, "sex": 2}
+IMAGES = random_images(10)[:, :, :12, :10]
+LABELS = [{"age": index % 4 - 1, "sex": index % 2} for index in range(10)]
+ROWS = [(image, labels) for image, labels in zip(IMAGES, LABELS, strict=True)]
+COLUMNS = {name: [labels[name] for labels in LABELS] for name in TASKS}
+
+
+@pytest.fixture
+def generator(make_generator: Callable[..., Any]) -> Any:
+    return make_generator(TASKS, (3, 12, 10), trained=True, gain=50.0)
+
+
+@pytest.fixture
+def wanted(generator: Any) -> Tensor:
+    """What `protect` stores, and that is not the clean images."""
+    safe = mtlue.protect(ROWS, generator=generator, precision=torch.float32, check=False, progress=False)
+    images = torch.stack([(image * 255).round().byte() for image, _ in safe])
+    assert not torch.equal(images, IMAGES)
+    return images
+
+
+def in_rows(images: Any) -> Tensor:
+    """Images in any form as bytes (B, C, H, W)."""
+    return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
+
+
+def test_arrays_and_pictures_get_the_bytes_of_protect(generator: Any, wanted: Tensor) -> None:
+    function = pickle.loads(pickle.dumps(generator.on_batches(device="cpu")))
+    arrays = IMAGES.permute(0, 2, 3, 1).contiguous().numpy()
+    arrays.flags.writeable = False
+    safe = function({"image": arrays, **{name: np.array(column) for name, column in COLUMNS.items()}, "id": list(range(10))})
+    assert isinstance(safe["image"], np.ndarray)
+    assert safe["id"] == list(range(10))
+    assert torch.equal(in_rows(safe["image"]), wanted)
+    safe = function({"image": [to_pil_image(image) for image in IMAGES], **COLUMNS}, 0)
+    assert [image.mode for image in safe["image"]] == ["RGB"] * 10
+    assert torch.equal(in_rows(safe["image"]), wanted)
+    assert torch.equal(function({"image": IMAGES, **COLUMNS})["image"], wanted)
+    # What was pickled after use is what it was.
+    again = pickle.loads(pickle.dumps(function))
+    assert torch.equal(
+        again({"image": IMAGES[:5], **{name: column[:5] for name, column in COLUMNS.items()}})["image"], wanted[:5]
+    )
+
+
+def test_images_of_several_sizes_and_other_columns(generator: Any) -> None:
+    images = [image[:, : 8 + index % 3, :9] for index, image in enumerate(IMAGES)]
+    safe = mtlue.protect(
+        list(zip(images, LABELS, strict=True)), generator=generator, protected_tasks=["age"], check=False, progress=False
+    )
+    function = generator.on_batches(image="photo", columns={"age": "years"}, protected_tasks=["age"], device="cpu")
+    column = np.empty(10, dtype=object)
+    column[:] = [image.permute(1, 2, 0).numpy() for image in images]
+    found = function({"photo": column, "years": COLUMNS["age"], "sex": COLUMNS["sex"]})["photo"]
+    for index, image in enumerate(found):
+        assert torch.equal(torch.from_numpy(image).permute(2, 0, 1), (safe[index][0] * 255).round().byte())
+
+
+class Stream(IterableDataset[Any]):
+    """Samples without a length, that are read once."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from ROWS
+
+
+def test_a_stream_is_protected_as_it_comes(generator: Any, wanted: Tensor) -> None:
+    for stream in (Stream(), DataLoader(Stream(), batch_size=None), iter(ROWS)):
+        safe = list(generator.on_stream(stream, batch_size=4, device="cpu"))
+        assert torch.equal(torch.stack([(image * 255).round().byte() for image, _ in safe]), wanted)
+        assert [targets for _, targets in safe] == LABELS
+    endless = (ROWS[0] for _ in iter(int, 1))
+    first = next(generator.on_stream(endless, batch_size=2, device="cpu"))
+    assert torch.equal((first[0] * 255).round().byte(), wanted[0])
+
+
+def test_what_cannot_be_used_is_refused(generator: Any, make_generator: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="generator: expected a trained one"):
+        make_generator(TASKS, (3, 12, 10)).on_batches()
+    with pytest.raises(ValueError, match=r"columns: .*'size'"):
+        generator.on_batches(columns={"size": "x"})
+    with pytest.raises(ValueError, match=r"stream: sample 3: expected a pair"):
+        list(generator.on_stream([*ROWS[:3], 5], batch_size=2, device="cpu"))
+    function = generator.on_batches(device="cpu")
+    with pytest.raises(ValueError, match=r"image: sample 1 of the batch: image values reach 260"):
+        function({"image": [IMAGES[0], IMAGES[1].float() + 5], "age": [0, 0], "sex": [0, 0]})
+    with pytest.raises(ValueError, match=r"sample 1: task 'age': label 3 is out of range"):
+        function({"image": IMAGES[:2], "age": [0, 3], "sex": [0, 0]})
+    with pytest.raises(KeyError, match="sex"):
+        function({"image": IMAGES[:2], "age": [0, 2]})
+
+
+def test_hugging_face_maps_it(generator: Any, wanted: Tensor) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"image": [to_pil_image(image) for image in IMAGES], **COLUMNS})
+    safe = rows.map(generator.on_batches(device="cpu"), batched=True, batch_size=5, with_rank=True)
+    assert torch.equal(in_rows(safe["image"]), wanted)
+    assert safe["age"] == COLUMNS["age"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+def test_ray_maps_it(generator: Any, wanted: Tensor) -> None:
+    ray = pytest.importorskip("ray")
+    arrays = IMAGES.permute(0, 2, 3, 1).contiguous().numpy()
+    rows = [{"id": index, "image": image, **labels} for index, (image, labels) in enumerate(zip(arrays, LABELS, strict=True))]
+    with ray.init(num_cpus=1, include_dashboard=False):
+        safe = ray.data.from_items(rows).map_batches(generator.on_batches(device="cpu"), batch_format="numpy").take_all()
+    assert torch.equal(in_rows([row["image"] for row in sorted(safe, key=lambda row: row["id"])]), wanted)
