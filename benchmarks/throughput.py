@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parent / "results" / "throughput"
 SIDES = (32, 64, 128, 256)
 SCALES = {
     "cpu": Scale(
-        "cpu", 32, 128, rounds=2, inspected=4000, written=512, stored=(1000, 5000), sides=SIDES, matrix=2048, pixels=2**18
+        "cpu", 32, 128, rounds=2, inspected=4000, written=256, stored=(500, 2500), sides=SIDES, matrix=2048, pixels=2**16
     ),
     "cuda": Scale(
         "cuda",
@@ -38,7 +38,7 @@ SCALES = {
         stored=(5000, 50_000),
         sides=SIDES,
         matrix=8192,
-        pixels=2**23,
+        pixels=2**22,
     ),
 }
 SHORT: dict[str, Any] = {
@@ -47,13 +47,14 @@ SHORT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def measured(scale: Scale) -> dict[str, Any]:
-    """All figures of a device."""
-    figures: dict[str, Any] = {"machine": described(scale)}
+def measure(scale: Scale, file: Path) -> None:
+    """Write all figures of a device to a file, part by part; parts that are there already are kept."""
+    figures: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"machine": described(scale)}
     for part in (inspection, best, by_tasks, by_side, storing):
-        figures[part.__name__] = part(scale)
-        print(part.__name__, figures[part.__name__], flush=True)
-    return figures
+        if part.__name__ not in figures:
+            figures[part.__name__] = part(scale)
+            file.write_text(json.dumps(figures, indent=1) + "\n")
+            print(part.__name__, figures[part.__name__], flush=True)
 
 
 def read(folder: Path) -> dict[str, dict[str, Any] | None]:
@@ -68,11 +69,14 @@ def main() -> None:
     parser.add_argument("--device", choices=list(DEVICES), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for DEVICE.json and README.md")
     parser.add_argument("--short", action="store_true", help="see that it runs; the figures mean nothing")
+    parser.add_argument("--go-on", action="store_true", help="keep the parts that an interrupted run has measured")
     arguments = parser.parse_args()
     scale = SCALES[arguments.device]
-    figures = measured(replace(scale, **SHORT) if arguments.short else scale)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{arguments.device}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    file = arguments.out / f"{arguments.device}.json"
+    if not arguments.go_on:
+        file.unlink(missing_ok=True)
+    measure(replace(scale, **SHORT) if arguments.short else scale, file)
     (arguments.out / "README.md").write_text(f"# Throughput\n\n{throughput_table(read(arguments.out))}")
 
 

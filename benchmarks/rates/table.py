@@ -20,20 +20,22 @@ def throughput_table(figures: Mapping[str, Mapping[str, Any] | None]) -> str:
 
 def _rows(found: Mapping[str, Any]) -> dict[str, str]:
     rows: dict[str, str] = {}
-    for form, ratios in found["inspection"].items():
+    for form, ratios in found.get("inspection", {}).items():
         for name in ("inspect / plain", "infer and inspect / plain"):
             rows[f"{name} pass of a `DataLoader`, 40 labels as a {form}"] = f"{ratios[name]:.2f}"
-    for dtype, step in found["by_tasks"].items():
+    for dtype, step in found.get("by_tasks", {}).items():
         for name in ("K=40 / K=3", "K=200 / K=3"):
             rows[f"step, {name}, {dtype}"] = f"{step[name]:.2f}"
-    for dtype, sides in found["by_side"].items():
+    for dtype, sides in found.get("by_side", {}).items():
         best = found["best"][dtype]
         for side, each in sides.items():
             share = f"{each['flops'] / best['matrix product']:.0%}, {each['flops'] / best['convolution']:.0%}"
             rows[f"step, K=40, {side}×{side}, {dtype}: ms an image (share of best product, of best convolution)"] = (
                 f"{each['ms_an_image']:.3g} ({share})"
             )
-    stored = found["storing"]
+    stored = found.get("storing")
+    if stored is None:
+        return rows
     rows["`protect(path=…)` / bare generator, images a second"] = f"{stored['protect / bare']:.2f}"
     sizes = f"{stored['many']:,} / {stored['few']:,} images"
     rows[f"peak of memory, {sizes}"] = f"{stored['peak many / few']:.2f}"

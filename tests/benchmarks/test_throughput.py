@@ -23,7 +23,7 @@ def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
     (tmp_path / "cpu.json").write_text((throughput.RESULTS / "cpu.json").read_text())
     table = throughput_table(throughput.read(tmp_path))
     rows = [line for line in table.splitlines() if line.startswith("| ") and "processor |" not in line]
-    assert len(rows) > 10
+    assert len(rows) > 5
     assert all(row.endswith("| not measured |") for row in rows)
     figures = json.loads((tmp_path / "cpu.json").read_text())
     assert f"{figures['by_tasks']['float32, batches of 32']['K=200 / K=3']:.2f} | not measured |" in table
