@@ -59,7 +59,7 @@ def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlu
         raise ValueError("faded, misleading: measured once, and left out since; their committed cells can be shown, not made")
     started = time.process_time(), time.perf_counter()
     if recipe.plain in WHOLE:
-        protected = WHOLE[recipe.plain](_Labelled(data.train.pixels, data), recipe, data, budget, seed)
+        protected = WHOLE[recipe.plain](Labelled(data.train.pixels, data), recipe, data, budget, seed)
         pixels = torch.stack([protected.stored_image(index) for index in range(len(protected))])
         record = _figures(started, pixels, data, budget)
         if protected.check is not None:
@@ -90,7 +90,7 @@ def _figures(started: tuple[float, float], pixels: Tensor, data: Data, budget: B
 
 
 #: The set as the library takes it, the recipe, the set as this benchmark takes it, what may be used, and a seed.
-_Protect = Callable[["_Labelled", Recipe, Data, Budget, int], mtlue.ProtectedDataset]
+_Protect = Callable[["Labelled", Recipe, Data, Budget, int], mtlue.ProtectedDataset]
 
 
 def partly_grey(images: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def partly_grey(images: Tensor) -> Tensor:
     return torch.where(grey, (images * weights).sum(dim=1, keepdim=True), images) if images.shape[1] == 3 else images
 
 
-def _default(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
     if recipe.held != DEFAULT.held or recipe.grey:
@@ -118,7 +118,7 @@ def _default(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, see
 
 
 def _shortcut(patterns: Any) -> _Protect:
-    def protect(dataset: _Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+    def protect(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
         return baselines.shortcut(dataset, tasks=dict(data.tasks), patterns=patterns, fusion=baselines.patch_fusion, seed=seed)
 
     return protect
@@ -178,7 +178,7 @@ class _Work:
         epochs = max(1, round(self.left / each))
         history = mtlue.fit(
             self.generator,
-            _Labelled(self.images.cpu(), self.data),
+            Labelled(self.images.cpu(), self.data),
             model,
             loss=loss,
             epochs=epochs,
@@ -232,7 +232,9 @@ class _Work:
         self.record |= {"steps": steps, "losses": curve}
 
 
-class _Labelled(torch.utils.data.Dataset[tuple[Tensor, dict[str, int]]]):
+class Labelled(torch.utils.data.Dataset[tuple[Tensor, dict[str, int]]]):
+    """A set as the library takes it."""
+
     def __init__(self, images: Tensor, data: Data) -> None:
         self.images, self.tasks = images, data.tasks
         self.resolved = {name: mtlue.Classification(classes) for name, classes in data.tasks.items()}

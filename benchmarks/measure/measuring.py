@@ -15,6 +15,7 @@ from torch import Tensor
 import mtlue
 from measure.cells import Cells, name_of
 from measure.making import Budget, make
+from measure.protect_check import CHECKED, checked
 from measure.recipes import Recipe
 from measure.sets import HARD, TASKS, Data, read_set
 from measure.storing import STORED, stored
@@ -33,8 +34,6 @@ VICTIMS = {
     "rounding": (ROUNDED, ""),
 }
 _LEVELS = 8
-# A cheap multi-task victim, that tells the verdict of the full one beforehand: how many images and epochs it has.
-_CHECK_COUNT, _CHECK_EPOCHS = 1500, 6
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,9 @@ class Stick:
         rows: list[Row] = []
         for wanted in victims if record is not None else ():
             try:
-                if wanted == "rounding":
+                if wanted == "check":
+                    rows += self._checked(name, recipe_name, made, seed=seed)
+                elif wanted == "rounding":
                     rows += [row for how in STORED for row in self._rounded(name, recipe_name, made, how, seed=seed)]
                 else:
                     rows += self._rows(name, recipe_name, made, *VICTIMS[wanted], seed=seed)
@@ -138,19 +139,34 @@ class Stick:
     def _rows(self, name: str, recipe: str, made: dict[str, Any], kind: str, treatment: str, *, seed: int) -> list[Row]:
         rows, tasks = [], TASKS[name]
         for group in [(task,) for task in _single(tasks)] if kind == SINGLE else [tuple(tasks)]:
-            clean = self._accuracies(name, CLEAN, group, treatment, kind)
+            clean = self._accuracies(name, CLEAN, group, treatment)
             # What noise costs hardly depends on the victim: one control a set is enough.
-            noise = self._accuracies(name, NOISE, tuple(tasks), treatment, MULTI)
-            found = self._accuracies(name, made, group, treatment, kind, seed=seed)
+            noise = self._accuracies(name, NOISE, tuple(tasks), treatment)
+            found = self._accuracies(name, made, group, treatment, seed=seed)
             for task in group:
                 control, left = (round(learnability(each[task], clean[task], tasks[task]), 3) for each in (noise, found))
                 rows.append(Row(name, recipe, seed, kind, treatment, task, clean[task], control, left))
         return rows
 
+    def _checked(self, name: str, recipe: str, made: dict[str, Any], *, seed: int) -> list[Row]:
+        """What the check of `mtlue.protect` says of the default's generator, with the budget that it has there."""
+        known = {**made, "check": CHECKED}
+        record = self.cells.get(known)
+        if record is None:
+            self._check_making()
+            started = time.process_time()
+            generator = mtlue.UEGenerator.load(self.cells.generator_path(made), device=self.scale.device)
+            found = checked(generator, self.data(name), seed=seed, device=self.scale.device)
+            told = {task: {"left": found.strongest(task), "noise": found.noise[task]} for task in found.residual_learnability}
+            seconds = round(time.process_time() - started, 1)
+            record = self.cells.put(known, {"told": told, "images": list(found.images), "cpu_seconds": seconds})
+        told = record["told"]
+        return [Row(name, recipe, seed, CHECK, "", task, math.nan, each["noise"], each["left"]) for task, each in told.items()]
+
     def _rounded(self, name: str, recipe_name: str, made: dict[str, Any], how: str, *, seed: int) -> list[Row]:
         tasks, images = TASKS[name], {**made, "stored": how}
-        clean = self._accuracies(name, CLEAN, tuple(tasks), "", MULTI)
-        found = self._accuracies(name, images, tuple(tasks), "", MULTI, seed=seed)
+        clean = self._accuracies(name, CLEAN, tuple(tasks), "")
+        found = self._accuracies(name, images, tuple(tasks), "", seed=seed)
         record = self.cells.get(images)
         if record is None:
             self._check_making()
@@ -173,10 +189,9 @@ class Stick:
         ]
 
     def _accuracies(
-        self, name: str, images: str | dict[str, Any], tasks: tuple[str, ...], treatment: str, kind: str, *, seed: int = 0
+        self, name: str, images: str | dict[str, Any], tasks: tuple[str, ...], treatment: str, *, seed: int = 0
     ) -> dict[str, float]:
-        training = replace(self.scale.training, epochs=_CHECK_EPOCHS) if kind == CHECK else self.scale.training
-        count = _CHECK_COUNT if kind == CHECK else self.scale.count
+        training = self.scale.training
         source = images if isinstance(images, str) else name_of(images)
         made = {
             "victim": list(tasks),
@@ -186,14 +201,12 @@ class Stick:
             "training": asdict(training),
             "seed": seed,
         }
-        if kind == CHECK:
-            made["first"] = count
         record = self.cells.get(made)
         if record is None:
             self._check_making()
             started = time.process_time()
             data = self.data(name)
-            seen = data.train.with_pixels(self._pixels(data, images, seed)).first(count)
+            seen = data.train.with_pixels(self._pixels(data, images, seed))
             found = victim(data, seen, tasks, training, seed=seed, treatment=treatment, device=self.scale.device)
             seconds = round(time.process_time() - started, 1)
             record = self.cells.put(made, {"balanced_accuracy": found, "cpu_seconds": seconds})

@@ -2,6 +2,7 @@
 
 from mtlue._formats import WorkFolder
 from mtlue._generator import add_in_levels, add_levels, check_levels, largest_level
+from mtlue._protect.attempts import Making
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.protect import protect
 from mtlue._protect.protected_dataset import ProtectedDataset
@@ -9,6 +10,7 @@ from mtlue._protect.stages import default_loss, make_surrogate, through_jpeg
 from mtlue._protect.unprotected import check_unprotected
 
 __all__ = [
+    "Making",
     "ProtectedDataset",
     "WorkFolder",
     "add_in_levels",
