@@ -77,8 +77,9 @@ def prepare(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
     if page == "README.md":
         # What the README downloads.
-        photos = [(to_pil_image(image), index % 10) for index, image in enumerate(random_images(20))]
-        monkeypatch.setattr(torchvision.datasets, "CIFAR10", lambda root, *, train=True, download=False: photos)
+        photos = [(to_pil_image(image), index % 10) for index, image in enumerate(random_images(30))]
+        parts = {True: photos[:20], False: photos[20:]}
+        monkeypatch.setattr(torchvision.datasets, "CIFAR10", lambda root, *, train=True, download=False: parts[train])
         return {}
     if page == "dense.md":
         write_rooms(Path("folder"), train=6, test=2, size=16)

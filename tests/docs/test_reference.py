@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import doctest
+import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -80,4 +81,4 @@ def test_what_the_page_of_a_class_shows_is_there_and_documented() -> None:
     for name, members in shown_members().items():
         assert name in PUBLIC
         for member in filter(None, members.split(", ")):
-            assert vars(pkgutil.resolve_name(name))[member].__doc__, f"{name}.{member}"
+            assert inspect.getattr_static(pkgutil.resolve_name(name), member).__doc__, f"{name}.{member}"
