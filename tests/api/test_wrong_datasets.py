@@ -67,7 +67,7 @@ def test_normalised_images_are_told_in_one_line(refused: Refused, canvases: Any)
 
 def test_targets_of_the_wrong_form(refused: Refused, canvases: Any) -> None:
     named = [(image, {"shoe": 0}) for image, _ in canvases]
-    refused(named, ValueError, "dataset", "targets: missing 'front'", "there are 'shoe'")
+    refused(named, ValueError, "dataset", "targets: missing 'front'", "found 'shoe'")
     refused([(image, (0, 1, 1)) for image, _ in canvases], ValueError, "expected 2 values", "'shoe', 'front'", "got 3")
     refused([(image, torch.tensor([1])) for image, _ in canvases], ValueError, "2 entries", r"got shape \(1,\)")
     refused([(image, 1) for image, _ in canvases], ValueError, "targets: expected a dict", "got int")

@@ -27,7 +27,7 @@ class Answers(nn.Linear):
 @pytest.mark.parametrize(
     ("form", "error", "words"),
     [
-        (lambda x: {"shoe": x[:, :2]}, ValueError, ("surrogate output: missing 'front'", "there are 'shoe'")),
+        (lambda x: {"shoe": x[:, :2]}, ValueError, ("surrogate output: missing 'front'", "found 'shoe'")),
         (lambda x: (x[:, :2], x[:, :3]), ValueError, ("surrogate output of task 'front'", r"\(B, 2\)", r"got \(\d+, 3\)")),
         (lambda x: [x[:, :2]], ValueError, ("surrogate output: expected 2 values", "got 1")),
         (lambda x: x[:, :3], ValueError, ("surrogate output", "2 entries", r"got shape \(\d+, 3\)")),

@@ -348,7 +348,7 @@ def test_an_export_that_was_interrupted_goes_on(run: Run, monkeypatch: pytest.Mo
 def test_a_dry_run_of_sep_says_what_takes_long(run: Run) -> None:
     done = run("protect", "photos", "--labels", "photos.csv", "--loss", "sep", "--device", "cpu", "--dry-run")
     assert done.status == 0, done.err
-    assert "runs      a surrogate first, because SEP looks at its states, then the generator" in done.out
+    assert "runs      a surrogate first, because SEP needs its states, then the generator" in done.out
     assert "time      about twice as long as with --loss tap" in done.out
 
 
