@@ -19,13 +19,11 @@ demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
 
 # COVERAGE=1 counts the branches of src that the tests take, and fails where they take too few.
+WORKERS ?= 2
+COUNTED := $(if $(COVERAGE),--cov --cov-report=term)
+
 test: .venv/installed
-ifdef COVERAGE
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage report
-else
-	$(BIN)/python -m pytest
-endif
+	$(BIN)/python -m pytest -n $(WORKERS) $(COUNTED)
 
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest $(CORE_TESTS)

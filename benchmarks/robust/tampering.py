@@ -168,6 +168,8 @@ _TAMPERING: dict[str, Callable[[bytearray, random.Random], bytearray]] = {
 def _tamper(path: Path, how: str, source: random.Random) -> str:
     """Change one file in one way, and say which."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    # The card of an export is its owner's to edit.
+    files = [each for each in files if each.name != "README.md"]
     file = source.choice([each for each in files if each.stat().st_size])
     file.write_bytes(_TAMPERING[how](bytearray(file.read_bytes()), source))
     return f"{file.name}, {how}"

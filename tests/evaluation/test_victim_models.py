@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 import mtlue
 from mtlue import baselines
@@ -37,10 +38,6 @@ def changed(change: Callable[[nn.Module], Any]) -> nn.Module:
     return module
 
 
-def lazy() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
-
-
 WRONG: list[Any] = [
     pytest.param(changed(lambda each: each.to("meta")), "it is on the meta device, so it has no weights", id="meta"),
     pytest.param(changed(lambda each: each.half()), "failed on images of .*it has parameters of torch.float16", id="float16"),
@@ -51,9 +48,16 @@ WRONG: list[Any] = [
         "expected finite weights, but some of 'body.1.weight' are not",
         id="NaN",
     ),
-    pytest.param(lazy(), "its parameter '1.weight' has no shape yet", id="lazy"),
     pytest.param(Graphless(), "no gradient reaches its parameters; is there torch.no_grad", id="forward without gradients"),
 ]
+
+
+def test_lazy_layers_get_their_shape_from_the_images() -> None:
+    lazy = net()
+    lazy.body[1] = nn.LazyLinear(32)
+    victim = train_victim(two_task_set(), model=lazy, **{**OPTIONS, "epochs": 1})
+    assert not any(is_lazy(parameter) for parameter in victim.parameters())
+    assert is_lazy(lazy.body[1].weight)
 
 
 @pytest.mark.parametrize(("model", "message"), WRONG)

@@ -43,7 +43,7 @@ def chosen(dataset: Any, tasks: dict[str, mtlue.Task]) -> Any:
         (["chance"], random_crop),
         (["bright", "chance"], random_crop_and_flip),
     ],
-    ids=str,
+    ids=lambda value: value.__name__ if callable(value) else "-".join(value),
 )
 def test_images_are_mirrored_where_it_keeps_the_labels(labels: list[str], expected: Any) -> None:
     assert chosen(bars(200, *labels), dict.fromkeys(labels, mtlue.Classification(2))) is expected

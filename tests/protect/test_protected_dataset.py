@@ -143,7 +143,7 @@ def test_export_keeps_every_bit(make_safe: Any, tmp_path: Path, channels: int, s
                 image = pil_to_tensor(file)
         assert image.dtype == torch.uint8
         assert torch.equal(image, (safe[index][0] * 255).round().byte())
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"images", "labels.csv", "mtlue.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"README.md", "images", "labels.csv", "mtlue.json"}
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
 
 
@@ -198,7 +198,7 @@ def test_export_writes_the_names_of_classes_that_fit(
     assert (json.loads(file.read_text(encoding="utf-8")) if file.exists() else None) == written
     plain = make_safe(canvases)
     plain.export(tmp_path / "plain")
-    assert {path.name for path in (tmp_path / "plain").iterdir()} == {"images", "labels.csv", "mtlue.json"}
+    assert {path.name for path in (tmp_path / "plain").iterdir()} == {"README.md", "images", "labels.csv", "mtlue.json"}
     for each in ("labels.csv", "images/000007.png"):
         assert (tmp_path / "plain" / each).read_bytes() == (tmp_path / "out" / each).read_bytes()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import mtlue
 from mtlue._data import Batch
 from mtlue._fit.surrogate_training import SurrogateTraining
-from mtlue._protect import generation
+from mtlue._generator import rounding
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.memory import BatchSize
 from mtlue._tasks import CheckedTargets
@@ -86,7 +86,7 @@ def test_no_image_is_protected_twice_when_memory_runs_out(
     generator = make_generator(trained=True, gain=100.0)
     whole = mtlue.protect(canvases, generator=generator, **QUIET)
     calls = itertools.count()
-    add = generation.add_in_levels
+    add = rounding.add_in_levels
 
     def full(*arguments: Any, **named: Any) -> Tensor:
         # Amid the second batch of eight.
@@ -94,7 +94,7 @@ def test_no_image_is_protected_twice_when_memory_runs_out(
             raise MemoryError
         return add(*arguments, **named)
 
-    monkeypatch.setattr(generation, "add_in_levels", full)
+    monkeypatch.setattr(rounding, "add_in_levels", full)
     with pytest.warns(UserWarning, match="out of memory with 8 samples a batch: going on with 4"):
         broken = mtlue.protect(canvases, generator=generator, **QUIET)
     assert all(torch.equal(broken[index][0], whole[index][0]) for index in range(48))

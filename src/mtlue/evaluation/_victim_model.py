@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from mtlue._checks import check_arity
-from mtlue._fit import check_weights
+from mtlue._fit import answer_of, check_weights
 from mtlue._losses import Surrogate
 from mtlue._models import build_model
 from mtlue._runtime import Stream, derived_seed, random_numbers
@@ -33,6 +34,11 @@ def make_model(model: Model | None, tasks: Mapping[str, Task], *, image_shape: t
             raise ValueError(f"model: {str(error).removeprefix('backbone: ')}") from None
     else:
         made = _called(model, tasks, seed)
+    if any(is_lazy(parameter) for parameter in made.parameters()):
+        # They get their shapes from the first images.
+        with torch.no_grad():
+            answer_of(Surrogate(made.eval(), tasks, argument="model"), torch.zeros(1, *image_shape))
+        made.train()
     check_weights(made, argument="model")
     return made
 
