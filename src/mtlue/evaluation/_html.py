@@ -47,6 +47,8 @@ tr > :first-child { position: sticky; left: 0; }
 figure { margin: 0; } figure > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .25rem; }
 img { width: 100%; height: auto; display: block; image-rendering: pixelated; border-radius: .2rem; }
 figcaption { font-size: .9rem; margin-top: .25rem; } footer { margin-top: 3rem; font-size: .85rem; }
+@media (max-width: 34rem) { table { font-size: .75rem; } th, td { padding: .3rem; } thead th { white-space: normal;
+  overflow-wrap: normal; vertical-align: bottom; } }
 @media print { .scroll { overflow: visible; } }
 """
 
