@@ -33,7 +33,7 @@ TESTS = {
     "_generator/bound.py": "tests/generator/test_generator.py",
     "_generator/*embed*.py": "tests/generator/test_embeddings.py tests/generator/test_dense_mean_embedding.py",
     "_regularizers.py": "tests/generator/test_regularizers.py",
-    "_protect/rounding.py": "tests/protect/test_protect.py",
+    "_generator/rounding.py": "tests/protect/test_protect.py",
     "_losses/[bet]*.py": "tests/losses/test_losses.py tests/losses/test_own_loss.py tests/api/test_wrong_losses.py",
     "_losses/sep.py": "tests/losses/test_losses.py tests/losses/test_ecosystem_surrogates.py",
     "_losses/surrogate.py": "tests/losses/test_surrogate.py tests/api/test_wrong_models.py",
