@@ -109,6 +109,16 @@ def test_what_cannot_be_used_is_refused(generator: Any, make_generator: Callable
         function({"image": IMAGES[:2], "age": [0, 2]})
 
 
+def test_a_pickle_leaves_the_generator_where_it_computes(generator: Any) -> None:
+    function = generator.on_batches(device="cpu")
+    function({"image": IMAGES, **COLUMNS})
+    state = function.__getstate__()
+    # Moved to the processor for the pickle, it would be missing on the GPU in the next call.
+    assert state["_generator"] is not function._generator
+    assert (state["_tables"], state["_compute"]) == (None, None)
+    assert function._tables is not None
+
+
 def test_hugging_face_maps_it(generator: Any, wanted: Tensor) -> None:
     # By the name of a part of it: there is a folder datasets among the tests.
     rows = needs("datasets.arrow_dataset", extra="huggingface").Dataset.from_dict({

@@ -51,8 +51,8 @@ class OnBatches:
         self._compute: Compute | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to the device of this process."""
-        return {**self.__dict__, "_generator": self._generator.cpu(), "_tables": None, "_compute": None}
+        """Leave out what belongs to the device of this process, whose own generator stays where it is."""
+        return {**self.__dict__, "_generator": copy.deepcopy(self._generator).cpu(), "_tables": None, "_compute": None}
 
     def __call__(self, batch: Mapping[str, Any], rank: int | None = None) -> dict[str, Any]:
         """The batch with its images protected.
