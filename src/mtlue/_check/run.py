@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import torch
-
 from mtlue._check.check import Check
 from mtlue._check.data import CLEAN, NOISE, PROTECTED, CheckData
 from mtlue._check.learner import CheckPlan, answers, learn
 from mtlue._check.skill import margin_of, skill_of
 from mtlue._data import Transform
-from mtlue._runtime import Compute, Stream
+from mtlue._runtime import Compute, Stream, repeatable_convolutions
 from mtlue._tasks import Task
 
 #: The most networks that a check trains: three for all tasks, and two for the task that looks weakest.
@@ -42,7 +40,7 @@ def run_check(
         measured = _measured(data, version, _of(tasks, names), plan, compute, transform)
         return {name: skill for name, (skill, *_) in measured.items()}
 
-    with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with repeatable_convolutions():
         found = _measured(data, CLEAN, tasks, plan, compute, transform)
         clean = {name: skill for name, (skill, *_) in found.items()}
         told = [name for name, (skill, margin, _) in found.items() if skill >= margin]

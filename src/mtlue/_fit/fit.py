@@ -20,7 +20,16 @@ from mtlue._fit.surrogate_check import check_answers, check_loss, check_paramete
 from mtlue._fit.training import GeneratorTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
-from mtlue._runtime import Compute, ProgressOption, check_single_process, described, gradients_on, moved, sole_owner
+from mtlue._runtime import (
+    Compute,
+    ProgressOption,
+    check_single_process,
+    described,
+    gradients_on,
+    moved,
+    repeatable_convolutions,
+    sole_owner,
+)
 
 
 def fit(
@@ -182,7 +191,7 @@ def train_generator(
         TypeError: the loss is not a scalar, or ``augment`` does not return images.
         ValueError: the surrogate does not answer the tasks, or no gradient reaches the images.
     """
-    with moved(generator, compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with moved(generator, compute.device), repeatable_convolutions():
         check_answers(surrogate, loss, samples, compute, epochs_here=epochs_here)
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(generator, surrogate, loss, samples, compute)

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import to_pil_image
 from mtlue._checks import check_count, check_task_names, naming
 from mtlue._data import Samples, image_problem, item_problem, read_image, to_bytes, to_unit_floats
 from mtlue._generator.rounding import add_to_image
-from mtlue._runtime import Compute, fitting_batch_size
+from mtlue._runtime import Compute, fitting_batch_size, repeatable_convolutions
 from mtlue._tasks import is_array
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class OnBatches:
             cast("Any", pairs), generator.tasks, size=None if len(shapes) == 1 else cast("Any", generator.image_shape[1:])
         )
         images: list[Tensor] = []
-        with torch.no_grad(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with torch.no_grad(), repeatable_convolutions():
             if self._tables is None:
                 with compute.autocast():
                     self._tables = generator.spread_tables()

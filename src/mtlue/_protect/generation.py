@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mtlue._data import Batch, Samples, as_gathered, to_bytes
 from mtlue._generator import UEGenerator, add_to_image
-from mtlue._runtime import BatchSize, Compute, Progress, moved
+from mtlue._runtime import BatchSize, Compute, Progress, moved, repeatable_convolutions
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Generation:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Keep the generator on the device in this context."""
-        with moved(self.generator, self.compute.device), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with moved(self.generator, self.compute.device), repeatable_convolutions():
             yield
 
     def _originals(self, indices: Sequence[int], batch_size: int) -> Iterator[Originals]:

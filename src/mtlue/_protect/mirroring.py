@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-import torch
-
 from mtlue._check import changed_by_mirroring
 from mtlue._data import Inspection, Samples, Transform, random_crop, random_crop_and_flip
 from mtlue._protect.checking import FEWEST_SAMPLES, clean_batch, plan_for, split_for
-from mtlue._runtime import Compute
+from mtlue._runtime import Compute, repeatable_convolutions
 
 logger = logging.getLogger("mtlue.protect")
 
@@ -33,7 +31,7 @@ def augmentation_for(samples: Samples, inspection: Inspection, compute: Compute)
     plan, size = plan_for(inspection, samples, inspection.typical_size, views=None)
     train, test = split_for(inspection.length, plan, compute)
     quiet = replace(compute, progress=False)
-    with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with repeatable_convolutions():
         changed = changed_by_mirroring(
             clean_batch(samples, train, size, quiet), clean_batch(samples, test, size, quiet), samples.tasks, plan, quiet
         )

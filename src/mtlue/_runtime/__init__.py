@@ -4,7 +4,7 @@ import logging as _logging
 
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.descent import descend, gradients_on
-from mtlue._runtime.device import check_single_process, choose_device, moved
+from mtlue._runtime.device import check_single_process, choose_device, moved, repeatable_convolutions
 from mtlue._runtime.extras import require
 from mtlue._runtime.files import file_named, load_tensors, private, remove_folder, save_tensors, write_bytes, write_private
 from mtlue._runtime.identity import (
@@ -49,6 +49,7 @@ __all__ = [
     "private",
     "random_numbers",
     "remove_folder",
+    "repeatable_convolutions",
     "require",
     "save_tensors",
     "sole_owner",

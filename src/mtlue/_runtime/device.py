@@ -116,3 +116,18 @@ def moved(module: nn.Module, device: torch.device) -> Iterator[None]:
         # Parts come before the modules that hold them, and would be moved again with those.
         for part, home in homes:
             part.to(home)
+
+
+@contextmanager
+def repeatable_convolutions() -> Iterator[None]:
+    """Keep cuDNN to algorithms that give the same result each time.
+
+    ``torch.backends.cudnn.flags`` would switch cuDNN off as well, unless told otherwise, and with it most of a GPU's speed.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before

@@ -16,7 +16,7 @@ from mtlue._fit import Checkpoint, check_answers, check_gradient, probed_batch_s
 from mtlue._formats import Images, ImageSink
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, has_state, networks_of, restore_state, state_of
 from mtlue._protect import WorkFolder, add_in_levels, open_sink
-from mtlue._runtime import BatchSize, Compute, Progress, described
+from mtlue._runtime import BatchSize, Compute, Progress, described, repeatable_convolutions
 from mtlue._tasks import tasks_to_config
 from mtlue.baselines._alternation import Alternation
 from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan
@@ -53,7 +53,7 @@ def search_images(
         TypeError: the surrogate's answers are not made of tensors.
         ValueError: the answers do not fit the tasks, or the folder was left by a call with other arguments.
     """
-    with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with repeatable_convolutions():
         check_answers(surrogate, loss, samples, compute)
         if folders is not None:
             # After the checks: a refused call must leave nothing behind that would refuse the next one.

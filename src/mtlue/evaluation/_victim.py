@@ -14,7 +14,7 @@ from mtlue._checks import check_arity
 from mtlue._data import Inspection, Samples, Transform, check_map_style, inspect_dataset
 from mtlue._fit import Checkpoint, Schedule, module_batch_size
 from mtlue._losses import Surrogate
-from mtlue._runtime import Compute, ProgressOption, gradients_on, sole_owner
+from mtlue._runtime import Compute, ProgressOption, gradients_on, repeatable_convolutions, sole_owner
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.defenses import Defense, as_defense
 from mtlue.evaluation._identity import victim_settings
@@ -180,7 +180,7 @@ def train_on(
     victim = Surrogate(module.to(compute.device), samples.tasks, argument="model")
     check_victim(victim, samples, compute)
     # As everywhere: equal seeds give equal weights.
-    with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with repeatable_convolutions():
         batch_size = plan.batch_size or module_batch_size(module, samples, compute)
         settings = {}
         if checkpoint is not None:
