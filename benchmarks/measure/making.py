@@ -55,8 +55,8 @@ def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlu
     Raises:
         ValueError: the recipe is one that can no longer be made.
     """
-    if recipe.faded or recipe.misleading:
-        raise ValueError("faded, misleading: measured once, and left out since; their committed cells can be shown, not made")
+    if recipe.faded or recipe.misleading or (recipe.held and not recipe.distorted):
+        raise ValueError("measured once, and left out of the library since; its committed cells can be shown, not made")
     started = time.process_time(), time.perf_counter()
     if recipe.plain in WHOLE:
         protected = WHOLE[recipe.plain](Labelled(data.train.pixels, data), recipe, data, budget, seed)
@@ -103,9 +103,11 @@ def partly_grey(images: Tensor) -> Tensor:
 def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
-    if recipe.held != DEFAULT.held or recipe.grey:
+    if (recipe.held, recipe.balanced, recipe.grey) != (DEFAULT.held, DEFAULT.balanced, DEFAULT.grey):
         distortions = [through_jpeg, *([partly_grey] if recipe.grey else [])]
-        given["loss"] = mtlue.RestartedEM(count=2, distortions=distortions, misleading=recipe.held)
+        given["loss"] = mtlue.RestartedEM(
+            count=2, distortions=distortions, misleading=recipe.held, balanced=recipe.balanced
+        )
     own, device = recipe_for(default_loss()), torch.device("cpu" if budget.processor else budget.device)
     if recipe.share != 1:
         given["epochs"] = max(1, round(recipe.share * own.plan(dataset, Compute(device)).epochs))
@@ -194,6 +196,7 @@ class _Work:
         """The loop of a recipe."""
         recipe = self.recipe
         loss = mtlue.RestartedEM(
+            balanced=recipe.balanced,
             self.new_network,
             count=recipe.students,
             restart_steps=recipe.restart,

@@ -20,6 +20,9 @@ class Recipe:
         misleading: Weight of TAP's loss at networks that had begun to learn clean images, or at a surrogate, by how far each
             task gave way: measured once, no longer made.
         held: The share to which the default's gradient of TAP's loss is held.
+        distorted: Whether the surrogate to mislead sees images through the distortions too. Without it, measured once and no
+            longer made.
+        balanced: Whether the default's networks count rare classes as much as frequent ones.
         grey: Whether the default's second network sees half of the images in grey.
         share: Of the default's epochs.
         focus: See `mtlue.RestartedEM`.
@@ -39,6 +42,8 @@ class Recipe:
     jpeg_students: int = 0
     misleading: float = 0.0
     held: float = 0.0
+    distorted: bool = False
+    balanced: bool = False
     grey: bool = False
     share: float = 1.0
     focus: float = 0.0
@@ -59,17 +64,20 @@ _HALF = replace(_ONE, half=True)
 _GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
 STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
-DEFAULT = Recipe(plain="default", held=1.0)
+DEFAULT = Recipe(plain="default", held=1.0, distorted=True, balanced=True)
+_NOT_BALANCED = Recipe(plain="default", held=1.0)
 
 RECIPES: dict[str, Recipe] = {
     "mtlue.protect": DEFAULT,
-    "mtlue.protect, an eighth of the epochs": replace(DEFAULT, share=0.125),
-    "mtlue.protect, a quarter of the epochs": replace(DEFAULT, share=0.25),
     "mtlue.protect, half of the epochs": replace(DEFAULT, share=0.5),
-    "TAP held to 0.3": replace(DEFAULT, held=0.3),
-    "without TAP": replace(DEFAULT, held=0.0),
-    "without TAP, one sees grey": replace(DEFAULT, held=0.0, grey=True),
-    "TAP by task, not held": Recipe(plain="default", misleading=1.0),
+    "mtlue.protect, a quarter of the epochs": replace(DEFAULT, share=0.25),
+    "without TAP": Recipe(plain="default", balanced=True),
+    "not balanced": replace(DEFAULT, balanced=False),
+    "not balanced, misled without JPEG": _NOT_BALANCED,
+    "not balanced, TAP held to 0.3": replace(_NOT_BALANCED, held=0.3),
+    "not balanced, without TAP": Recipe(plain="default"),
+    "not balanced, without TAP, one sees grey": Recipe(plain="default", grey=True),
+    "not balanced, TAP by task, not held": Recipe(plain="default", misleading=1.0),
     "LSP (patches)": Recipe(plain="LSP"),
     "AR (patches)": Recipe(plain="AR"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mtlue._checks import check_count, check_number, check_share
 from mtlue._losses.base import BaseUELoss, with_gradient
+from mtlue._losses.class_balance import ClassBalance
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.redrawn import redrawn
 from mtlue._losses.surrogate import Surrogate
@@ -51,9 +52,12 @@ class RestartedEM(BaseUELoss):
             gives the perturbation no gradient. If False, both count equally from the start.
         focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
             networks have learned least then count most. 0 weighs all tasks equally.
+        balanced: Whether each label counts by the inverse of the share that its class has among the labels so far, at most twenty
+            times. Otherwise a rare attribute, such as a hat, has a low loss from the start and stays learnable.
         misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks'
             own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high and drowns
-            what the networks say. The surrogate has to be trained on clean data, if only for a few epochs.
+            what the networks say. The surrogate has to be trained on clean data, if only for a few epochs. It sees each batch
+            through one of the distortions, chosen at random.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -83,6 +87,7 @@ class RestartedEM(BaseUELoss):
         distortions: Sequence[Distortion | None] = (),
         curriculum: bool = True,
         focus: float = 0.0,
+        balanced: bool = True,
         misleading: float = 0.0,
     ) -> None:
         if make is not None and (isinstance(make, nn.Module) or not callable(make)):
@@ -95,10 +100,12 @@ class RestartedEM(BaseUELoss):
         self.distortions = _checked(distortions, count)
         self.curriculum = curriculum
         self.focus = check_number("focus", focus)
+        self.balanced = balanced
         self.misleading = check_number("misleading", misleading)
         self._learners: list[Learner] = []
         self._restored: list[dict[str, Any]] = []
         self._progress = 0.0
+        self._balance = ClassBalance()
 
     @property
     def needs_trained_surrogate(self) -> bool:
@@ -124,13 +131,14 @@ class RestartedEM(BaseUELoss):
         seen = torch.cat([views, images]) if len(shares) > 1 else views
         # A leaf of its own: the networks learn now, what made the images learns later.
         leaf = seen.detach().requires_grad_(True)
+        class_weights = self._balance.update(surrogate, read) if self.balanced else None
         argument = "surrogate" if self.make is None else "make()"
         value = images.new_zeros((), dtype=torch.float32)
         for learner, distortion in zip_longest(learners, self.distortions):
             # Batch normalisation needs more than a single sample.
             network = Surrogate(learner.module.train(len(leaf) > 1), surrogate.tasks, argument=argument)
             outputs = network(leaf if distortion is None else distortion(leaf))
-            losses = _losses(network, outputs, read, views=len(shares))
+            losses = _losses(network, outputs, read, class_weights, views=len(shares))
             weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)
             loss = (shares.unsqueeze(1) * losses * weights).sum()
             value = value + loss.detach() / self.count
@@ -143,7 +151,9 @@ class RestartedEM(BaseUELoss):
     def _misled(self, surrogate: Surrogate, images: Tensor, targets: CheckedTargets, value: Tensor) -> Tensor:
         """TAP's loss at the surrogate, with a gradient that is held to a share of that of ``value``."""
         leaf = images.detach().requires_grad_(True)
-        outputs = surrogate(leaf)
+        chosen = int(torch.randint(self.count, (), device="cpu"))
+        distortion = self.distortions[chosen] if chosen < len(self.distortions) else None
+        outputs = surrogate(leaf if distortion is None else distortion(leaf))
         loss = torch.stack(list(surrogate.adversarial_losses_of(outputs, targets).values())).float().mean()
         if not (loss.requires_grad and value.requires_grad):
             return loss.detach()
@@ -180,14 +190,15 @@ class RestartedEM(BaseUELoss):
         return torch.tensor([1.0, own], device=device) / (1 + own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the networks, how far each has come, and how far the last one came."""
+        """Return the networks, how far each has come, how far the last one came, and how many labels of each class there were."""
         learners = self._restored or [learner.state_dict() for learner in self._learners]
-        return {"learners": learners, "progress": self._progress}
+        return {"learners": learners, "progress": self._progress, "class_counts": self._balance.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state. The next call makes the networks in it."""
         self._learners, self._restored = [], copy.deepcopy(state["learners"])
         self._progress = state["progress"]
+        self._balance.load_state_dict(state["class_counts"])
 
 
 def _checked(distortions: Sequence[Distortion | None], count: int) -> list[Distortion | None]:
@@ -207,8 +218,18 @@ def _transplanted(images: Tensor, clean: Tensor) -> Tensor:
     return (clean.roll(turn, dims=0) + (images - clean)).clamp(0.0, 1.0)
 
 
-def _losses(network: Surrogate, outputs: dict[str, Tensor], targets: CheckedTargets, *, views: int) -> Tensor:
+def _losses(
+    network: Surrogate,
+    outputs: dict[str, Tensor],
+    targets: CheckedTargets,
+    class_weights: dict[str, Tensor] | None,
+    *,
+    views: int,
+) -> Tensor:
     """Return the losses (V, K) by view and task, from outputs for one view after the other."""
     by_view = {name: output.unflatten(0, (views, -1)) for name, output in outputs.items()}
-    losses = [network.losses_of({name: output[view] for name, output in by_view.items()}, targets) for view in range(views)]
+    losses = [
+        network.losses_of({name: output[view] for name, output in by_view.items()}, targets, class_weights)
+        for view in range(views)
+    ]
     return torch.stack([loss for of_view in losses for loss in of_view.values()]).float().reshape(views, -1)

@@ -65,13 +65,31 @@ class Surrogate:
         """Return the loss of each task at its true labels, a scalar for each."""
         return self.losses_of(self(images), read_targets(targets, self.tasks).to(images.device))
 
-    def losses_of(self, outputs: Mapping[str, Tensor], targets: CheckedTargets) -> dict[str, Tensor]:
-        """Return the loss of each task for outputs that are already there, as `losses` does."""
+    def losses_of(
+        self, outputs: Mapping[str, Tensor], targets: CheckedTargets, class_weights: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the loss of each task for outputs that are already there, as `losses` does.
+
+        Args:
+            outputs: Outputs by task.
+            targets: True labels by task.
+            class_weights: By task, what to multiply the loss of each class's labels with, (C,). Others are not weighted.
+        """
         losses: dict[str, Tensor] = {}
         for task, names in self._groups:
             with naming(f"{self.argument} output of task {names[0]!r}"):
-                losses.update(zip(names, _each(task.loss, task.losses, outputs, targets, names), strict=True))
+                if class_weights is not None and names[0] in class_weights:
+                    weights = torch.stack([class_weights[name] for name in names])
+                    each: Sequence[Tensor] = task.weighted_losses(*_together(outputs, targets, names), weights).unbind()
+                else:
+                    each = _each(task.loss, task.losses, outputs, targets, names)
+                losses.update(zip(names, each, strict=True))
         return {name: losses[name] for name in self.tasks}
+
+    def class_counts(self, targets: CheckedTargets) -> dict[str, Tensor]:
+        """Return how many labels of each class a batch has, (C,), of each task whose labels are classes."""
+        found = [(names, task.class_counts(targets.together(names))) for task, names in self._groups]
+        return {name: count for names, counts in found if counts is not None for name, count in zip(names, counts, strict=True)}
 
     def loss(self, images: Tensor, targets: object) -> Tensor:
         """Return the loss at the true labels: the mean over tasks, a scalar."""
@@ -122,7 +140,12 @@ def _each(
 ) -> Sequence[Tensor]:
     if len(names) == 1:
         return [one(outputs[names[0]], targets[names[0]])]
-    return many(torch.stack([outputs[name] for name in names], dim=1), targets.together(names)).unbind()
+    return many(*_together(outputs, targets, names)).unbind()
+
+
+def _together(outputs: Mapping[str, Tensor], targets: CheckedTargets, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return outputs and targets of equal tasks with an axis for the tasks behind that of the samples."""
+    return torch.stack([outputs[name] for name in names], dim=1), targets.together(names)
 
 
 @contextmanager

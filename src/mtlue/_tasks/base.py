@@ -152,6 +152,17 @@ class Task(ABC):
         """`adversarial_loss` of each of many equal tasks, as `losses` is `loss`."""
         return torch.stack([self.adversarial_loss(*pair) for pair in zip(outputs.unbind(1), targets.unbind(1), strict=True)])
 
+    def class_counts(self, targets: Tensor) -> Tensor | None:
+        """Return how many labels of each class are in batches of many equal tasks, (n, C); None if labels are no classes."""
+        return None
+
+    def weighted_losses(self, outputs: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
+        """`losses`, with each label multiplied by the weight of its class, from weights (n, C).
+
+        Only tasks with `class_counts` are asked. By default weights change nothing.
+        """
+        return self.losses(outputs, targets)
+
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return the number of right answers and of labels in a batch, or None if answers are not right or wrong."""
         return None

@@ -72,12 +72,21 @@ class Classification(ClassLabels):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropies of tasks with equal numbers of classes, shape (n,), by one operation."""
         # A derived class may have another loss.
+        return self._cross_entropies(outputs, targets) if type(self) is Classification else super().losses(outputs, targets)
+
+    def weighted_losses(self, outputs: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
+        """`losses` with each label multiplied by the weight of its class, by one operation, from weights (n, C)."""
         if type(self) is not Classification:
-            return super().losses(outputs, targets)
+            return super().weighted_losses(outputs, targets, class_weights)
+        return self._cross_entropies(outputs, targets, class_weights)
+
+    def _cross_entropies(self, outputs: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
         observed = targets != self.ignore_index
         known = torch.where(observed.unsqueeze(-1), outputs, 0.0).flatten(0, 1)
-        each = F.cross_entropy(known, targets.flatten(), ignore_index=self.ignore_index, reduction="none")
-        return each.view_as(targets).sum(dim=0) / observed.sum(dim=0).clamp_min(1)
+        each = F.cross_entropy(known, targets.flatten(), ignore_index=self.ignore_index, reduction="none").view_as(targets)
+        if class_weights is not None:
+            each = each * class_weights.t().gather(0, targets.clamp(0, self.num_classes - 1))
+        return each.sum(dim=0) / observed.sum(dim=0).clamp_min(1)
 
     def adversarial_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropies towards the shifted labels, shape (n,), by one operation."""

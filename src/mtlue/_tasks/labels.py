@@ -77,10 +77,31 @@ class ClassLabels(Task):
         """
         if (len(output), *output.shape[2:]) != tuple(target.shape):
             raise ValueError(f"expected logits for labels of shape {tuple(target.shape)}, got {tuple(output.shape)}")
+        return self._cross_entropy(output, target)
+
+    def _cross_entropy(self, output: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
         observed = target != self.ignore_index
         # Selected before the softmax: otherwise a NaN in an unlabelled answer would make the gradient NaN.
         known = torch.where(observed.unsqueeze(1), output, 0.0)
-        return F.cross_entropy(known, target, ignore_index=self.ignore_index, reduction="sum") / observed.sum().clamp_min(1)
+        weights = None if class_weights is None else class_weights.to(known.dtype)
+        total = F.cross_entropy(known, target, weights, ignore_index=self.ignore_index, reduction="sum")
+        return total / observed.sum().clamp_min(1)
+
+    def class_counts(self, targets: Tensor) -> Tensor:
+        """Return how many labels of each class are in batches of many equal tasks, (n, C)."""
+        each = targets.transpose(0, 1).flatten(1)
+        # Missing labels are counted in a column of their own. Without `bincount`, which would wait for a GPU.
+        place = torch.where(each == self.ignore_index, self.num_classes, each)
+        counts = torch.zeros(len(each), self.num_classes + 1, dtype=torch.int64, device=each.device)
+        return counts.scatter_add_(1, place, torch.ones_like(place))[:, :-1]
+
+    def weighted_losses(self, outputs: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
+        """Return `losses` with each label multiplied by the weight of its class, from weights (n, C)."""
+        # A derived class may have another loss.
+        if type(self).loss is not ClassLabels.loss:
+            return super().weighted_losses(outputs, targets, class_weights)
+        parts = zip(outputs.unbind(1), targets.unbind(1), class_weights, strict=True)
+        return torch.stack([self._cross_entropy(*part) for part in parts])
 
     def missing(self, target: Tensor) -> Tensor:
         """Return the samples with the ignore index everywhere, shape (B,)."""
