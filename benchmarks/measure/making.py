@@ -196,7 +196,6 @@ class _Work:
         """The loop of a recipe."""
         recipe = self.recipe
         loss = mtlue.RestartedEM(
-            balanced=recipe.balanced,
             self.new_network,
             count=recipe.students,
             restart_steps=recipe.restart,
@@ -204,6 +203,7 @@ class _Work:
             distortions=[differentiable_jpeg] * recipe.jpeg_students,
             curriculum=recipe.growing,
             focus=recipe.focus,
+            balanced=recipe.balanced,
         )
         surrogate = mtlue.Surrogate(nn.Identity(), self.tasks)
         # Students see both views; before their own images come in, it is half of that.
