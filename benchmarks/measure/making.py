@@ -105,9 +105,7 @@ def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed
     given: dict[str, Any] = {}
     if (recipe.held, recipe.balanced, recipe.grey) != (DEFAULT.held, DEFAULT.balanced, DEFAULT.grey):
         distortions = [through_jpeg, *([partly_grey] if recipe.grey else [])]
-        given["loss"] = mtlue.RestartedEM(
-            count=2, distortions=distortions, misleading=recipe.held, balanced=recipe.balanced
-        )
+        given["loss"] = mtlue.RestartedEM(count=2, distortions=distortions, misleading=recipe.held, balanced=recipe.balanced)
     own, device = recipe_for(default_loss()), torch.device("cpu" if budget.processor else budget.device)
     if recipe.share != 1:
         given["epochs"] = max(1, round(recipe.share * own.plan(dataset, Compute(device)).epochs))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from restarted_networks import Net, batch, surrogate
+from restarted_networks import Net, batch, half, surrogate
 
 
 def gradients(misleading: float, victim: mtlue.Surrogate) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,6 +41,23 @@ def test_a_small_gradient_of_tap_counts_whole() -> None:
     own, added, tap = gradients(1e3, victim)
     assert tap.norm() < 1e3 * own.norm()
     torch.testing.assert_close(added, tap, rtol=1e-3, atol=1e-7)
+
+
+def test_the_surrogate_sees_what_one_of_the_networks_sees() -> None:
+    victim, (images, clean, targets) = surrogate(), batch()
+    seen: list[Tensor] = victim.module.seen  # type: ignore[assignment]
+    loss = mtlue.RestartedEM(lambda seed: Net(), count=2, distortions=[half], misleading=1.0)
+    for _ in range(20):
+        loss(victim, images, targets, clean)
+    distorted = [torch.equal(each, half(images)) for each in seen]
+    assert all(changed or torch.equal(each, images) for changed, each in zip(distorted, seen, strict=True))
+    assert 0 < sum(distorted) < 20
+    loss = mtlue.RestartedEM(lambda seed: Net(), distortions=[half], misleading=1e3)
+    torch.manual_seed(0)
+    value = loss(victim, images, targets, clean)
+    torch.manual_seed(0)
+    alone = mtlue.RestartedEM(lambda seed: Net(), distortions=[half])(victim, images, targets, clean)
+    torch.testing.assert_close(value - alone, mtlue.TAP()(victim, half(images), targets))
 
 
 def test_the_value_counts_as_the_gradient_does() -> None:

@@ -42,7 +42,7 @@ def test_gradient_and_step_are_those_of_the_mean_loss() -> None:
     """An oracle: the definition, with one graph through all of it, and a step of Adam after it."""
     images, clean, targets = batch()
     make = Making()
-    loss = mtlue.RestartedEM(make, count=2, distortions=[half], curriculum=False, learning_rate=0.1)
+    loss = mtlue.RestartedEM(make, count=2, distortions=[half], curriculum=False, balanced=False, learning_rate=0.1)
     value = loss(surrogate(), images, targets, clean)
     (gradient,) = torch.autograd.grad(value, images)
 
@@ -67,7 +67,7 @@ def test_gradient_and_step_are_those_of_the_mean_loss() -> None:
 def test_without_clean_images_they_are_seen_as_they_are() -> None:
     images, _, targets = batch()
     make = Making()
-    value = mtlue.RestartedEM(make)(surrogate(), images, targets)
+    value = mtlue.RestartedEM(make, balanced=False)(surrogate(), images, targets)
     assert torch.equal(make.made[0].seen[0], images)
     expected = literal(make.fresh[0], images, targets).mean()
     torch.testing.assert_close(value, expected)
@@ -93,7 +93,7 @@ def test_a_network_is_replaced_once_it_has_learned_and_its_own_images_come_in() 
         images.copy_(clean)
         images[:, 0, 0, 0] = clean[:, 0, 0, 0] + 0.1 * torch.arange(5) % 2
     make, values = Making(), []
-    loss = mtlue.RestartedEM(make, restart_loss=0.8, learning_rate=0.05)
+    loss = mtlue.RestartedEM(make, restart_loss=0.8, learning_rate=0.05, balanced=False)
     while len(make.made) < 2:
         values.append(loss(surrogate(), images, targets, clean).item())
         assert len(values) < 400
@@ -113,7 +113,7 @@ def test_a_network_is_replaced_once_it_has_learned_and_its_own_images_come_in() 
 
 def test_focus_weighs_tasks_by_what_is_left_of_their_losses() -> None:
     images, clean, targets = batch()
-    make, settings = Making(), {"curriculum": False, "learning_rate": 0.2}
+    make, settings = Making(), {"curriculum": False, "learning_rate": 0.2, "balanced": False}
     loss = mtlue.RestartedEM(make, focus=20.0, **settings)  # type: ignore[arg-type]
     network, first, mean = Net(), torch.zeros(()), torch.zeros(())
     for step in range(6):
@@ -180,7 +180,7 @@ def test_label_maps() -> None:
     clean = torch.rand(3, 3, 6, 5)
     images = (clean + 0.01).clamp(0, 1).requires_grad_(True)
     targets = {"room": torch.randint(-1, 4, (3, 6, 5)), "depth": torch.rand(3, 1, 6, 5).round(), "indoors": torch.arange(3) % 2}
-    loss, given = mtlue.RestartedEM(curriculum=False), mtlue.Surrogate(Maps(), tasks)
+    loss, given = mtlue.RestartedEM(curriculum=False, balanced=False), mtlue.Surrogate(Maps(), tasks)
     value = loss(given, images, targets, clean)
     assert torch.autograd.grad(value, images)[0].abs().sum() > 0
     twin = copy.deepcopy(loss._learners[0].module)

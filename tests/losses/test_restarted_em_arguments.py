@@ -52,7 +52,7 @@ def test_its_settings_are_its_name(tmp_path: Path, script: ModuleType) -> None:
     loss = mtlue.RestartedEM(count=2, distortions=[defenses.differentiable_jpeg])
     assert repr(loss) == (
         "RestartedEM(make=None, count=2, restart_steps=400, restart_loss=0.3, learning_rate=0.003, "
-        "distortions=[differentiable_jpeg], curriculum=True, focus=0.0, misleading=0.0)"
+        "distortions=[differentiable_jpeg], curriculum=True, focus=0.0, balanced=True, misleading=0.0)"
     )
     script.fit("", tmp_path / "run.pt", epochs=1, loss=loss)
     with pytest.raises(ValueError, match=r"loss was 'RestartedEM\(make=None, count=2.*, is 'RestartedEM\(make=None, count=3"):

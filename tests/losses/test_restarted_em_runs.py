@@ -74,7 +74,7 @@ def test_a_state_goes_on_elsewhere_and_is_its_own() -> None:
         return loss(surrogate(), images, targets, clean)
 
     whole, second = made(), made()
-    assert equal(whole.state_dict(), {"learners": [], "progress": 0.0})
+    assert equal(whole.state_dict(), {"learners": [], "progress": 0.0, "class_counts": {}})
     for step in range(7):
         call(whole, step)
     kept = copy.deepcopy(whole.state_dict())
@@ -85,7 +85,7 @@ def test_a_state_goes_on_elsewhere_and_is_its_own() -> None:
     assert equal(second.state_dict(), kept)
     assert [call(second, step) for step in range(7, 20)] == expected
     assert equal(second.state_dict(), whole.state_dict())
-    second.load_state_dict({"learners": [], "progress": 0.0})
+    second.load_state_dict({"learners": [], "progress": 0.0, "class_counts": {}})
     fresh = made()
     assert torch.equal(call(second, 1), call(fresh, 1))
 
