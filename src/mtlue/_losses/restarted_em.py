@@ -52,8 +52,8 @@ class RestartedEM(BaseUELoss):
             gives the perturbation no gradient. If False, both count equally from the start.
         focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
             networks have learned least then count most. 0 weighs all tasks equally.
-        balanced: Whether each label counts by the inverse of the share that its class has among the labels so far, at most twenty
-            times. Otherwise a rare attribute, such as a hat, has a low loss from the start and stays learnable.
+        balanced: Whether each label counts by the inverse of the share that its class has among the labels so far, twenty times
+            at most. Otherwise a rare attribute, such as a hat, has a low loss from the start and stays learnable.
         misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks'
             own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high and drowns
             what the networks say. The surrogate has to be trained on clean data, if only for a few epochs. It sees each batch
@@ -190,7 +190,7 @@ class RestartedEM(BaseUELoss):
         return torch.tensor([1.0, own], device=device) / (1 + own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the networks, how far each has come, how far the last one came, and how many labels of each class there were."""
+        """Return the networks, how far each has come, how far the last one came, and the labels of each class so far."""
         learners = self._restored or [learner.state_dict() for learner in self._learners]
         return {"learners": learners, "progress": self._progress, "class_counts": self._balance.state_dict()}
 
