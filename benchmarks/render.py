@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import throughput
+from measure.page import strength_tables
 from mtlue.evaluation import Report
 from rates.table import throughput_table
 from robust.table import calls_table, fuzzed_table, tampered_table
@@ -134,6 +135,7 @@ def tables() -> dict[str, str]:
         "dense-surrogate": dense_surrogate_table(),
         "many-attributes": many_attributes_table(),
         "threat": threat_table(),
+        **strength_tables(RESULTS / "strength" / "cells.json"),
         "throughput": throughput_table(throughput.read(throughput.RESULTS)),
         "robustness-calls": calls_table(read("robustness")),
         "robustness-files": tampered_table(read("robustness")),
@@ -147,7 +149,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     stale = []
-    for page in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "robustness", "threats"))):
+    for page in (
+        ROOT / "README.md",
+        *(ROOT / "docs" / f"{name}.md" for name in ("results", "robustness", "strength", "threats")),
+    ):
         before = page.read_text()
         after = before
         for name, content in tables().items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from measure.measuring import CHECK, MULTI, ROUNDED, SINGLE, Row
 
@@ -11,29 +12,43 @@ from measure.measuring import CHECK, MULTI, ROUNDED, SINGLE, Row
 PROTECTED = 0.3
 
 
-def table(rows: Sequence[Row]) -> str:
+#: Columns of a table by their headings, in their order.
+COLUMNS = {
+    "set": "---",
+    "recipe": "---",
+    "seeds": "---:",
+    "multi-task": "---:",
+    "by task": "---",
+    "worst": "---:",
+    "single-task": "---:",
+    "JPEG 10": "---:",
+    "strong augmentation": "---:",
+    "noise": "---:",
+    "CPU s": "---:",
+}
+
+
+def table(rows: Sequence[Row], columns: Iterable[str] = COLUMNS) -> str:
     """R of each recipe on each set, held to [0, 1] in the means: by kind of victim, the worst task, and the control."""
-    lines = [
-        "| set | recipe | seeds | multi-task | by task | worst | single-task | JPEG 10 | strong augmentation | noise | CPU s |",
-        "|---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    shown = list(columns)
+    lines = [f"| {' | '.join(shown)} |", f"|{'|'.join(COLUMNS[name] for name in shown)}|"]
     for (name, recipe), group in _groups(rows, "set", "recipe").items():
         multi = _of(group, MULTI)
         tasks = {task: statistics.fmean(row.protected for row in multi if row.task == task) for task in _tasks(multi)}
-        cells = [
-            name,
-            recipe,
-            str(len({row.seed for row in group})),
-            _mean(multi),
-            ", ".join(f"{task} {value:.2f}" for task, value in tasks.items()),
-            f"{max(tasks.values()):.2f}" if tasks else "–",
-            _mean(_of(group, SINGLE)),
-            _mean(_of(group, MULTI, "JPEG 10")),
-            _mean(_of(group, MULTI, "strong augmentation")),
-            f"{statistics.fmean(row.noise for row in multi):.2f}" if multi else "–",
-            f"{statistics.fmean(row.cpu_seconds for row in group):.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = {
+            "set": name,
+            "recipe": recipe,
+            "seeds": str(len({row.seed for row in group})),
+            "multi-task": _mean(multi),
+            "by task": ", ".join(f"{task} {value:.2f}" for task, value in tasks.items()),
+            "worst": f"{max(tasks.values()):.2f}" if tasks else "–",
+            "single-task": _mean(_of(group, SINGLE)),
+            "JPEG 10": _mean(_of(group, MULTI, "JPEG 10")),
+            "strong augmentation": _mean(_of(group, MULTI, "strong augmentation")),
+            "noise": f"{statistics.fmean(row.noise for row in multi):.2f}" if multi else "–",
+            "CPU s": f"{statistics.fmean(row.cpu_seconds for row in group):.0f}",
+        }
+        lines.append(f"| {' | '.join(cells[name] for name in shown)} |")
     return "\n".join(lines)
 
 
@@ -48,21 +63,47 @@ def rounding_table(rows: Sequence[Row]) -> str:
 
 def agreement(rows: Sequence[Row]) -> str:
     """How often the cheap check and the full multi-task victim lie on the same side; empty where there was no check."""
-    full = {(row.set, row.recipe, row.seed, row.task): row.protected for row in _of(rows, MULTI)}
-    pairs = [
-        (full[key], row.protected) for row in _of(rows, CHECK) if (key := (row.set, row.recipe, row.seed, row.task)) in full
-    ]
-    runs: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for (name, recipe, seed), group in _groups(_of(rows, CHECK), "set", "recipe", "seed").items():
-        found = _of([row for row in rows if (row.set, row.recipe, str(row.seed)) == (name, recipe, seed)], MULTI)
-        if found:
-            runs[name, recipe, seed] = [(_value(found), _value(group))]
-    if not pairs:
+    sides = _sides(rows)
+    if not sides:
         return ""
-    return (
-        f"The check is on the same side of R = {PROTECTED} as the full victim for {_same(pairs)} of {len(pairs)} tasks, "
-        f"and for {_same([pair for run in runs.values() for pair in run])} of {len(runs)} means over tasks."
+    tasks, means = (
+        [pair for pairs, _ in sides.values() for pair in pairs],
+        [mean for _, means in sides.values() for mean in means],
     )
+    return (
+        f"The check is on the same side of R = {PROTECTED} as the full victim for {_same(tasks)} of {len(tasks)} tasks, "
+        f"and for {_same(means)} of {len(means)} means over tasks."
+    )
+
+
+def check_table(rows: Sequence[Row]) -> str:
+    """What the full multi-task victim and the check find on each set, and how often they agree."""
+    lines = [
+        "| set | seeds | full victim | check | same side | called protected, and is not |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, (tasks, means) in _sides(rows).items():
+        full, check = (statistics.fmean(pair[place] for pair in means) for place in (0, 1))
+        missed = sum(check < PROTECTED <= full for full, check in tasks)
+        lines.append(f"| {name} | {len(means)} | {full:.2f} | {check:.2f} | {_same(tasks)} of {len(tasks)} | {missed} |")
+    return "\n".join(lines)
+
+
+#: R by the full victim and by the check.
+_Pair: TypeAlias = tuple[float, float]
+
+
+def _sides(rows: Sequence[Row]) -> dict[str, tuple[list[_Pair], list[_Pair]]]:
+    """R by the full victim and by the check, by set: of each task, and of the means over the tasks of each run."""
+    found: dict[str, tuple[list[_Pair], list[_Pair]]] = {}
+    for (name, _, _), group in _groups(rows, "set", "recipe", "seed").items():
+        full, check = _of(group, MULTI), _of(group, CHECK)
+        if full and check:
+            by_task = {row.task: row.protected for row in full}
+            tasks, means = found.setdefault(name, ([], []))
+            tasks += [(by_task[row.task], row.protected) for row in check]
+            means.append((_value(full), _value(check)))
+    return found
 
 
 def _same(pairs: Iterable[tuple[float, float]]) -> int:

@@ -1,0 +1,55 @@
+"""The tables of the page on strength, from the committed records."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from measure.cells import Cells
+from measure.measuring import SCALES, VICTIMS, Row, Stick
+from measure.recipes import RECIPES
+from measure.sets import SETS
+from measure.table import agreement, check_table, table
+
+_SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
+_SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
+_EPOCHS = ("recipe", "multi-task", "worst", "JPEG 10", "CPU s")
+_IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
+
+_DEFAULT = "mtlue.protect"
+_PARTS = [name for name in RECIPES if name in (_DEFAULT, "without TAP") or name.startswith("not balanced")]
+_TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
+_FULL_SIZE = [name for name in RECIPES if name.startswith("full size")]
+# The budget that recipes of the image's full size had.
+_LONGER = 48_000
+
+
+def strength_tables(committed: Path) -> dict[str, str]:
+    """All tables by the name of their place."""
+    with tempfile.TemporaryDirectory() as folder:
+        cells, scale = Cells(Path(folder), committed), SCALES["small"]
+        stick = Stick(cells, scale, None, make=False)
+        longer = Stick(cells, scale.changed(budget=_LONGER), None, make=False)
+        default = _rows(stick, SETS, [_DEFAULT])
+        return {
+            "strength-default": table(default, _SHORT),
+            "strength-epochs": table(_rows(stick, ["utkface"], [name for name in RECIPES if _DEFAULT in name], [0]), _EPOCHS),
+            "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
+            "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
+            "strength-price": table(_rows(stick, SETS, ["MTL-UE-TAP", "MTL-UE-EM", "students"]), _IN_FULL),
+            "strength-students": table(_rows(stick, SETS, _TRIED), _IN_FULL),
+            "strength-full-size": table(_rows(longer, SETS, _FULL_SIZE), _IN_FULL),
+            "strength-check": f"{check_table(default)}\n\n{agreement(default)}",
+        }
+
+
+def _rows(stick: Stick, sets: Iterable[str], recipes: Iterable[str], seeds: Iterable[int] = (0, 1, 2)) -> list[Row]:
+    chosen, taken = list(recipes), list(seeds)
+    return [
+        row
+        for name in sets
+        for recipe in chosen
+        for seed in taken
+        for row in stick.measure(name, recipe, RECIPES[recipe], seed=seed, victims=tuple(VICTIMS))
+    ]
