@@ -42,7 +42,7 @@ def test_one_draw_moves_an_image_and_its_twin() -> None:
 def test_what_was_given_up_is_not_made_anew(tmp_path: Path) -> None:
     stick = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)
     for name in ("full size: a new one every 100 steps, faded", "not balanced, misled without JPEG"):
-        with pytest.raises(ValueError, match="^measured once, and left out of the library since"):
+        with pytest.raises(ValueError, match=r"^measured once, and left out of the library since"):
             stick.measure("drawings", name, RECIPES[name], seed=0, victims=())
 
 
