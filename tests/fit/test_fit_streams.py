@@ -69,7 +69,13 @@ def noisy(images: Tensor) -> Tensor:
 
 def train(script: Any, dataset: Any, loss: Any, **changes: Any) -> tuple[Any, nn.Module, mtlue.History]:
     _, net, generator = script.parts()
-    settings: dict[str, Any] = {"batch_size": 4, "epochs": 3, "surrogate_steps": 3, "stop_accuracy": 1.1, "precision": torch.float32}
+    settings: dict[str, Any] = {
+        "batch_size": 4,
+        "epochs": 3,
+        "surrogate_steps": 3,
+        "stop_accuracy": 1.1,
+        "precision": torch.float32,
+    }
     settings = {"augment": noisy, "progress": False, **settings, **changes}
     history = mtlue.fit(generator, dataset, net, loss=loss, **settings)
     return generator, net, history

@@ -18,10 +18,11 @@ from mtlue._data.joint_transform import (
     checked_transform,
 )
 from mtlue._data.reading import as_gathered, checked_image, checked_sample
-from mtlue._data.streams import StreamSamples, check_source, first_samples, is_stream
+from mtlue._data.streams import FIRST_SAMPLES, StreamSamples, check_source, first_samples, is_stream
 from mtlue._data.wrappers import collected, whole_set, wrapped
 
 __all__ = [
+    "FIRST_SAMPLES",
     "Batch",
     "Epochs",
     "Inspection",
