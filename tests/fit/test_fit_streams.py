@@ -40,6 +40,14 @@ class Failing(Streamed):
         raise OSError("the disk is gone")
 
 
+class Huge(Streamed):
+    """A stream of which a sample does not fit into memory."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.samples
+        raise MemoryError
+
+
 class Once(Streamed):
     """A stream that cannot start anew."""
 
@@ -114,7 +122,9 @@ def test_a_stream_goes_on_across_epochs_and_starts_anew_at_its_end(script: Any, 
         assert loss.seen[-24:] == [*range(10), *range(10), *range(4)]
 
 
-def test_the_surrogate_takes_the_samples_that_follow(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def perturbed(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The samples of each batch that the generator perturbs."""
     seen: list[list[int]] = []
     perturb = mtlue.UEGenerator.perturb
 
@@ -123,13 +133,34 @@ def test_the_surrogate_takes_the_samples_that_follow(script: Any, monkeypatch: p
         return perturb(self, images, *rest, **more)
 
     monkeypatch.setattr(mtlue.UEGenerator, "perturb", watched)
+    return seen
+
+
+def test_the_surrogate_takes_the_samples_that_follow(script: Any, perturbed: list[list[int]]) -> None:
     _, _, history = train(script, Streamed(numbered(40)), mtlue.EM(), steps_per_epoch=2, epochs=2)
     # Two batches of the generator, three of its surrogate; then its accuracy on the first samples, the whole stream.
     for epoch in range(2):
-        taken, measured = seen[15 * epoch : 15 * epoch + 5], seen[15 * epoch + 5 : 15 * epoch + 15]
+        taken, measured = perturbed[15 * epoch : 15 * epoch + 5], perturbed[15 * epoch + 5 : 15 * epoch + 15]
         assert list(chain(*taken)) == list(range(20 * epoch, 20 * epoch + 20))
         assert sorted(chain(*measured)) == list(range(40))
     assert history[-1].surrogate_accuracy is not None
+
+
+class Greedy(mtlue.EM):
+    """Has memory for two images."""
+
+    def __call__(self, surrogate: mtlue.Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        if len(images) > 2:
+            raise RuntimeError("out of memory")
+        return super().__call__(surrogate, images, targets)
+
+
+def test_a_lack_of_memory_changes_no_place(script: Any, perturbed: list[list[int]], recwarn: pytest.WarningsRecorder) -> None:
+    train(script, Streamed(numbered(60)), Greedy(), steps_per_epoch=2, epochs=2)
+    assert any("out of memory with 4 samples a batch" in str(each.message) for each in recwarn)
+    # Twenty samples are an epoch and a turn; with batches of two the turn takes six of twelve, its last batch whole.
+    generator_saw = [*perturbed[1:5], *perturbed[5 + 4 + 30 : 5 + 4 + 30 + 4]]
+    assert list(chain(*generator_saw)) == [*range(8), *range(20, 28)]
 
 
 @pytest.mark.parametrize("kind", ["tap", "em", "restarted"])
@@ -176,6 +207,12 @@ GOOD = torch.zeros(1, 10, 9)
 def test_a_sample_that_cannot_be_used_is_named_when_it_comes(script: Any, stream: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         train(script, stream, Untargeted(), steps_per_epoch=3)
+
+
+@pytest.mark.usefixtures("short_look")
+def test_a_lack_of_memory_is_no_fault_of_a_sample(script: Any) -> None:
+    with pytest.raises(MemoryError):
+        train(script, Huge(numbered(6)), Untargeted(), steps_per_epoch=3)
 
 
 @pytest.mark.usefixtures("short_look")

@@ -132,22 +132,22 @@ def test_hugging_face_maps_it(generator: Any, wanted: Tensor) -> None:
     assert safe["age"] == COLUMNS["age"]
 
 
-class Protect:
-    """What an actor of Ray is: it loads the generator once."""
-
-    def __init__(self, key: str) -> None:
-        self.protect = mtlue.UEGenerator.load(key).on_batches(device="cpu")
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return self.protect(batch)
-
-
 # Ray warns of its own settings, and leaves sockets to the garbage collector.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 def test_ray_maps_it(generator: Any, wanted: Tensor, tmp_path: Path) -> None:
     ray = importlib.import_module("ray")
     generator.save(tmp_path / "key.pt")
+
+    class Protect:
+        """What an actor is: it loads the generator once."""
+
+        def __init__(self, key: str) -> None:
+            self.protect = mtlue.UEGenerator.load(key).on_batches(device="cpu")
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            return self.protect(batch)
+
     arrays = IMAGES.permute(0, 2, 3, 1).contiguous().numpy()
     rows = [{"id": index, "image": image, **labels} for index, (image, labels) in enumerate(zip(arrays, LABELS, strict=True))]
     with ray.init(num_cpus=2, include_dashboard=False):
