@@ -65,7 +65,7 @@ class Counter(TorchDispatchMode):
 
 def counted(step: Callable[[], object]) -> tuple[int, int]:
     """Operations and calls of a step."""
-    with Counter() as counter:
+    with Counter() as counter:  # type: ignore[no-untyped-call]  # torch does not type its constructor
         step()
     return counter.flops, counter.calls
 
