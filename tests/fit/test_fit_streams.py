@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import chain, count, islice
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import mtlue
 from killed_run import Untargeted, loss_of, same_state
-from mtlue._data import first_samples
+from mtlue._data import streams
 from mtlue._fit import recipe_for
 from mtlue._runtime import Compute, Stream
 
@@ -92,7 +90,7 @@ def train(script: Any, dataset: Any, loss: Any, **changes: Any) -> tuple[Any, nn
 @pytest.fixture
 def short_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four samples of a stream are inspected, not hundreds."""
-    monkeypatch.setattr(sys.modules["mtlue._fit.fit"], "first_samples", partial(first_samples, count=4))
+    monkeypatch.setattr(streams, "FIRST_SAMPLES", 4)
 
 
 def passes(samples: list[Any]) -> Iterator[Any]:

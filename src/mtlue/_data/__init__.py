@@ -3,7 +3,7 @@
 from mtlue._data.augmentation import random_crop, random_crop_and_flip
 from mtlue._data.batches import Batch, Samples, ordered_batches, shuffled_batches
 from mtlue._data.differentiable_jpeg import check_quality, differentiable_jpeg
-from mtlue._data.epochs import Epochs, epochs_of
+from mtlue._data.epochs import epochs_of
 from mtlue._data.findings import Inspection
 from mtlue._data.fingerprint import image_bytes, labels_digest, looked_at, run_settings, same_samples
 from mtlue._data.images import check_images, image_problem, read_image, resize, to_bytes, to_unit_floats
@@ -18,17 +18,15 @@ from mtlue._data.joint_transform import (
     checked_transform,
 )
 from mtlue._data.reading import as_gathered, checked_image, checked_sample
-from mtlue._data.streams import FIRST_SAMPLES, StreamSamples, check_source, first_samples, is_stream
+from mtlue._data.streams import FIRST_SAMPLES, check_source, inspected
 from mtlue._data.wrappers import collected, whole_set, wrapped
 
 __all__ = [
     "FIRST_SAMPLES",
     "Batch",
-    "Epochs",
     "Inspection",
     "JointTransform",
     "Samples",
-    "StreamSamples",
     "Transform",
     "apply_transform",
     "as_gathered",
@@ -44,13 +42,12 @@ __all__ = [
     "collected",
     "differentiable_jpeg",
     "epochs_of",
-    "first_samples",
     "image_bytes",
     "image_problem",
     "infer_and_inspect",
     "infer_tasks",
     "inspect_dataset",
-    "is_stream",
+    "inspected",
     "labels_digest",
     "looked_at",
     "ordered_batches",

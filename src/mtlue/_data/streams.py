@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from mtlue._checks import check_count, naming
 from mtlue._data.batches import Batch, Samples
 from mtlue._data.epochs import epochs_of
-from mtlue._data.inspection import check_map_style
+from mtlue._data.findings import Inspection
+from mtlue._data.inspection import check_map_style, inspect_dataset
 from mtlue._data.reading import as_gathered, checked_sample
 from mtlue._runtime import Compute, out_of_memory
 from mtlue._tasks import Task
@@ -53,15 +54,27 @@ def check_source(dataset: Dataset[Any], steps_per_epoch: int | None) -> None:
         raise
 
 
-def first_samples(stream: Dataset[Any], count: int = FIRST_SAMPLES) -> list[Any]:
-    """Return the samples with which a stream begins, all of them if it is shorter.
+def inspected(
+    dataset: Dataset[Any], tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, num_workers: int
+) -> tuple[Inspection, Samples]:
+    """Return what an inspection finds, and the samples; of a stream only the first are inspected.
+
+    Args:
+        dataset: A data set that `check_source` has not refused.
+        tasks: Its tasks.
+        image_shape: Shape of the images at which a model works.
+        num_workers: Processes that read a map-style set.
 
     Raises:
-        ValueError: it is empty or fails.
+        ValueError: samples cannot be used, or a stream is empty or fails.
     """
-    first = [item for _, item in islice(_one_pass(stream), count)]
+    if not is_stream(dataset):
+        found = inspect_dataset(dataset, tasks, num_workers=num_workers)
+        return found, Samples(dataset, tasks, size=found.size_for(image_shape))
+    first: Any = [item for _, item in islice(_one_pass(dataset), FIRST_SAMPLES)]
     logger.info("dataset: a stream; its first %d samples are inspected now, the others when they are read", len(first))
-    return first
+    found = inspect_dataset(first, tasks, reread=False)
+    return found, StreamSamples(dataset, first, tasks, size=found.size_for(image_shape))
 
 
 class StreamSamples(Samples):
@@ -75,9 +88,9 @@ class StreamSamples(Samples):
     """
 
     def __init__(
-        self, stream: Dataset[Any], first: list[Any], tasks: Mapping[str, Task], *, size: tuple[int, int] | None = None
+        self, stream: Dataset[Any], first: Dataset[Any], tasks: Mapping[str, Task], *, size: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(first, tasks, size=size)  # type: ignore[arg-type]  # a list is a map-style set
+        super().__init__(first, tasks, size=size)
         self.stream = stream
         self._shape = tuple(self[0][0].shape)
 

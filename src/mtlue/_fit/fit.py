@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._data import (
-    Batch,
-    Inspection,
-    Samples,
-    StreamSamples,
-    Transform,
-    check_source,
-    first_samples,
-    inspect_dataset,
-    is_stream,
-    run_settings,
-)
+from mtlue._data import Batch, Inspection, Samples, Transform, check_source, inspected, run_settings
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import History
 from mtlue._fit.optimization import perturbed_loss, probed_batch_size
@@ -161,20 +150,9 @@ def fit(
         augment=augment,
     )
     with sole_owner(checkpoint, argument="checkpoint"), gradients_on():
-        samples = _inspected(dataset, generator, num_workers=num_workers)
+        inspection, samples = inspected(dataset, generator.tasks, generator.image_shape, num_workers=num_workers)
+        check_channels(generator, inspection)
         return train_generator(generator, wrapped, loss, samples, plan, compute, checkpoint=checkpoint)
-
-
-def _inspected(dataset: Dataset[Any], generator: UEGenerator, *, num_workers: int) -> Samples:
-    """Return the samples of a data set after an inspection; of a stream, its first samples are inspected."""
-    tasks, first = generator.tasks, first_samples(dataset) if is_stream(dataset) else None
-    if first is None:
-        inspection = inspect_dataset(dataset, tasks, num_workers=num_workers)
-    else:
-        inspection = inspect_dataset(cast("Dataset[Any]", first), tasks, reread=False)
-    check_channels(generator, inspection)
-    size = inspection.size_for(generator.image_shape)
-    return Samples(dataset, tasks, size=size) if first is None else StreamSamples(dataset, first, tasks, size=size)
 
 
 def check_models(generator: UEGenerator, surrogate: nn.Module | Surrogate, loss: BaseUELoss) -> Surrogate:
