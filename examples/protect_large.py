@@ -10,6 +10,7 @@ it goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 
 import torch
@@ -60,4 +61,6 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=256_000, help="how many images the generator sees")
     parser.add_argument("--readers", type=int, default=8, help="processes that read, for each GPU")
     arguments = parser.parse_args()
+    # Progress is shown by one process.
+    logging.basicConfig(level="INFO" if os.environ.get("RANK", "0") == "0" else "WARNING")
     main(arguments.photos, arguments.out, images=arguments.images, readers=arguments.readers)
