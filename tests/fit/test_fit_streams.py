@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
+from torchvision.transforms.functional import to_pil_image
 
 import mtlue
 from killed_run import Untargeted, loss_of, same_state
 from mtlue._data import streams
 from mtlue._fit import recipe_for
 from mtlue._runtime import Compute, Stream
+from optional import needs
 
 COMPUTE = Compute(torch.device("cpu"))
 
@@ -85,6 +87,23 @@ def train(script: Any, dataset: Any, loss: Any, **changes: Any) -> tuple[Any, nn
     settings = {"augment": noisy, "progress": False, **settings, **changes}
     history = mtlue.fit(generator, dataset, net, loss=loss, **settings)
     return generator, net, history
+
+
+def test_rows_that_hugging_face_streams(script: Any) -> None:
+    # By the name of a part of it: there is a folder datasets among the tests.
+    library = needs("datasets.arrow_dataset", extra="huggingface")
+    samples = script.parts()[0]
+    images, labels = zip(*samples, strict=True)
+    columns = {"image": [to_pil_image(image) for image in images], "left": [label[0] for label in labels]}
+    rows = library.Dataset.from_dict({**columns, "right": [label[1] for label in labels]}).to_iterable_dataset()
+
+    class Pairs(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for row in rows:
+                yield row["image"], (row["left"], row["right"])
+
+    found = train(script, Pairs(), Untargeted(), steps_per_epoch=7)[0]
+    assert same_state(found, train(script, Streamed(samples), Untargeted(), steps_per_epoch=7)[0])
 
 
 @pytest.fixture
