@@ -12,14 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import large_set
 import throughput
 from measure.page import strength_tables
 from mtlue.evaluation import Report
+from rates.costs import costs_table, parts, parts_table, storage_table
 from rates.table import throughput_table
 from robust.table import calls_table, fuzzed_table, tampered_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+#: Pages of docs with tables, beside the README.
+PAGES = ("results", "robustness", "strength", "threats", "cost")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -125,9 +129,22 @@ def _threat_cells(record: dict[str, Any] | None) -> str:
     return f"{record['mean']:.2f} ({tasks}) | " + ("–" if record["psnr"] is None else f"{record['psnr']:.1f}")
 
 
+def cost_tables() -> dict[str, str]:
+    """What a million images cost, and the parts of it."""
+    figures = {name: read(f"throughput/{name}") for name in ("large", "cpu", "cuda")}
+    each = parts(**figures)
+    return {
+        "cost-parts": parts_table(each),
+        "cost-storage": storage_table(each),
+        "cost-default": costs_table(each),
+        "cost-short": costs_table(each, trained_on=large_set.SHORT_TRAINING),
+    }
+
+
 def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
+        **cost_tables(),
         "quickstart-tap": quickstart_table(),
         "quickstart-short": quickstart_short_table(),
         "injection": injection_table(),
@@ -149,10 +166,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     stale = []
-    for page in (
-        ROOT / "README.md",
-        *(ROOT / "docs" / f"{name}.md" for name in ("results", "robustness", "strength", "threats")),
-    ):
+    for page in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in PAGES)):
         before = page.read_text()
         after = before
         for name, content in tables().items():

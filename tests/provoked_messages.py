@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
 import mtlue
 from mtlue import baselines, datasets, evaluation
@@ -145,6 +146,20 @@ def checkpoint_of_another_run() -> None:
         mtlue.fit(
             made(), GOOD, Net(TWO), loss=mtlue.EM(), epochs=1, batch_size=8, checkpoint="run.pt", seed=seed, progress=False
         )
+
+
+class ReadOnce(IterableDataset[Any]):
+    """A stream that is at its end after one pass."""
+
+    def __init__(self) -> None:
+        self.samples = iter(GOOD)
+
+    def __iter__(self) -> Any:
+        return self.samples
+
+
+def stream_that_is_read_once() -> None:
+    mtlue.fit(made(), ReadOnce(), Net(TWO), loss=mtlue.EM(), steps_per_epoch=3, batch_size=8, progress=False)
 
 
 def damaged_key() -> None:
@@ -448,6 +463,7 @@ def learned(dataset: Any) -> Any:
 
 PROVOKED: list[Callable[[], Any]] = [
     lambda: protect(pair for pair in GOOD),
+    stream_that_is_read_once,
     lambda: protect([]),
     lambda: protect("shapes"),
     lambda: protect(protect()),

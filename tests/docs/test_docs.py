@@ -20,6 +20,7 @@ from torchvision.transforms.functional import to_pil_image
 import mtlue
 from mtlue import baselines, datasets, evaluation
 from noise_rooms import write_rooms
+from optional import needs
 from people import Net, people, random_images
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 ELSEWHERE = DOCS / "ecosystem.md"
 
 #: ``<!-- not run: reason -->`` on the line before a block says why it is not run; so many of them there are.
-NOT_RUN: dict[str, int] = {}
+NOT_RUN: dict[str, int] = {"scale.md": 1}
 
 #: One epoch each, but where the text picks states of a surrogate's epochs.
 EPOCHS = {"measuring.md": 4}
@@ -100,6 +101,10 @@ def prepare(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         del names["tasks"], names["net"], names["surrogate"]
     elif page == "own-loss.md":
         del names["tasks"], names["net"], names["surrogate"]
+    elif page == "scale.md":
+        needs("webdataset", extra="webdataset")
+        baselines.random_noise(clean, tasks=TASKS).export("shards", format=datasets.TarShards(9))
+        monkeypatch.setattr(mtlue, "fit", shortened(mtlue.fit, steps_per_epoch=2))
     elif page == "publishing.md":
         names["new_images"] = people(4, seed=2)
     return names

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import pickle
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,11 +132,31 @@ def test_hugging_face_maps_it(generator: Any, wanted: Tensor) -> None:
     assert safe["age"] == COLUMNS["age"]
 
 
+# Ray warns of its own settings, and leaves sockets to the garbage collector.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
-def test_ray_maps_it(generator: Any, wanted: Tensor) -> None:
-    ray = pytest.importorskip("ray")
+def test_ray_maps_it(generator: Any, wanted: Tensor, tmp_path: Path) -> None:
+    ray = importlib.import_module("ray")
+    generator.save(tmp_path / "key.pt")
+
+    class Protect:
+        """What an actor is: it loads the generator once."""
+
+        def __init__(self, key: str) -> None:
+            self.protect = mtlue.UEGenerator.load(key).on_batches(device="cpu")
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            return self.protect(batch)
+
     arrays = IMAGES.permute(0, 2, 3, 1).contiguous().numpy()
     rows = [{"id": index, "image": image, **labels} for index, (image, labels) in enumerate(zip(arrays, LABELS, strict=True))]
-    with ray.init(num_cpus=1, include_dashboard=False):
-        safe = ray.data.from_items(rows).map_batches(generator.on_batches(device="cpu"), batch_format="numpy").take_all()
-    assert torch.equal(in_rows([row["image"] for row in sorted(safe, key=lambda row: row["id"])]), wanted)
+    with ray.init(num_cpus=2, include_dashboard=False):
+        data = ray.data.from_items(rows)
+        # As tasks, and as actors that hold the generator.
+        for function, settings in (
+            (generator.on_batches(device="cpu"), {}),
+            (Protect, {"fn_constructor_args": (str(tmp_path / "key.pt"),), "concurrency": 1}),
+        ):
+            safe = data.map_batches(function, batch_format="numpy", batch_size=4, **settings).take_all()
+            images = [row["image"] for row in sorted(safe, key=lambda row: row["id"])]
+            assert torch.equal(in_rows(images), wanted)

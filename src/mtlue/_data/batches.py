@@ -75,7 +75,16 @@ class Samples(Dataset[tuple[Tensor, Any]]):
             ValueError: a sample cannot be read, or does not fit the others.
             RuntimeError: they do not fit into memory.
         """
-        samples = [self[index] for index in indices]
+        return self.gathered(indices, [self[index] for index in indices])
+
+    def gathered(self, indices: Sequence[int], samples: Sequence[tuple[Tensor, Any]]) -> Batch:
+        """Return what `collate` makes of samples that have been read. Errors name them by their indices.
+
+        Raises:
+            TypeError: a label has a type that cannot be read.
+            ValueError: a sample cannot be read, or does not fit the others.
+            RuntimeError: they do not fit into memory.
+        """
         try:
             return self.collate(samples)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -83,6 +92,11 @@ class Samples(Dataset[tuple[Tensor, Any]]):
                 raise
             self._check_alike(indices, samples)
             raise ValueError(f"dataset: samples {indices[0]} to {indices[-1]} do not fit together: {error}") from error
+
+    @property
+    def extent(self) -> int:
+        """The largest number of samples that a batch can have."""
+        return len(self)
 
     @property
     def has_maps(self) -> bool:
@@ -131,10 +145,17 @@ class Samples(Dataset[tuple[Tensor, Any]]):
                 for name, label in split_by_task(targets, self.tasks, what="targets").items():
                     with naming(f"task {name!r}"):
                         read_single(label, self.tasks[name])
-                if image.shape[0] != first[0] or (self.size is None and image.shape != first):
-                    cure = "convert them all to one mode" if image.shape[0] != first[0] else "resize them, or give image_size"
-                    shapes = f"image of shape {tuple(image.shape)}, but sample {indices[0]} has {first}"
-                    raise ValueError(f"{shapes}; {cure}")
+                self.check_shape(image, first, of=indices[0])
+
+    def check_shape(self, image: Tensor, first: tuple[int, ...], *, of: int) -> None:
+        """Refuse an image that does not fit another one, of the sample with the index ``of``.
+
+        Raises:
+            ValueError: it differs in channels, or in size where images are not resized.
+        """
+        if image.shape[0] != first[0] or (self.size is None and image.shape != first):
+            cure = "convert them all to one mode" if image.shape[0] != first[0] else "resize them, or give image_size"
+            raise ValueError(f"image of shape {tuple(image.shape)}, but sample {of} has {first}; {cure}")
 
 
 def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int) -> Iterator[Batch]:

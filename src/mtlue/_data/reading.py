@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mtlue._checks import naming
-from mtlue._data.images import read_image
+from mtlue._data.images import image_problem, read_image
 from mtlue._runtime import out_of_memory
 
 _Sample = TypeVar("_Sample")
@@ -37,6 +37,34 @@ def item_problem(item: object) -> str | None:
     several = isinstance(item, tuple | list) and len(item) > 2
     cure = "; several labels go into a dict or tuple of their own" if several else ""
     return f"expected a pair (image, targets), got {type(item).__name__}{length}{cure}"
+
+
+def checked_sample(item: object) -> tuple[Tensor, Any]:
+    """Return image and targets of a sample that nobody has inspected.
+
+    Raises:
+        TypeError: the image has a type that cannot be read.
+        ValueError: it is not a pair, or its image has the wrong shape or values.
+    """
+    problem = item_problem(item)
+    if problem is not None:
+        raise ValueError(problem)
+    image, targets = cast("tuple[object, Any]", item)
+    return checked_image(image), targets
+
+
+def checked_image(image: object) -> Tensor:
+    """Return an image as `read_image` does, with its values checked.
+
+    Raises:
+        TypeError: it has a type that cannot be read.
+        ValueError: it has the wrong shape or values.
+    """
+    read = read_image(image)
+    problem = image_problem(read)
+    if problem is not None:
+        raise ValueError(problem)
+    return read
 
 
 def read_item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:

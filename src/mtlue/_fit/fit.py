@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._data import Batch, Inspection, Samples, Transform, inspect_dataset, run_settings
+from mtlue._data import Batch, Inspection, Samples, Transform, check_source, inspected, run_settings
 from mtlue._fit.checkpoint import Checkpoint
 from mtlue._fit.history import History
 from mtlue._fit.optimization import perturbed_loss, probed_batch_size
@@ -39,6 +39,7 @@ def fit(
     *,
     loss: BaseUELoss,
     epochs: int | None = None,
+    steps_per_epoch: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     schedule: Schedule | None = None,
@@ -65,15 +66,20 @@ def fit(
       3e-3. The generator sees 64,000 images on a CPU, and four times as many on a GPU.
 
     If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
-    accuracy on perturbed images reaches ``stop_accuracy``.
+    accuracy on perturbed images reaches ``stop_accuracy``. On a stream its steps take the samples that follow, and its accuracy
+    is that on the first 512.
 
     Args:
         generator: The generator. It is trained in place, and left in eval mode on the device where it was.
-        dataset: Map-style set of pairs (image, targets).
+        dataset: Map-style set of pairs (image, targets), or a stream of them, such as an ``IterableDataset``, with
+            ``steps_per_epoch``. Of a stream the first 512 samples are inspected before the training and kept in memory; each
+            later sample is checked when it is read.
         surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit unchanged, EM
             trains it in place. Mode, device and ``requires_grad`` are always restored.
         loss: ``mtlue.RestartedEM()``, ``EM()``, ``REM()``, ``TAP()``, ``SEP(checkpoints)`` or your own.
         epochs: Passes over the data, at most. Fewer take less time and protect less.
+        steps_per_epoch: Batches in an epoch. By default an epoch is a pass over the data. With this an epoch goes on where the
+            last one has ended, and the data start anew at their end, in a new order if they are map-style.
         batch_size: Samples in a step. If neither you nor the loss decides, as many as fit the device, at most 512, and few
             enough for 32 steps in an epoch. It is halved, with a warning, when memory runs out.
         learning_rate: Learning rate of Adam, for the generator and for EM's surrogate.
@@ -89,10 +95,11 @@ def fit(
             seeded for it.
         checkpoint: File for the state after each epoch. If the file exists, the run resumes from it, and ends as an
             uninterrupted run would. A file that belongs to another data set (some samples are compared), to other arguments, or
-            to a frozen surrogate with other weights is refused. So keep the surrogate in a file.
+            to a frozen surrogate with other weights is refused. So keep the surrogate in a file. A stream is read again up to
+            the place, and must give the same samples in the same order whenever it is read.
         device: Where to compute. By default the surrogate's device if it has parameters, or else CUDA, MPS or the CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast). By default bfloat16 on a GPU that supports it.
-        num_workers: Processes that read the data set.
+        num_workers: Processes that read the data set. A stream is read by one at most.
         seed: Seed of the order and the augmentation. Equal seeds give equal generators on one device.
         progress: None shows a bar in a terminal if tqdm is installed, or else log lines. True and False force it on and off. A
             callable gets a dictionary of figures in each step.
@@ -118,6 +125,7 @@ def fit(
         History(1 epochs, base_loss=...)
     """
     check_single_process()
+    check_source(dataset, steps_per_epoch)
     wrapped = check_models(generator, surrogate, loss)
     compute = Compute.checked(
         device=device,
@@ -131,6 +139,7 @@ def fit(
         dataset,
         compute,
         epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
         batch_size=batch_size,
         learning_rate=learning_rate,
         schedule=schedule,
@@ -141,9 +150,8 @@ def fit(
         augment=augment,
     )
     with sole_owner(checkpoint, argument="checkpoint"), gradients_on():
-        inspection = inspect_dataset(dataset, generator.tasks, num_workers=num_workers)
+        inspection, samples = inspected(dataset, generator.tasks, generator.image_shape, num_workers=num_workers)
         check_channels(generator, inspection)
-        samples = Samples(dataset, generator.tasks, size=inspection.size_for(generator.image_shape))
         return train_generator(generator, wrapped, loss, samples, plan, compute, checkpoint=checkpoint)
 
 
@@ -196,7 +204,7 @@ def train_generator(
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(generator, surrogate, loss, samples, compute)
             # EM's surrogate also takes this many samples in a step, which cannot be more than the set has.
-            batch_size = min(batch_size, len(samples))
+            batch_size = min(batch_size, samples.extent)
             settings = {}
             if checkpoint is not None:
                 own = {"generator": generator.config(), "loss": described(loss), "batch_size": batch_size}

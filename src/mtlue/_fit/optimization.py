@@ -45,7 +45,7 @@ def probed_batch_size(
         return lambda: step(batch)
 
     with compute.random_numbers(Stream.PROBE), kept_state(loss) if loss is not None else nullcontext():
-        return training_batch_size(step_of, compute.device, length=len(samples))
+        return training_batch_size(step_of, compute.device, length=samples.extent)
 
 
 def module_batch_size(module: nn.Module, samples: Samples, compute: Compute) -> int:

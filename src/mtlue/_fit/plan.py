@@ -51,6 +51,7 @@ class FitPlan(SurrogatePlan):
     """The settings of training a generator; `mtlue.fit` explains them."""
 
     epochs: int = 60
+    steps_per_epoch: int | None = None
     batch_size: int | None = None
     schedule: Schedule = paper_schedule
     lambda_intra: float = 20.0
@@ -80,4 +81,8 @@ class FitPlan(SurrogatePlan):
 
     def settings(self) -> dict[str, Any]:
         """Return the settings in a form that JSON can hold."""
-        return {**super().settings(), "schedule": described_schedule(self.schedule)}
+        settings = {**super().settings(), "schedule": described_schedule(self.schedule)}
+        if self.steps_per_epoch is None:
+            # A run that was interrupted before there was this setting goes on.
+            del settings["steps_per_epoch"]
+        return settings

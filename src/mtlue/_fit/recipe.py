@@ -10,7 +10,6 @@ from typing import Any, cast
 import torch
 from torch.utils.data import Dataset
 
-from mtlue._data import check_map_style
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.schedule import Schedule, one_cycle
 from mtlue._generator import UEGenerator
@@ -60,17 +59,18 @@ class Recipe:
         """Make the settings of a training: the given ones, and those of this recipe for the rest.
 
         Args:
-            dataset: The data set to train on.
+            dataset: The data set to train on, which has been checked. One without a length needs ``steps_per_epoch``.
             compute: Where to compute.
             given: Settings by name; None leaves one open.
 
         Raises:
-            TypeError: the data set is not map-style, or a setting has the wrong type.
+            TypeError: a setting has the wrong type.
             ValueError: a setting is out of range.
         """
-        length = len(cast("Sized", check_map_style("dataset", dataset)))
         epochs = self.epochs
         if self.images is not None:
+            steps, batch_size = given.get("steps_per_epoch"), given.get("batch_size") or self.batch_size
+            length = len(cast("Sized", dataset)) if steps is None or batch_size is None else steps * batch_size
             images = self.images if compute.device.type == "cpu" else _MORE_ON_GPU * self.images
             epochs = max(1, round(images / length))
         own = {

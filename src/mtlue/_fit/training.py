@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlue._data import Batch, Samples, augmented, ordered_batches, shuffled_batches
+from mtlue._data import Batch, Samples, augmented, epochs_of, ordered_batches
 from mtlue._fit.checkpoint import Checkpoint, count_in, load_optimizer
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.optimization import perturbed_loss
@@ -64,6 +64,8 @@ class GeneratorTraining:
             self.learner = SurrogateTraining(
                 surrogate, learning_rate=plan.learning_rate, batch_size=self.batch_size, compute=compute, loss=loss
             )
+        turn = 0 if self.learner is None else plan.surrogate_steps * batch_size
+        self.epochs = epochs_of(samples, compute, steps=plan.steps_per_epoch, batch_size=batch_size, turn=turn)
         self.history = History()
         self._gradient_seen = False
 
@@ -73,7 +75,7 @@ class GeneratorTraining:
         Raises:
             RuntimeError: the loss is no longer finite.
         """
-        plan, length = self.plan, len(self.samples)
+        plan, length = self.plan, self.epochs.length
         logger.info(
             "fit: %d samples, %d tasks, %s, %d epochs, batches of %d samples, on %s in %s",
             length, len(self.generator.tasks), described(self.loss), plan.epochs, self.batch_size.value, self.compute.device,
@@ -127,15 +129,10 @@ class GeneratorTraining:
         """
         self.surrogate.module.eval()
         sums = torch.zeros(len(_FIGURES), device=self.compute.device)
-        batches = shuffled_batches(
-            self.samples,
-            batch_size=self.batch_size.value,
-            compute=self.compute,
-            seed=self.compute.seed_of(Stream.GENERATOR, epoch),
-        )
+        batches = self.epochs.batches(epoch, batch_size=self.batch_size.value)
         # The generator's step needs no gradient for the surrogate's parameters, not even with EM.
         with frozen(self.surrogate.module):
-            for batch in self.plan.paced(batches, self.optimizer, epoch=epoch, length=len(self.samples)):
+            for batch in self.plan.paced(batches, self.optimizer, epoch=epoch, length=self.epochs.length):
                 for part, figures in self.batch_size.run(self._step, batch):
                     sums += figures * len(part)
                     named = dict(zip(_FIGURES, figures, strict=True))
@@ -143,7 +140,7 @@ class GeneratorTraining:
         if not self._gradient_seen:
             # Otherwise the regularisers alone would go on training, silently.
             raise ValueError(NO_GRADIENT)
-        means: list[float] = (sums / len(self.samples)).tolist()
+        means: list[float] = (sums / self.epochs.length).tolist()
         if not torch.isfinite(sums).all():
             raise RuntimeError(f"fit: the loss is no longer finite in epoch {epoch + 1}; try a smaller learning_rate")
         return means
@@ -177,7 +174,11 @@ class GeneratorTraining:
         self.generator.eval()
         random = self.compute.generator(Stream.SURROGATE, epoch)
         length = len(self.samples)
-        learner.take_turn(self.plan, self._ordered, self._augmented_view, length=length, random=random)
+
+        def read(order: Sequence[int]) -> Iterator[Batch]:
+            return self.epochs.drawn(epoch, order, batch_size=self.batch_size.value)
+
+        learner.take_turn(self.plan, read, self._augmented_view, length=length, random=random)
         random = self.compute.generator(Stream.ACCURACY_SAMPLE, epoch)
         sample = torch.randperm(length, generator=random)[:_ACCURACY_SAMPLE].tolist()
         accuracy = learner.accuracy(self._ordered(sample), self._perturbed_view)

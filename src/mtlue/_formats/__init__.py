@@ -1,12 +1,12 @@
 """Keep protected images in memory and in folders. Each format has its writer and its reader side by side."""
 
-from mtlue._formats.arrays import load_array
+from mtlue._formats.arrays import decode_array, load_array
 from mtlue._formats.class_names import class_names, read_class_names
 from mtlue._formats.export import export
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG, ImageFiles, find_map
 from mtlue._formats.images import Images, ImageSink, MemoryImages
-from mtlue._formats.manifest import EXPORT_MANIFEST
+from mtlue._formats.manifest import EXPORT_MANIFEST, exported_tasks
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import check_finished
 from mtlue._formats.readme import README
@@ -35,7 +35,9 @@ __all__ = [
     "WorkFolder",
     "check_finished",
     "class_names",
+    "decode_array",
     "export",
+    "exported_tasks",
     "find_map",
     "load_array",
     "read_class_names",

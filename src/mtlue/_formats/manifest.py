@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mtlue._runtime import file_named
+from mtlue._tasks import Task, tasks_from_config
 
 #: The name of an export's manifest.
 EXPORT_MANIFEST = "mtlue.json"
@@ -95,6 +96,16 @@ class Fields:
                 raise ValueError(f"{self.name}: files has the entry {name!r}: {str(entry)[:100]}, expected bytes and sha256")
             files[name] = entry["bytes"], entry["sha256"]
         return files
+
+
+def exported_tasks(folder: Path) -> dict[str, Task]:
+    """Return the tasks of the export in a folder, none if there is no export.
+
+    Raises:
+        ValueError: the manifest is damaged, or has a kind of task that is not defined in this process.
+    """
+    path = folder / EXPORT_MANIFEST
+    return tasks_from_config(Fields.read(path).items("tasks")) if path.is_file() else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:

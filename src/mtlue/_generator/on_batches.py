@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from mtlue._checks import check_count, check_task_names, naming
-from mtlue._data import Samples, image_problem, item_problem, read_image, to_bytes, to_unit_floats
+from mtlue._data import Samples, checked_image, checked_sample, to_bytes, to_unit_floats
 from mtlue._generator.rounding import add_to_image
 from mtlue._runtime import Compute, fitting_batch_size, repeatable_convolutions
 from mtlue._tasks import is_array
@@ -202,10 +202,7 @@ def _protected(samples: Iterator[Any], function: OnBatches, batch_size: int) -> 
         pairs = []
         for index, item in enumerate(items, start=count):
             with naming(f"stream: sample {index}"):
-                problem = item_problem(item)
-                if problem is not None:
-                    raise ValueError(problem)
-                pairs.append((_checked(read_image(item[0])), item[1]))
+                pairs.append(checked_sample(item))
         count += len(items)
         images = function.protect(pairs)
         yield from ((to_unit_floats(image), targets) for image, (_, targets) in zip(images, pairs, strict=True))
@@ -217,25 +214,18 @@ def _trained(generator: Any) -> UEGenerator:
     return cast("UEGenerator", generator)
 
 
-def _checked(image: Tensor) -> Tensor:
-    problem = image_problem(image)
-    if problem is not None:
-        raise ValueError(problem)
-    return image
-
-
 def _read(image: Any, channels: int) -> tuple[Tensor, Callable[[Tensor], Any]]:
     """An image (C, H, W), and what brings one of 8 bits into the form of the given one."""
     if not is_array(image):
         form: Callable[[Tensor], Any] = (lambda safe: safe) if isinstance(image, Tensor) else to_pil_image
-        return _checked(read_image(image)), form
+        return checked_image(image), form
     # A copy: the arrays of other libraries may not be written to.
     values = torch.tensor(image)
     if values.ndim == 3 and values.shape[-1] == channels:
-        return _checked(read_image(values.permute(2, 0, 1))), lambda safe: safe.permute(1, 2, 0).contiguous().numpy()
+        return checked_image(values.permute(2, 0, 1)), lambda safe: safe.permute(1, 2, 0).contiguous().numpy()
     if values.ndim == 2:
-        return _checked(read_image(values)), lambda safe: safe[0].numpy()
-    return _checked(read_image(values)), lambda safe: safe.numpy()
+        return checked_image(values), lambda safe: safe[0].numpy()
+    return checked_image(values), lambda safe: safe.numpy()
 
 
 def _as_column(given: Any, images: list[Any]) -> Any:

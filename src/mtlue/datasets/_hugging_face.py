@@ -157,5 +157,9 @@ def _check_dataset(library: Any, dataset: Any) -> None:
         return
     if isinstance(dataset, library.DatasetDict | library.IterableDatasetDict):
         raise TypeError(f"dataset: expected one split, got {type(dataset).__name__}; take one of {list(dataset)}")
-    hint = "; load it without streaming=True" if isinstance(dataset, library.IterableDataset) else ""
+    hint = (
+        "; load it without streaming=True, or give pairs from it to mtlue.fit as a stream"
+        if isinstance(dataset, library.IterableDataset)
+        else ""
+    )
     raise TypeError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}{hint}")
