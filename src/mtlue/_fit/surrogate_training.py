@@ -12,7 +12,7 @@ from mtlue._data import Batch
 from mtlue._fit.checkpoint import load_optimizer
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import EM, BaseUELoss, Surrogate, surrogate_loss
-from mtlue._runtime import BatchSize, Compute, Progress, descend
+from mtlue._runtime import BatchSize, Compute, Progress, descend, joint_mean, joint_sum
 
 #: Turns a batch into what the surrogate sees. Augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]
@@ -56,7 +56,7 @@ class SurrogateTraining:
                 seen = view(part)
                 loss = surrogate_loss(self._loss, self.surrogate, seen.images, seen.targets)
             descend(self.optimizer, loss)
-            return loss.detach()
+            return joint_mean(loss.detach())
 
         losses: list[Tensor] = []
         for batch in batches:
@@ -104,7 +104,7 @@ class SurrogateTraining:
                 seen = view(part)
                 outputs = self.surrogate(seen.images)
             found = {name: task.hits(outputs[name], seen.targets[name]) for name, task in tasks.items()}
-            return {name: torch.stack(each) for name, each in found.items() if each is not None}
+            return {name: joint_sum(torch.stack(each)) for name, each in found.items() if each is not None}
 
         for batch in batches:
             for _, found in self.batch_size.run(measure, batch):

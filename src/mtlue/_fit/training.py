@@ -20,7 +20,20 @@ from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
-from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described, warn
+from mtlue._runtime import (
+    BatchSize,
+    Compute,
+    Progress,
+    Stream,
+    current_job,
+    descend,
+    described,
+    from_rank,
+    held,
+    joint_mean,
+    on_all_ranks,
+    warn,
+)
 
 # The whole set is measured only if a sample suggests that the surrogate has reached the goal.
 _ACCURACY_SAMPLE = 1000
@@ -57,7 +70,7 @@ class GeneratorTraining:
         batch_size: int,
     ) -> None:
         self.generator, self.surrogate, self.loss, self.samples = generator, surrogate, loss, samples
-        self.plan, self.compute, self.batch_size = plan, compute, BatchSize(batch_size)
+        self.plan, self.compute, self.batch_size = plan, compute, BatchSize(batch_size, adopt=self._adopt)
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=plan.learning_rate)
         self.learner: SurrogateTraining | None = None
         if loss.trains_surrogate:
@@ -101,6 +114,9 @@ class GeneratorTraining:
                 plan.stop_accuracy,
             )
             self._warn_of_a_surrogate_that_knew()
+        if current_job() is not None:
+            # Batches with fewer samples than ranks are computed on each of them, where the last bits may differ.
+            self._adopt(0)
         self.generator.eval()
         self.generator.trained = True
         return self.history
@@ -163,14 +179,15 @@ class GeneratorTraining:
             # The generator sees the labels unmoved, only the surrogate sees them moved.
             base = perturbed_loss(self.loss, self.surrogate, perturbed, batch.images, plan.augment).float()
         # A loss can be a constant if labels of a batch are missing.
-        if not self._gradient_seen and (base.requires_grad or batch.all_labelled(self.surrogate.tasks)):
+        if not self._gradient_seen and on_all_ranks(base.requires_grad or batch.all_labelled(self.surrogate.tasks)):
             image_gradient(base, perturbed.images, retain_graph=True)
             self._gradient_seen = True
+        base = held(base, perturbed.images)
         intra, inter = (value.to(self.compute.device) for value in embedding_regularizers(self.generator.embeddings))
         total = base + plan.lambda_intra * intra + plan.lambda_inter * inter
         if total.requires_grad:
             descend(self.optimizer, total)
-        return torch.stack([total, base, intra, inter]).detach()
+        return joint_mean(torch.stack([total, base, intra, inter]).detach())
 
     def _train_surrogate(self, learner: SurrogateTraining, epoch: int) -> float | None:
         """Take EM's turn. Returns the surrogate's accuracy on perturbed images; on all of them if it may end the run."""
@@ -199,7 +216,7 @@ class GeneratorTraining:
             )
 
     def _perturbed(self, batch: Batch) -> Batch:
-        return Batch(self.generator.perturb(batch.images, batch.targets), batch.targets)
+        return batch.seen_as(self.generator.perturb(batch.images, batch.targets))
 
     @torch.no_grad()
     def _perturbed_view(self, batch: Batch) -> Batch:
@@ -211,6 +228,10 @@ class GeneratorTraining:
 
     def _ordered(self, order: Sequence[int]) -> Iterator[Batch]:
         return ordered_batches(self.samples, order, batch_size=self.batch_size.value, compute=self.compute)
+
+    def _adopt(self, rank: int) -> None:
+        """Take over the state of a rank."""
+        self._restore(from_rank(rank, self._state))
 
     def _last_accuracy(self) -> dict[str, float]:
         accuracy = self.history[-1].surrogate_accuracy if len(self.history) else None
