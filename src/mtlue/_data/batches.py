@@ -39,13 +39,12 @@ class Batch:
             return Batch(self.images[part], self.targets.each(lambda target: target[part]))
         share = self.share.part(part)
         if not share.whole and len(share) < share.job.size:
-            return self._gathered(part)
+            return self._gathered(share, self.share.rows(part))
         rows = self.share.rows(part)
         return Batch(self.images[rows], self.targets.each(lambda target: target[rows]), share)
 
-    def _gathered(self, part: slice) -> Batch:
+    def _gathered(self, share: Share, rows: slice) -> Batch:
         """Return a part with fewer samples than there are ranks, on each rank all of it."""
-        share, rows = self.share.part(part), self.share.rows(part)
         targets = self.targets.each(lambda target: share.gathered(target[rows]))
         return Batch(share.gathered(self.images[rows]), targets, replace(share, whole=True))
 

@@ -51,8 +51,8 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """Read the state that `save` wrote, or return None if there is no file.
 
-        Raises what reading the file raises: `OtherRunError` if it belongs to a run with other settings, and ``ValueError`` if it
-        is damaged.
+        Raises what reading the file raises: `OtherRunError` if it belongs to a run with other settings, ``ValueError`` if it is
+        damaged.
         """
         state: dict[str, Any] | None = from_rank(0, self._read)
         return state

@@ -137,9 +137,8 @@ class RestartedEM(BaseUELoss):
         value = images.new_zeros((), dtype=torch.float32)
         for learner, distortion in zip_longest(learners, self.distortions):
             # Batch normalisation needs more than a single sample.
-            network = Surrogate(
-                learner.module.train(joint_count(len(images)) * len(shares) > 1), surrogate.tasks, argument=argument
-            )
+            module = learner.module.train(joint_count(len(images)) * len(shares) > 1)
+            network = Surrogate(module, surrogate.tasks, argument=argument)
             outputs = network(leaf if distortion is None else distortion(leaf))
             losses = _losses(network, outputs, read, class_weights, views=len(shares))
             weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)

@@ -43,8 +43,9 @@ class Job:
 
     def __init__(self, number: int, device: torch.device) -> None:
         self.rank, self.size, self._device = rank(), world_size(), device
-        distributed = torch.distributed.distributed_c10d
-        self._store = torch.distributed.PrefixStore(f"mtlue {number}", distributed._get_default_store())
+        # Private, but the only way to what a rank can read while it waits.
+        distributed: Any = torch.distributed.distributed_c10d
+        self._store = distributed.PrefixStore(f"mtlue {number}", distributed._get_default_store())
         self._round = 0
         self._groups: dict[str, Any] = {}
 
@@ -67,8 +68,7 @@ class Job:
         """Return the sum of a tensor over all ranks. It is the same on each of them, to the last bit.
 
         Raises:
-            LostRankError: a rank has failed.
-            MemoryElsewhereError: a rank has run out of memory.
+            LostRankError: a rank has failed, or cannot be reached.
         """
         group = self._groups["data" if tensor.device == self._device else "control"]
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -77,9 +77,9 @@ class Job:
             if tensor.device.type == "cpu":
                 self._watch(work)
             work.wait()
+        except LostRankError:
+            raise
         except RuntimeError as error:
-            if isinstance(error, LostRankError):
-                raise
             # The system closes the connections of a process that has ended.
             time.sleep(2 * _LOOK)
             self._look()
@@ -92,7 +92,7 @@ class Job:
 
     def smallest(self, value: int) -> int:
         """Return the smallest of the ranks' values."""
-        return min(self._gathered(value))
+        return min(int(each) for each in self._gathered(value))
 
     def agree(self, settings: Mapping[str, Any]) -> None:
         """Check that all ranks have the same settings.
@@ -136,8 +136,7 @@ class Job:
         if absent:
             raise LostRankError(f"rank {', '.join(map(str, absent))} did not go on after a lack of memory")
         self._connect()
-        ranks = self._gathered(self.size if failed else self.rank)
-        return min(min(ranks), self.size - 1)
+        return min(self.smallest(self.size if failed else self.rank), self.size - 1)
 
     def close(self, *, wait: bool) -> None:
         """Leave. A rank that has finished waits until the others have all messages.
@@ -204,13 +203,14 @@ class Job:
         return absent
 
 
-_current: Job | None = None
-_jobs = 0
+_current: list[Job] = []
+# How many there were counts on each rank.
+_opened: list[Job] = []
 
 
 def current_job() -> Job | None:
     """Return the call that all ranks are making together, or None."""
-    return _current
+    return _current[-1] if _current else None
 
 
 @contextmanager
@@ -225,14 +225,25 @@ def together(device: torch.device) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    global _current, _jobs
-    if world_size() == 1 or _current is not None:
+    if world_size() == 1 or current_job() is not None:
         yield
         return
-    job = Job(_jobs, device)
+    job = Job(len(_opened), device)
     job.open()
-    _current, _jobs = job, _jobs + 1
+    _opened.append(job)
+    with joined(job):
+        yield
+
+
+@contextmanager
+def joined(job: Job) -> Iterator[None]:
+    """Take part in a call of all ranks in this context.
+
+    Raises:
+        LostRankError: another rank has failed.
+    """
     done = False
+    _current.append(job)
     try:
         with _quiet() if job.rank else nullcontext():
             yield
@@ -243,7 +254,7 @@ def together(device: torch.device) -> Iterator[None]:
         job.tell(error)
         raise
     finally:
-        _current = None
+        _current.remove(job)
         job.close(wait=done)
 
 
@@ -261,12 +272,14 @@ def _quiet() -> Iterator[None]:
 
 def from_rank(source: int, make: Callable[[], Any]) -> Any:
     """Return what a function gives on one rank of a call together; outside one, what it gives here."""
-    return make() if _current is None else _current.from_rank(source, make)
+    job = current_job()
+    return make() if job is None else job.from_rank(source, make)
 
 
 def smallest(value: int) -> int:
     """Return the smallest value of the ranks of a call together; outside one, the value itself."""
-    return value if _current is None else _current.smallest(value)
+    job = current_job()
+    return value if job is None else job.smallest(value)
 
 
 def _packed(content: Any) -> Tensor:

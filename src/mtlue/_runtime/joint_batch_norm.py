@@ -48,7 +48,7 @@ def _batch_norm(
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_((variance * (count / (count - 1))).to(running_var.dtype), momentum)
-    output: Tensor = _Normalised.apply(input, weight, bias, mean, variance, count, eps, share)  # type: ignore[no-untyped-call]  # torch gives it no types
+    output: Tensor = _Normalised.apply(input, weight, bias, mean, variance, count, eps, share)
     return output
 
 
@@ -92,16 +92,16 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        input, weight, mean, scale = ctx.saved_tensors
+        values, weight, mean, scale = ctx.saved_tensors
         share: Share = ctx.share
-        axes = _axes(input)
-        deviation, given = input.float() - _by_channel(mean, input), gradient.float()
+        axes = _axes(values)
+        deviation, given = values.float() - _by_channel(mean, values), gradient.float()
         sums = torch.stack([given.sum(dim=axes), (given * deviation).sum(dim=axes)])
         # Gradients are those of a mean over the rank's share.
         shift, slope = (share.job.sum(sums * share.weight) / (share.weight * ctx.count)).unbind()
         factor = scale if weight is None else scale * weight.float()
-        moved = given - _by_channel(shift, input) - deviation * _by_channel(slope * scale.square(), input)
-        of_input = (moved * _by_channel(factor, input)).to(input.dtype)
+        moved = given - _by_channel(shift, values) - deviation * _by_channel(slope * scale.square(), values)
+        of_input = (moved * _by_channel(factor, values)).to(values.dtype)
         of_weight = None if weight is None else (sums[1] * scale).to(weight.dtype)
         of_bias = sums[0].to(gradient.dtype if weight is None else weight.dtype) if ctx.biased else None
         return of_input, of_weight, of_bias, None, None, None, None, None

@@ -1,7 +1,7 @@
 """This rank's share of a batch, and what is computed over the shares of all ranks.
 
-Rank r of W has the samples r, r + W, r + 2W, … of a batch, so that a part of the batch is divided like the whole. Losses and their
-gradients are means over a rank's share. Weighted by the numbers of samples they add up to those of the batch.
+Rank r of W has the samples r, r + W, r + 2W, … of a batch, so that a part of the batch is divided like the whole. Losses and
+their gradients are means over a rank's share. Weighted by the numbers of samples they add up to those of the batch.
 """
 
 from __future__ import annotations
@@ -71,55 +71,58 @@ class Share:
         return len(range(position)[self.own])
 
 
-_active: Share | None = None
+_active: list[Share | None] = []
 
 
 def active_share() -> Share | None:
     """Return the share of the step that is being taken, or None if this process computes alone."""
-    return _active
+    return _active[-1] if _active else None
 
 
 @contextmanager
 def activated(share: Share) -> Iterator[None]:
     """Compute over the shares of all ranks in this context."""
-    global _active
-    before, _active = _active, None if share.whole else share
+    _active.append(None if share.whole else share)
     try:
         yield
     finally:
-        _active = before
+        _active.pop()
 
 
 def joint_count(count: int) -> int:
     """Return the number of samples in the batch, of which ``count`` are here."""
-    return count if _active is None else len(_active)
+    share = active_share()
+    return count if share is None else len(share)
 
 
 def joint_sum(value: Tensor) -> Tensor:
     """Return the sum over all ranks of what each has found in its share. It carries no gradient."""
-    return value if _active is None else _active.job.sum(value)
+    share = active_share()
+    return value if share is None else share.job.sum(value)
 
 
 def joint_mean(value: Tensor) -> Tensor:
     """Return the mean over the batch, from means over the shares. It carries no gradient."""
-    return value if _active is None else _active.job.sum(value * _active.weight)
+    share = active_share()
+    return value if share is None else share.job.sum(value * share.weight)
 
 
 def joint_norm(gradient: Tensor) -> Tensor:
     """Return the norm of a gradient at all images of the batch."""
-    if _active is None:
-        return gradient.norm()
-    return _active.job.sum((gradient * _active.weight).square().sum()).sqrt()
+    share = active_share()
+    return gradient.norm() if share is None else share.job.sum((gradient * share.weight).square().sum()).sqrt()
 
 
 def on_all_ranks(flag: bool) -> bool:
     """Return whether a flag is true on all ranks."""
-    return flag if _active is None else _active.job.everywhere(flag)
+    share = active_share()
+    return flag if share is None else share.job.everywhere(flag)
 
 
 def gathered(rows: Tensor) -> Tensor:
     """Return the rows of the whole batch from those of this rank's share."""
-    return rows if _active is None else _active.gathered(rows)
+    share = active_share()
+    return rows if share is None else share.gathered(rows)
 
 
 def relative_weights(counts: Callable[[], Tensor]) -> Tensor | None:
@@ -131,15 +134,18 @@ def relative_weights(counts: Callable[[], Tensor]) -> Tensor | None:
     Returns:
         A weight for each kind, or None if this process computes alone.
     """
-    if _active is None:
+    share = active_share()
+    if share is None:
         return None
     mine = counts().double()
-    return (mine / _active.job.sum(mine).clamp_min(1) / _active.weight).float()
+    weights: Tensor = mine / share.job.sum(mine).clamp_min(1) / share.weight
+    return weights.float()
 
 
 def own_rows(rows: Tensor) -> Tensor:
     """Return the rows of this rank's share from those of the whole batch."""
-    return rows if _active is None else rows[_active.own]
+    share = active_share()
+    return rows if share is None else rows[share.own]
 
 
 def stand_ins(rows: Tensor) -> Tensor:
@@ -147,15 +153,16 @@ def stand_ins(rows: Tensor) -> Tensor:
 
     What draws random numbers for each sample then draws the same as a single process.
     """
-    if _active is None:
+    share = active_share()
+    if share is None:
         return rows
-    index = torch.arange(len(_active), device=rows.device) // _active.job.size
+    index = torch.arange(len(share), device=rows.device) // share.job.size
     return rows[index.clamp_max(len(rows) - 1)]
 
 
 def drawn_alike(change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return images after a random change that is drawn for the whole batch."""
-    return change(images) if _active is None else own_rows(change(stand_ins(images)))
+    return own_rows(change(stand_ins(images)))
 
 
 def held(value: Tensor, *through: Tensor) -> Tensor:
@@ -165,7 +172,7 @@ def held(value: Tensor, *through: Tensor) -> Tensor:
         value: The loss.
         through: What losses depend on.
     """
-    if _active is None or value.requires_grad:
+    if active_share() is None or value.requires_grad:
         return value
     for tensor in through:
         value = value + tensor.masked_fill(torch.ones_like(tensor, dtype=torch.bool), 0.0).sum()
@@ -174,13 +181,14 @@ def held(value: Tensor, *through: Tensor) -> Tensor:
 
 def average_gradients(optimizer: torch.optim.Optimizer) -> None:
     """Replace gradients of this rank's share by those of the batch, with one message."""
-    if _active is None:
+    share = active_share()
+    if share is None:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     found = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.float32)
     parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    flat = torch.cat([part.flatten().float() for part in parts]) * _active.weight
-    total = _active.job.sum(torch.cat([flat, found.to(flat.device)]))
+    flat = torch.cat([part.flatten().float() for part in parts]) * share.weight
+    total = share.job.sum(torch.cat([flat, found.to(flat.device)]))
     taken = None if bool(found.all()) else total[-len(parameters) :].tolist()
     for position, (parameter, part) in enumerate(
         zip(parameters, total[: len(flat)].split([part.numel() for part in parts]), strict=True)
