@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from mtlue._runtime.job import MemoryElsewhereError
+from mtlue._runtime.job import LostRankError, MemoryElsewhereError
 from mtlue._runtime.joint_step import joint_step
 from mtlue._runtime.share import Share
 from mtlue._runtime.warn import warn
@@ -133,7 +133,8 @@ class BatchSize:
                 with joint_step(share):
                     result = step(part)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or len(part) == 1:
+                # What another rank died of is not a lack of memory here.
+                if isinstance(error, LostRankError) or not out_of_memory(error) or len(part) == 1:
                     raise
                 here = not isinstance(error, MemoryElsewhereError)
             else:

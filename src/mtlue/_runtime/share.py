@@ -137,9 +137,9 @@ def relative_weights(counts: Callable[[], Tensor]) -> Tensor | None:
     share = active_share()
     if share is None:
         return None
-    mine = counts().double()
+    mine = counts().float()
     weights: Tensor = mine / share.job.sum(mine).clamp_min(1) / share.weight
-    return weights.float()
+    return weights
 
 
 def own_rows(rows: Tensor) -> Tensor:
