@@ -128,7 +128,7 @@ def in_turn() -> dict[str, Any]:
     found["no memory"] = outcome(lambda: trained(mtlue.EM(), net=Net(on_rank(1, torch.OutOfMemoryError("out of memory")))))
     found["error"] = outcome(lambda: trained(mtlue.EM(), net=Net(on_rank(1, ValueError("of its own")))))
     found["interrupt"] = outcome(lambda: trained(mtlue.EM(), net=Net(on_rank(0, KeyboardInterrupt))))
-    found["seeds"] = outcome(lambda: trained(mtlue.EM(), **{"epochs": 1 + rank}))
+    found["seeds"] = outcome(lambda: trained(mtlue.EM(), epochs=1 + rank))
     job._PATIENCE = 1.0
     found["alone"] = outcome(lambda: trained(mtlue.EM())) if rank == 0 else None
     return found
@@ -145,6 +145,28 @@ def killed_once(checkpoint: str) -> dict[str, Any]:
     return trained(mtlue.EM(), net=Net(fails, after=24), augment=Shift(), checkpoint=checkpoint)
 
 
+def under(launcher: str) -> None:
+    """Let a library make the process group that ``torchrun`` describes."""
+    if launcher == "accelerate":
+        import accelerate
+
+        accelerate.Accelerator(cpu=True)
+    elif launcher == "fabric":
+        import lightning_fabric
+
+        lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp").launch()
+    else:
+        torch.distributed.init_process_group("gloo")
+
+
+def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
+    """Run this file under ``torchrun``, with one restart. Returns what each rank found, and what was said."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    done = subprocess.run([*command, __file__, str(folder), launcher], capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)], done.stderr
+
+
 def launched(folder: Path, world: int) -> list[dict[str, Any]]:
     """Run this file on so many ranks, and return what each found."""
     command = [sys.executable, __file__, str(folder), str(world)]
@@ -155,9 +177,10 @@ def launched(folder: Path, world: int) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    if len(sys.argv) == 2:  # under torchrun
-        torch.distributed.init_process_group("gloo")
-        torch.save(killed_once(str(place / "run.pt")), place / f"killed.{torch.distributed.get_rank()}.pt")
+    if len(sys.argv) == 3:  # under torchrun
+        under(sys.argv[2])
+        result = killed_once(str(place / "run.pt")) if sys.argv[2] == "torch" else trained(mtlue.EM(), epochs=1)
+        torch.save(result, place / f"{torch.distributed.get_rank()}.pt")
     else:
         size, number = int(sys.argv[2]), int(sys.argv[3])
         torch.distributed.init_process_group("gloo", init_method=f"file://{place}/group{size}", rank=number, world_size=size)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +67,13 @@ def test_a_rank_that_is_left_alone_says_so(two: Any) -> None:
 
 
 def test_a_killed_rank_ends_all_and_a_restart_goes_on(tmp_path: Path, two: Any) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
-    done = subprocess.run([*command, ranks.__file__, str(tmp_path)], capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "SIGKILL" in done.stderr or "exitcode: -9" in done.stderr
-    found = [torch.load(tmp_path / f"killed.{rank}.pt") for rank in range(2)]
+    found, said = ranks.torchrun(tmp_path, "torch")
+    assert "exitcode: -9" in said
     assert all(equal(each, two[0]["EM"]) for each in found)
+
+
+@pytest.mark.parametrize(("launcher", "library"), [("accelerate", "accelerate"), ("fabric", "lightning_fabric")])
+def test_the_group_of_a_library_is_taken_as_it_is(launcher: str, library: str, tmp_path: Path, two: Any) -> None:
+    pytest.importorskip(library)
+    found, _ = ranks.torchrun(tmp_path, launcher)
+    assert all(equal(each, two[0]["equal weights"]) for each in found)

@@ -90,7 +90,8 @@ def test_a_part_with_fewer_samples_than_ranks_is_gathered(single: Job) -> None:
     assert (len(batch), len(batch[1:4]), batch[1:4].share) == (5, 3, Share(single, 1, 4))
     single.size, part = 2, Share(single, 0, 1)
     found = batch._gathered(part, slice(0, 1))
-    assert found.share is not None and found.share.whole
+    assert found.share is not None
+    assert found.share.whole
     assert torch.equal(found.images, batch.images[:1])
     assert found.share.rows(slice(0, 1)) == slice(0, 1)
     with shares.activated(found.share):
@@ -234,9 +235,14 @@ def test_what_fails_here_is_told_and_other_ranks_log_only_warnings(group: None, 
     made.open()
     made.rank = 1
     caplog.set_level(logging.INFO)
-    with pytest.raises(ValueError, match="wrong"), joined(made):
-        logging.getLogger("mtlue.fit").info("not shown")
-        raise ValueError("wrong")
+
+    def fail() -> None:
+        with joined(made):
+            logging.getLogger("mtlue.fit").info("not shown")
+            raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        fail()
     assert made._store.get("failed") == b"rank 1 stopped: ValueError: wrong"
     assert "not shown" not in caplog.text
 

@@ -63,9 +63,11 @@ class Share:
 
     def gathered(self, tensor: Tensor) -> Tensor:
         """Return the rows (B, ...) of all ranks from those of this rank, in the order of the batch. They carry no gradient."""
-        rows = tensor.new_zeros((len(self), *tensor.shape[1:]))
-        rows[self.own] = tensor.detach()
-        return rows if self.whole else self.job.sum(rows)
+        # Truth values cannot be added up.
+        kind = torch.uint8 if tensor.dtype == torch.bool else tensor.dtype
+        rows = tensor.new_zeros((len(self), *tensor.shape[1:]), dtype=kind)
+        rows[self.own] = tensor.detach().to(kind)
+        return self.job.sum(rows).to(tensor.dtype)
 
     def _before(self, position: int) -> int:
         return len(range(position)[self.own])
