@@ -29,8 +29,9 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return ranks.launched(tmp_path_factory.mktemp("three"), 3)
 
 
-@pytest.mark.parametrize("name", ranks.ALIKE)
-@pytest.mark.parametrize("world", ["two", "three"])
+@pytest.mark.parametrize(
+    ("name", "world"), [*((name, "two") for name in ranks.ALIKE), ("EM", "three"), ("RestartedEM", "three")]
+)
 def test_ranks_train_as_one_process_does(name: str, world: str, alone: Any, request: pytest.FixtureRequest) -> None:
     found = [each[name] for each in request.getfixturevalue(world)]
     torch.testing.assert_close(torch.tensor(found[0]["curve"]), torch.tensor(alone[name]["curve"]), rtol=1e-4, atol=0)
