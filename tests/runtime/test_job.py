@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 import mtlue
 import ranks
-from mtlue._data import Batch
-from mtlue._runtime import BatchSize, LostRankError, Share, current_job, descend, from_rank, job, smallest, together
+from mtlue._data import Batch, Samples
+from mtlue._fit import FitPlan, pretrain
+from mtlue._runtime import BatchSize, Compute, LostRankError, Share, current_job, descend, from_rank, job, smallest, together
 from mtlue._runtime import share as shares
 from mtlue._runtime.job import Job, MemoryElsewhereError, joined
 from mtlue._runtime.joint_step import joint_step
@@ -71,6 +72,20 @@ def test_a_group_of_one_trains_as_no_group_does(name: str, single: Job, tmp_path
         alone = ranks.trained(loss(), epochs=1, augment=ranks.Shift())
     torch.testing.assert_close(torch.tensor(found["curve"]), torch.tensor(alone["curve"]), rtol=1e-5, atol=0)
     assert equal(ranks.trained(loss(), **settings), found)  # from its checkpoint
+
+
+def test_a_surrogate_is_trained_as_without_a_group(single: Job) -> None:
+    found = []
+    for jobs in ([single], []):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(job, "_current", jobs)
+            torch.manual_seed(0)
+            net = mtlue.Surrogate(ranks.Net(), ranks.TASKS)
+            samples = Samples(ranks.dataset(), net.tasks)  # type: ignore[arg-type]  # a list
+            pretrain(net, samples, FitPlan(epochs=1, batch_size=9), Compute(CPU), checkpoint=None)
+            found.append(net.module.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name])
 
 
 def test_a_rank_has_every_so_many_samples_of_a_batch_and_of_its_parts() -> None:
