@@ -73,8 +73,8 @@ def fit(
     If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
     accuracy on perturbed images reaches ``stop_accuracy``.
 
-    Called on all ranks of a process group, it trains one generator over them, as one process with the same ``batch_size`` would.
-    Every rank gets the generator and the history; rank 0 shows the progress and writes the checkpoint.
+    Called on all ranks of a process group, it trains one generator over them, as one process with the same ``batch_size``
+    would. Every rank gets the generator and the history. Rank 0 shows the progress and writes the checkpoint.
 
     Args:
         generator: The generator. It is trained in place, and left in eval mode on the device where it was.
