@@ -16,8 +16,9 @@ import ranks
 from mtlue._data import Batch, Samples
 from mtlue._fit import FitPlan, pretrain
 from mtlue._runtime import BatchSize, Compute, LostRankError, Share, current_job, descend, from_rank, job, smallest, together
+from mtlue._runtime import joint_call as calls
 from mtlue._runtime import share as shares
-from mtlue._runtime.job import Job, MemoryElsewhereError, joined
+from mtlue._runtime.job import Job, MemoryElsewhereError
 from mtlue._runtime.joint_step import joint_step
 from mtlue._tasks import CheckedTargets
 from snapshots import equal
@@ -37,7 +38,7 @@ def single(group: None) -> Iterator[Job]:
     """A call of a group of one, which takes all the ways of several ranks."""
     made = Job(0, CPU)
     made.open()
-    with joined(made):
+    with calls.joined(made):
         yield made
 
 
@@ -68,7 +69,7 @@ def test_a_group_of_one_trains_as_no_group_does(name: str, single: Job, tmp_path
     loss = {"EM": mtlue.EM, "RestartedEM": ranks.restarted}[name]
     found = ranks.trained(loss(), **settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "_current", [])
+        patch.setattr(calls, "_current", [])
         alone = ranks.trained(loss(), epochs=1, augment=ranks.Shift())
     torch.testing.assert_close(torch.tensor(found["curve"]), torch.tensor(alone["curve"]), rtol=1e-5, atol=0)
     assert equal(ranks.trained(loss(), **settings), found)  # from its checkpoint
@@ -78,7 +79,7 @@ def test_a_surrogate_is_trained_as_without_a_group(single: Job) -> None:
     found = []
     for jobs in ([single], []):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(job, "_current", jobs)
+            patch.setattr(calls, "_current", jobs)
             torch.manual_seed(0)
             net = mtlue.Surrogate(ranks.Net(), ranks.TASKS)
             samples = Samples(ranks.dataset(), net.tasks)  # type: ignore[arg-type]  # a list
@@ -232,7 +233,8 @@ def test_a_lost_connection_is_told(single: Job, monkeypatch: pytest.MonkeyPatch)
 def test_ranks_that_do_not_come_are_named(group: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "_PATIENCE", 0.0)
     monkeypatch.setattr(job, "_REGROUPING", 0.0)
-    monkeypatch.setattr(job, "world_size", lambda: 3)
+    for module in (job, calls):
+        monkeypatch.setattr(module, "world_size", lambda: 3)
     with pytest.raises(LostRankError, match=r"waited 0 s in vain for rank 1, 2 of 3; call it on all ranks"), together(CPU):
         pass
     with pytest.raises(LostRankError, match="rank 1, 2 did not go on after a lack of memory"):
@@ -252,7 +254,7 @@ def test_what_fails_here_is_told_and_other_ranks_log_only_warnings(group: None, 
     caplog.set_level(logging.INFO)
 
     def fail() -> None:
-        with joined(made):
+        with calls.joined(made):
             logging.getLogger("mtlue.fit").info("not shown")
             raise ValueError("wrong")
 
@@ -263,6 +265,6 @@ def test_what_fails_here_is_told_and_other_ranks_log_only_warnings(group: None, 
 
 
 def test_a_call_inside_a_call_is_part_of_it(single: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "world_size", lambda: 2)
+    monkeypatch.setattr(calls, "world_size", lambda: 2)
     with together(CPU):
         assert current_job() is single

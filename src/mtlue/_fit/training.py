@@ -16,7 +16,7 @@ from mtlue._fit.checkpoint import Checkpoint, count_in, load_optimizer
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.optimization import perturbed_loss
 from mtlue._fit.plan import FitPlan
-from mtlue._fit.surrogate_training import SurrogateTraining
+from mtlue._fit.surrogate_training import SurrogateTraining, warn_if_it_knew
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
@@ -32,14 +32,10 @@ from mtlue._runtime import (
     held,
     joint_mean,
     on_all_ranks,
-    warn,
 )
 
 # The whole set is measured only if a sample suggests that the surrogate has reached the goal.
 _ACCURACY_SAMPLE = 1000
-# As a share of the accuracy that ends a run. A surrogate this good on clean images did not learn from perturbations.
-_KNOWN = 0.95
-_KNOWING = 0.9
 # Figures that are averaged over an epoch, and shown after each step.
 _FIGURES = ("loss", "base_loss", "intra_er", "inter_er")
 
@@ -208,12 +204,7 @@ class GeneratorTraining:
             return
         sample = torch.randperm(len(self.samples), generator=self.compute.generator(Stream.ACCURACY_SAMPLE, 0))
         known = self.learner.accuracy(self._ordered(sample[:_ACCURACY_SAMPLE].tolist()), lambda batch: batch)
-        if known is not None and known >= max(_KNOWN * self.plan.stop_accuracy, _KNOWING):
-            name = type(self.loss).__name__
-            warn(
-                f"surrogate: it answers {100 * known:.0f} % of the clean images right, so training ended after one epoch, "
-                f"before the generator learned anything; give {name} an untrained surrogate, or a stop_accuracy above 1"
-            )
+        warn_if_it_knew(known, self.loss, stop_accuracy=self.plan.stop_accuracy)
 
     def _perturbed(self, batch: Batch) -> Batch:
         return batch.seen_as(self.generator.perturb(batch.images, batch.targets))

@@ -16,7 +16,8 @@ from mtlue._runtime.identity import (
     tensors_in,
     text_digest,
 )
-from mtlue._runtime.job import Job, LostRankError, current_job, from_rank, smallest, together
+from mtlue._runtime.job import Job, LostRankError
+from mtlue._runtime.joint_call import current_job, from_rank, smallest, together
 from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
 from mtlue._runtime.ownership import sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
