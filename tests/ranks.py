@@ -62,11 +62,18 @@ def dataset() -> list[Any]:
     return made
 
 
-def trained(loss: mtlue.BaseUELoss, *, net: Net | None = None, seed: int = 0, **settings: Any) -> dict[str, Any]:
+def trained(
+    loss: mtlue.BaseUELoss,
+    *,
+    fails: Callable[[Tensor], object] | None = None,
+    after: int = 8,
+    seed: int = 0,
+    **settings: Any,
+) -> dict[str, Any]:
     """Train a generator, and return its history and everything that the training changed."""
     torch.manual_seed(seed)
     generator = mtlue.UEGenerator(TASKS, (3, 8, 8), width=4)
-    net = net or Net()
+    net = Net(fails, after=after)
     settings = {"epochs": 2, "batch_size": BATCH, "progress": False, "stop_accuracy": 1.1, "surrogate_steps": 3, **settings}
     history = mtlue.fit(generator, dataset(), net, loss=loss, **settings)
     curve = [[epoch.loss, epoch.base_loss, epoch.surrogate_accuracy or 0.0] for epoch in history]
@@ -124,10 +131,10 @@ def in_turn() -> dict[str, Any]:
     found["other weights"] = outcome(lambda: trained(mtlue.EM(), seed=rank, epochs=1))
     found["equal weights"] = outcome(lambda: trained(mtlue.EM(), epochs=1))
     memory = on_rank(1, torch.OutOfMemoryError("out of memory"), above=2)
-    found["memory"] = outcome(lambda: trained(restarted(), net=Net(memory, after=12)))
-    found["no memory"] = outcome(lambda: trained(mtlue.EM(), net=Net(on_rank(1, torch.OutOfMemoryError("out of memory")))))
-    found["error"] = outcome(lambda: trained(mtlue.EM(), net=Net(on_rank(1, ValueError("of its own")))))
-    found["interrupt"] = outcome(lambda: trained(mtlue.EM(), net=Net(on_rank(0, KeyboardInterrupt))))
+    found["memory"] = outcome(lambda: trained(restarted(), fails=memory, after=12))
+    found["no memory"] = outcome(lambda: trained(mtlue.EM(), fails=on_rank(1, torch.OutOfMemoryError("out of memory"))))
+    found["error"] = outcome(lambda: trained(mtlue.EM(), fails=on_rank(1, ValueError("of its own"))))
+    found["interrupt"] = outcome(lambda: trained(mtlue.EM(), fails=on_rank(0, KeyboardInterrupt)))
     found["seeds"] = outcome(lambda: trained(mtlue.EM(), epochs=1 + rank))
     job._PATIENCE = 1.0
     found["alone"] = outcome(lambda: trained(mtlue.EM())) if rank == 0 else None
@@ -142,7 +149,7 @@ def killed_once(checkpoint: str) -> dict[str, Any]:
         def fails(images: Tensor) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return trained(mtlue.EM(), net=Net(fails, after=20), augment=Shift(), checkpoint=checkpoint)
+    return trained(mtlue.EM(), fails=fails, after=20, augment=Shift(), checkpoint=checkpoint)
 
 
 def under(launcher: str) -> None:
