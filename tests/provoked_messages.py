@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from torch.utils.data import IterableDataset
 
 import mtlue
 from mtlue import baselines, datasets, evaluation
+from mtlue._runtime import Job
 from people import Net, Samples, random_images
 
 IMAGES = random_images(8).float() / 255
@@ -358,6 +361,53 @@ def several_processes() -> None:
         protect()
 
 
+@contextmanager
+def job() -> Iterator[Job]:
+    """A call of all ranks in a group of one."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{Path.cwd() / 'group'}", rank=0, world_size=1)
+    try:
+        yield Job(0, torch.device("cpu"))
+    finally:
+        torch.distributed.destroy_process_group()
+        Path("group").unlink(missing_ok=True)
+
+
+def ranks_that_do_not_come() -> None:
+    with job(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtlue._runtime.job._PATIENCE", 0.0)
+        patch.setattr("mtlue._runtime.job.world_size", lambda: 2)
+        Job(0, torch.device("cpu")).open()
+
+
+def a_rank_that_failed() -> None:
+    with job() as call:
+        call.tell(ValueError("no more"))
+        call._look()
+
+
+def a_rank_that_is_gone() -> None:
+    with job() as call, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(call, "_store", SimpleNamespace(check=_gone))
+        call._look()
+
+
+def _gone(names: object) -> None:
+    raise RuntimeError("connection closed")
+
+
+def a_rank_that_does_not_go_on() -> None:
+    with job(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtlue._runtime.job._REGROUPING", 0.0)
+        patch.setattr("mtlue._runtime.job.world_size", lambda: 2)
+        Job(0, torch.device("cpu")).regroup(failed=True)
+
+
+def ranks_that_differ() -> None:
+    with job() as call, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(call, "_gathered", lambda value: [{"seed": 1}])
+        call.agree({"seed": 0})
+
+
 def no_matplotlib() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib.figure", None)
@@ -591,5 +641,10 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: learned(MESS),
     no_matplotlib,
     several_processes,
+    ranks_that_do_not_come,
+    a_rank_that_failed,
+    a_rank_that_is_gone,
+    a_rank_that_does_not_go_on,
+    ranks_that_differ,
     bfloat16_with_amx,
 ]

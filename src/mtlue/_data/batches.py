@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -13,32 +13,53 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mtlue._checks import naming
 from mtlue._data.images import resize, to_unit_floats
 from mtlue._data.reading import as_gathered, read_sample
-from mtlue._runtime import Compute, out_of_memory
+from mtlue._runtime import Compute, Share, current_job, out_of_memory
 from mtlue._tasks import CheckedTargets, Task, alike_tasks, label_columns, read_columns, read_single, split_by_task
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (B, C, H, W) and their targets. A slice is a batch of some of the samples."""
+    """Images (B, C, H, W) and their targets. A slice is a batch of some of the samples.
+
+    If several ranks compute together, images and targets are this rank's ``share`` of a batch. Length and slices are those of
+    the whole batch.
+    """
 
     images: Tensor
     targets: CheckedTargets
+    share: Share | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return len(self.images)
+        return len(self.images) if self.share is None else len(self.share)
 
     def __getitem__(self, part: slice) -> Batch:
         """Return some of the samples."""
-        return Batch(self.images[part], self.targets.each(lambda target: target[part]))
+        if self.share is None:
+            return Batch(self.images[part], self.targets.each(lambda target: target[part]))
+        share = self.share.part(part)
+        if not share.whole and len(share) < share.job.size:
+            return self._gathered(share, self.share.rows(part))
+        rows = self.share.rows(part)
+        return Batch(self.images[rows], self.targets.each(lambda target: target[rows]), share)
+
+    def _gathered(self, share: Share, rows: slice) -> Batch:
+        """Return a part with fewer samples than there are ranks, on each rank all of it."""
+        targets = self.targets.each(lambda target: share.gathered(target[rows]))
+        return Batch(share.gathered(self.images[rows]), targets, replace(share, whole=True))
 
     def to(self, device: torch.device) -> Batch:
         """Return the same samples on a device, with images as floats in [0, 1]."""
-        return Batch(to_unit_floats(self.images.to(device, non_blocking=True)), self.targets.to(device))
+        images = to_unit_floats(self.images.to(device, non_blocking=True))
+        return replace(self, images=images, targets=self.targets.to(device))
+
+    def seen_as(self, images: Tensor, targets: CheckedTargets | None = None) -> Batch:
+        """Return the same samples with other images, and perhaps other targets."""
+        return replace(self, images=images, targets=self.targets if targets is None else targets)
 
     def pin_memory(self) -> Batch:
         """Return the same samples in memory from which a GPU copies without waiting. A `DataLoader` calls this."""
-        return Batch(self.images.pin_memory(), self.targets.each(Tensor.pin_memory))
+        return replace(self, images=self.images.pin_memory(), targets=self.targets.each(Tensor.pin_memory))
 
     def all_labelled(self, tasks: Mapping[str, Task]) -> bool:
         """Return whether each sample has a label of each task."""
@@ -167,16 +188,36 @@ def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, see
 def ordered_batches(
     samples: Samples, order: Sequence[int], *, batch_size: int, compute: Compute, seed: int = 0
 ) -> Iterator[Batch]:
-    """Yield the samples of ``order`` in that order, as floats in [0, 1] on the device. Workers draw from the seed."""
+    """Yield the samples of ``order`` in that order, as floats in [0, 1] on the device. Workers draw from the seed.
+
+    In a call that several ranks make together, each reads its share.
+    """
+    starts, job = range(0, len(order), batch_size), current_job()
+    sizes = [min(batch_size, len(order) - start) for start in starts]
+    shares = [None if job is None else Share(job, 0, size, whole=size < job.size) for size in sizes]
     loader: DataLoader[Any] = DataLoader(
         samples,
-        batch_size=batch_size,
-        sampler=cast("Sampler[int]", order),
+        batch_sampler=cast(
+            "Sampler[list[int]]",
+            (
+                order[start : start + batch_size][slice(None) if share is None else share.own]
+                for start, share in zip(starts, shares, strict=True)
+            ),
+        ),
         num_workers=compute.num_workers,
         collate_fn=as_gathered,
         pin_memory=compute.device.type == "cuda",
         # A generator of its own, because the loader would otherwise draw from the caller's.
         generator=torch.Generator().manual_seed(seed),
     )
-    for batch in loader:
-        yield batch.to(compute.device)
+    for batch, share in zip(loader, shares, strict=True):
+        yield replace(batch.to(compute.device), share=share)
+
+
+def shared(batch: Batch) -> Batch:
+    """Return this rank's share of a batch that each rank has read, in a call that several ranks make together."""
+    job = current_job()
+    if job is None:
+        return batch
+    share = Share(job, 0, len(batch), whole=len(batch) < job.size)
+    return Batch(batch.images[share.own], batch.targets.each(lambda target: target[share.own]), share)

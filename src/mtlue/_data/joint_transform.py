@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtlue._checks import check_arity
 from mtlue._data.batches import Batch
-from mtlue._runtime import RandomState
+from mtlue._runtime import RandomState, own_rows, stand_ins
 from mtlue._tasks import Task, read_targets
 
 
@@ -104,7 +104,11 @@ def augmented(transform: Transform | None, batch: Batch, tasks: Mapping[str, Tas
             targets without one of the tasks, an invalid label, or labels for another number of samples.
     """
     images = batch.images
-    seen, moved = apply_transform(transform, images, batch.targets)
+    if transform is None:
+        return batch.seen_as(images, read_targets(batch.targets, tasks).to(images.device))
+    # On several ranks it is drawn for the whole batch.
+    targets = batch.targets if batch.share is None else batch.targets.each(stand_ins)
+    seen, moved = apply_transform(transform, stand_ins(images), targets)
     if not isinstance(seen, Tensor):
         raise TypeError(f"{argument}: expected images from {transform!r}, got {type(seen).__name__}")
     # A crop may be smaller. Under autocast a convolution returns bfloat16.
@@ -118,7 +122,7 @@ def augmented(transform: Transform | None, batch: Batch, tasks: Mapping[str, Tas
     for name, target in read.items():
         if target.shape[:1] != seen.shape[:1]:
             raise ValueError(f"{argument}: task {name!r}: labels of shape {tuple(target.shape)} for {len(seen)} images")
-    return Batch(seen, read)
+    return batch.seen_as(own_rows(seen), read if batch.share is None else read.each(own_rows))
 
 
 def augmented_alike(
@@ -134,4 +138,4 @@ def augmented_alike(
     seen = augmented(transform, batch, tasks)
     start.restore()
     with torch.no_grad():
-        return seen, augmented(transform, Batch(clean, batch.targets), tasks).images
+        return seen, augmented(transform, batch.seen_as(clean), tasks).images

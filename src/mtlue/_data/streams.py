@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mtlue._checks import check_count, naming
-from mtlue._data.batches import Batch, Samples
+from mtlue._data.batches import Batch, Samples, shared
 from mtlue._data.epochs import epochs_of
 from mtlue._data.findings import Inspection
 from mtlue._data.inspection import check_map_style, inspect_dataset
@@ -162,7 +162,7 @@ class _StreamedEpochs:
             self._position += len(batch)
             # A surrogate that takes smaller batches after a lack of memory leaves some of its samples.
             if self._position > start:
-                yield batch.to(self._compute.device)
+                yield shared(batch.to(self._compute.device))
 
 
 @epochs_of.register

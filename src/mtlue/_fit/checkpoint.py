@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlue._runtime import differences, load_tensors, save_tensors
+from mtlue._runtime import current_job, differences, from_rank, is_main, load_tensors, save_tensors
 
 _FORMAT = "mtlue run 1"
 
@@ -31,6 +31,8 @@ class OtherRunError(ValueError):
 class Checkpoint:
     """The state of a run after its last complete epoch, in one file. Without a path nothing is kept.
 
+    In a call that several ranks make together, rank 0 reads and writes the file.
+
     Args:
         path: The file, or None.
         settings: What determines the result of the run. A file with other settings is refused.
@@ -41,7 +43,7 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
         #: The file, or None.
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None or (current_job() is not None and not is_main()) else Path(path)
         if self.path is not None and not self.path.parent.is_dir():
             raise FileNotFoundError(f"checkpoint: the folder {self.path.parent} does not exist; make it first")
         self._settings = dict(settings)
@@ -49,10 +51,13 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """Read the state that `save` wrote, or return None if there is no file.
 
-        Raises:
-            OtherRunError: the file belongs to a run with other settings.
-            ValueError: the file is damaged, or is not a checkpoint.
+        Raises what reading the file raises: `OtherRunError` if it belongs to a run with other settings, ``ValueError`` if it is
+        damaged.
         """
+        state: dict[str, Any] | None = from_rank(0, self._read)
+        return state
+
+    def _read(self) -> dict[str, Any] | None:
         if self.path is None or not self.path.exists():
             return None
         content = load_tensors(self.path, argument="checkpoint", what="a checkpoint of mtlue")

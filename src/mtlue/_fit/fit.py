@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,17 +20,22 @@ from mtlue._fit.schedule import Schedule
 from mtlue._fit.surrogate_check import check_answers, check_loss, check_parameters
 from mtlue._fit.training import GeneratorTraining
 from mtlue._generator import UEGenerator
-from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of
+from mtlue._losses import BaseUELoss, Surrogate, borrowed, networks_of, restore_state, state_of
 from mtlue._runtime import (
     Compute,
     ProgressOption,
-    check_single_process,
+    current_job,
     described,
+    from_rank,
     gradients_on,
+    is_main,
     moved,
     repeatable_convolutions,
+    smallest,
     sole_owner,
+    together,
 )
+from mtlue._tasks import tasks_to_config
 
 
 def fit(
@@ -68,6 +74,9 @@ def fit(
     If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
     accuracy on perturbed images reaches ``stop_accuracy``. On a stream its steps take the samples that follow, and its accuracy
     is that on the first 512.
+
+    Called on all ranks of a process group, it trains one generator over them, as one process with the same ``batch_size``
+    would. Every rank gets the generator and the history. Rank 0 shows the progress and writes the checkpoint.
 
     Args:
         generator: The generator. It is trained in place, and left in eval mode on the device where it was.
@@ -111,8 +120,7 @@ def fit(
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, the data set has faults (the message lists all of them), or the surrogate's
             answers do not fit the tasks.
-        NotImplementedError: called inside a process group of several ranks.
-        RuntimeError: the loss is no longer finite.
+        RuntimeError: the loss is no longer finite, or another rank of the process group did not come or has failed.
         BlockingIOError: another call is writing to ``checkpoint``.
 
     Example:
@@ -124,7 +132,6 @@ def fit(
         >>> mtlue.fit(generator, dataset, net, loss=mtlue.EM(), epochs=1, batch_size=8, progress=False)
         History(1 epochs, base_loss=...)
     """
-    check_single_process()
     check_source(dataset, steps_per_epoch)
     wrapped = check_models(generator, surrogate, loss)
     compute = Compute.checked(
@@ -135,6 +142,8 @@ def fit(
         seed=seed,
         progress=progress,
     )
+    if not is_main():
+        compute = replace(compute, progress=False)
     plan = recipe_for(loss).plan(
         dataset,
         compute,
@@ -149,7 +158,7 @@ def fit(
         stop_accuracy=stop_accuracy,
         augment=augment,
     )
-    with sole_owner(checkpoint, argument="checkpoint"), gradients_on():
+    with together(compute.device), sole_owner(checkpoint if is_main() else None, argument="checkpoint"), gradients_on():
         inspection, samples = inspected(dataset, generator.tasks, generator.image_shape, num_workers=num_workers)
         check_channels(generator, inspection)
         return train_generator(generator, wrapped, loss, samples, plan, compute, checkpoint=checkpoint)
@@ -200,23 +209,39 @@ def train_generator(
         ValueError: the surrogate does not answer the tasks, or no gradient reaches the images.
     """
     with moved(generator, compute.device), repeatable_convolutions():
+        job = current_job()
+        if job is not None:
+            job.agree({"generator": generator.config(), "loss": described(loss), "tasks": tasks_to_config(surrogate.tasks)})
+            _adopt_models(generator, surrogate, loss)
         check_answers(surrogate, loss, samples, compute, epochs_here=epochs_here)
         with borrowed(surrogate.module, device=compute.device, trainable=loss.trains_surrogate):
             batch_size = plan.batch_size or _fitting_batch_size(generator, surrogate, loss, samples, compute)
             # EM's surrogate also takes this many samples in a step, which cannot be more than the set has.
-            batch_size = min(batch_size, samples.extent)
+            batch_size = smallest(min(batch_size, samples.extent))
             settings = {}
-            if checkpoint is not None:
+            if checkpoint is not None or job is not None:
                 own = {"generator": generator.config(), "loss": described(loss), "batch_size": batch_size}
                 settings = run_settings(
                     samples, {**networks_of(loss, surrogate), **plan.settings(), **compute.settings(), **own}
                 )
+                if job is not None:
+                    job.agree(settings)
             training = GeneratorTraining(generator, surrogate, loss, samples, plan, compute, batch_size)
             try:
                 return training.run(Checkpoint(checkpoint, settings))
             finally:
                 # The gradients of the last step would take as much memory as the weights.
                 generator.zero_grad(set_to_none=True)
+
+
+def _adopt_models(generator: UEGenerator, surrogate: Surrogate, loss: BaseUELoss) -> None:
+    """Start with the weights of rank 0: models may have been made from other random numbers on each rank."""
+    state = from_rank(
+        0, lambda: {"generator": generator.state_dict(), "surrogate": surrogate.module.state_dict(), **state_of(loss)}
+    )
+    generator.load_state_dict(state["generator"])
+    surrogate.module.load_state_dict(state["surrogate"])
+    restore_state(loss, state)
 
 
 def _fitting_batch_size(

@@ -11,7 +11,7 @@ from mtlue._fit.optimization import module_batch_size
 from mtlue._fit.plan import FitPlan
 from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._losses import Surrogate
-from mtlue._runtime import BatchSize, Compute, Progress, Stream
+from mtlue._runtime import BatchSize, Compute, Progress, Stream, from_rank, smallest
 
 logger = logging.getLogger("mtlue.protect")
 
@@ -23,8 +23,9 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
     def view(batch: Batch) -> Batch:
         return augmented(plan.augment, batch, surrogate.tasks)
 
-    batch_size = plan.batch_size or module_batch_size(module, samples, compute)
-    size = BatchSize(batch_size)
+    module.load_state_dict(from_rank(0, module.state_dict))
+    batch_size = smallest(plan.batch_size or module_batch_size(module, samples, compute))
+    size = BatchSize(batch_size, adopt=lambda rank: training.load_state_dict(from_rank(rank, training.state_dict)))
     training = SurrogateTraining(surrogate, learning_rate=plan.learning_rate, batch_size=size, compute=compute)
     epochs, length, done = plan.epochs, len(samples), 0
     settings = (

@@ -12,7 +12,11 @@ from mtlue._data import Batch
 from mtlue._fit.checkpoint import load_optimizer
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import EM, BaseUELoss, Surrogate, surrogate_loss
-from mtlue._runtime import BatchSize, Compute, Progress, descend
+from mtlue._runtime import BatchSize, Compute, Progress, descend, joint_mean, joint_sum, warn
+
+# As a share of the accuracy that ends a run. A surrogate this good on clean images did not learn from perturbations.
+_KNOWN = 0.95
+_KNOWING = 0.9
 
 #: Turns a batch into what the surrogate sees. Augmentation may move the labels with the images.
 View = Callable[[Batch], Batch]
@@ -56,7 +60,7 @@ class SurrogateTraining:
                 seen = view(part)
                 loss = surrogate_loss(self._loss, self.surrogate, seen.images, seen.targets)
             descend(self.optimizer, loss)
-            return loss.detach()
+            return joint_mean(loss.detach())
 
         losses: list[Tensor] = []
         for batch in batches:
@@ -104,7 +108,7 @@ class SurrogateTraining:
                 seen = view(part)
                 outputs = self.surrogate(seen.images)
             found = {name: task.hits(outputs[name], seen.targets[name]) for name, task in tasks.items()}
-            return {name: torch.stack(each) for name, each in found.items() if each is not None}
+            return {name: joint_sum(torch.stack(each)) for name, each in found.items() if each is not None}
 
         for batch in batches:
             for _, found in self.batch_size.run(measure, batch):
@@ -122,3 +126,13 @@ class SurrogateTraining:
         """Restore what `state_dict` returned; the state may have other entries too."""
         self.surrogate.module.load_state_dict(state["surrogate"])
         load_optimizer(self.optimizer, state["surrogate_optimizer"])
+
+
+def warn_if_it_knew(known: float | None, loss: BaseUELoss, *, stop_accuracy: float) -> None:
+    """Warn if a surrogate that ended the run at once was as good on clean images: ``known`` is its accuracy there."""
+    if known is not None and known >= max(_KNOWN * stop_accuracy, _KNOWING):
+        name = type(loss).__name__
+        warn(
+            f"surrogate: it answers {100 * known:.0f} % of the clean images right, so training ended after one epoch, "
+            f"before the generator learned anything; give {name} an untrained surrogate, or a stop_accuracy above 1"
+        )

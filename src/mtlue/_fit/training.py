@@ -16,17 +16,26 @@ from mtlue._fit.checkpoint import Checkpoint, count_in, load_optimizer
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.optimization import perturbed_loss
 from mtlue._fit.plan import FitPlan
-from mtlue._fit.surrogate_training import SurrogateTraining
+from mtlue._fit.surrogate_training import SurrogateTraining, warn_if_it_knew
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
 from mtlue._regularizers import embedding_regularizers
-from mtlue._runtime import BatchSize, Compute, Progress, Stream, descend, described, warn
+from mtlue._runtime import (
+    BatchSize,
+    Compute,
+    Progress,
+    Stream,
+    current_job,
+    descend,
+    described,
+    from_rank,
+    held,
+    joint_mean,
+    on_all_ranks,
+)
 
 # The whole set is measured only if a sample suggests that the surrogate has reached the goal.
 _ACCURACY_SAMPLE = 1000
-# As a share of the accuracy that ends a run. A surrogate this good on clean images did not learn from perturbations.
-_KNOWN = 0.95
-_KNOWING = 0.9
 # Figures that are averaged over an epoch, and shown after each step.
 _FIGURES = ("loss", "base_loss", "intra_er", "inter_er")
 
@@ -57,7 +66,7 @@ class GeneratorTraining:
         batch_size: int,
     ) -> None:
         self.generator, self.surrogate, self.loss, self.samples = generator, surrogate, loss, samples
-        self.plan, self.compute, self.batch_size = plan, compute, BatchSize(batch_size)
+        self.plan, self.compute, self.batch_size = plan, compute, BatchSize(batch_size, adopt=self._adopt)
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=plan.learning_rate)
         self.learner: SurrogateTraining | None = None
         if loss.trains_surrogate:
@@ -103,6 +112,9 @@ class GeneratorTraining:
                 plan.stop_accuracy,
             )
             self._warn_of_a_surrogate_that_knew()
+        if current_job() is not None:
+            # Batches with fewer samples than ranks are computed on each of them, where the last bits may differ.
+            self._adopt(0)
         self.generator.eval()
         self.generator.trained = True
         return self.history
@@ -160,14 +172,15 @@ class GeneratorTraining:
             # The generator sees the labels unmoved, only the surrogate sees them moved.
             base = perturbed_loss(self.loss, self.surrogate, perturbed, batch.images, plan.augment).float()
         # A loss can be a constant if labels of a batch are missing.
-        if not self._gradient_seen and (base.requires_grad or batch.all_labelled(self.surrogate.tasks)):
+        if not self._gradient_seen and on_all_ranks(base.requires_grad or batch.all_labelled(self.surrogate.tasks)):
             image_gradient(base, perturbed.images, retain_graph=True)
             self._gradient_seen = True
+        base = held(base, perturbed.images)
         intra, inter = (value.to(self.compute.device) for value in embedding_regularizers(self.generator.embeddings))
         total = base + plan.lambda_intra * intra + plan.lambda_inter * inter
         if total.requires_grad:
             descend(self.optimizer, total)
-        return torch.stack([total, base, intra, inter]).detach()
+        return joint_mean(torch.stack([total, base, intra, inter]).detach())
 
     def _train_surrogate(self, learner: SurrogateTraining, epoch: int) -> float | None:
         """Take EM's turn. Returns the surrogate's accuracy on perturbed images; on all of them if it may end the run."""
@@ -192,15 +205,10 @@ class GeneratorTraining:
             return
         sample = torch.randperm(len(self.samples), generator=self.compute.generator(Stream.ACCURACY_SAMPLE, 0))
         known = self.learner.accuracy(self._ordered(sample[:_ACCURACY_SAMPLE].tolist()), lambda batch: batch)
-        if known is not None and known >= max(_KNOWN * self.plan.stop_accuracy, _KNOWING):
-            name = type(self.loss).__name__
-            warn(
-                f"surrogate: it answers {100 * known:.0f} % of the clean images right, so training ended after one epoch, "
-                f"before the generator learned anything; give {name} an untrained surrogate, or a stop_accuracy above 1"
-            )
+        warn_if_it_knew(known, self.loss, stop_accuracy=self.plan.stop_accuracy)
 
     def _perturbed(self, batch: Batch) -> Batch:
-        return Batch(self.generator.perturb(batch.images, batch.targets), batch.targets)
+        return batch.seen_as(self.generator.perturb(batch.images, batch.targets))
 
     @torch.no_grad()
     def _perturbed_view(self, batch: Batch) -> Batch:
@@ -212,6 +220,10 @@ class GeneratorTraining:
 
     def _ordered(self, order: Sequence[int]) -> Iterator[Batch]:
         return ordered_batches(self.samples, order, batch_size=self.batch_size.value, compute=self.compute)
+
+    def _adopt(self, rank: int) -> None:
+        """Take over the state of a rank."""
+        self._restore(from_rank(rank, self._state))
 
     def _last_accuracy(self) -> dict[str, float]:
         accuracy = self.history[-1].surrogate_accuracy if len(self.history) else None

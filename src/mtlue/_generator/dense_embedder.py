@@ -7,6 +7,7 @@ from einops import reduce
 from torch import Tensor, nn
 
 from mtlue._generator.encoder import Encoder
+from mtlue._runtime import joint_sum
 from mtlue._tasks import Task
 
 
@@ -54,10 +55,11 @@ class DenseEmbedder(nn.Module):
         # Without waiting for the device: a batch without any label has the weight 0.
         labelled = (label_map != 0).flatten(1).any(dim=1).float()
         by_sample = reduce(embedding.float(), "b c h w -> b c", "mean")
-        mean = (labelled.unsqueeze(1) * by_sample).sum(dim=0) / labelled.sum().clamp_min(1.0)
-        self.mean_updates.add_(labelled.any())
+        sums = joint_sum(torch.cat([(labelled.unsqueeze(1) * by_sample).sum(dim=0), labelled.sum().unsqueeze(0)]))
+        mean, known = sums[:-1] / sums[-1].clamp_min(1.0), sums[-1] > 0
+        self.mean_updates.add_(known)
         # The plain mean of the first ten batches, so that the initial zeros do not count.
-        weight = labelled.any() / self.mean_updates.clamp(1, 10)
+        weight = known / self.mean_updates.clamp(1, 10)
         self.mean_embedding.lerp_(mean.reshape_as(self.mean_embedding), weight)
 
 

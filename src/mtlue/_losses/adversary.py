@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mtlue._checks import check_count, check_number
 from mtlue._losses.surrogate import Surrogate, borrowed
+from mtlue._runtime import drawn_alike
 from mtlue._tasks import read_targets
 
 
@@ -50,7 +51,7 @@ class Adversary:
         clean = images.detach()
         low, high = (clean - self.radius).clamp_min(0.0), (clean + self.radius).clamp_max(1.0)
         read = read_targets(targets, model.tasks).to(images.device)
-        adversarial = clean + self.radius * (2.0 * torch.rand_like(clean) - 1.0)
+        adversarial = clean + self.radius * (2.0 * drawn_alike(torch.rand_like, clean) - 1.0)
         adversarial = torch.clamp(adversarial, low, high)
         # In eval mode, so that batch normalisation collects the statistics of the training images only.
         with borrowed(model.module, device=images.device, trainable=False), torch.enable_grad():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mtlue._losses.surrogate import Surrogate
+from mtlue._runtime import joint_sum
 from mtlue._tasks import CheckedTargets
 
 # A class so rare that its weight would be larger hardly ever comes up, and would then drown the rest of its batch.
@@ -27,7 +28,11 @@ class ClassBalance:
             By task, a weight for each class, (C,): N / (C * n) for a class with n of N labels so far, if C classes came up, and
             20 at most. So weights are 1 on average over the labels. Tasks whose labels are not classes have none.
         """
-        for name, counts in surrogate.class_counts(targets).items():
+        found = surrogate.class_counts(targets)
+        if found:
+            every = joint_sum(torch.cat(list(found.values())))
+            found = dict(zip(found, every.split([len(counts) for counts in found.values()]), strict=True))
+        for name, counts in found.items():
             self._counts[name] = counts + self._counts.get(name, torch.zeros_like(counts)).to(counts.device)
         return {name: _weights(counts) for name, counts in self._counts.items()}
 

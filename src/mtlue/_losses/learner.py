@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlue._runtime import descend, random_numbers
+from mtlue._runtime import descend, joint_mean, random_numbers
 
 #: Makes a new network from a seed.
 Make: TypeAlias = Callable[[int], nn.Module]
@@ -90,7 +90,7 @@ class Learner:
         with torch.autocast(self._device.type, enabled=False):
             descend(self._optimizer, loss)
         self._age += 1
-        losses = losses.detach()
+        losses = joint_mean(losses.detach())
         self._first = torch.where(known & self._first.isnan(), losses, self._first)
         mean = torch.where(self._mean.isnan(), self._first, self._mean)
         self._mean = torch.where(known, torch.lerp(mean, losses, _STEP), self._mean)

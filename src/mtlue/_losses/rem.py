@@ -11,6 +11,7 @@ from mtlue._checks import check_count
 from mtlue._losses.adversary import Adversary
 from mtlue._losses.base import BaseUELoss
 from mtlue._losses.surrogate import Surrogate
+from mtlue._runtime import drawn_alike
 
 
 class REM(BaseUELoss):
@@ -71,7 +72,7 @@ class REM(BaseUELoss):
 
     def surrogate_loss(self, surrogate: Surrogate, images: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Return the loss at the worst images for one draw, which the surrogate minimises in its turn."""
-        seen = images if self.transform is None else self.transform(images)
+        seen = images if self.transform is None else drawn_alike(self.transform, images)
         worst = self._adversary.attack(surrogate, seen, targets)
         # The adversary's change is a constant: the gradient at the worst images is that of the perturbation.
         return surrogate.loss(seen + (worst - seen).detach(), targets)

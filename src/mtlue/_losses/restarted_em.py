@@ -16,6 +16,7 @@ from mtlue._losses.class_balance import ClassBalance
 from mtlue._losses.learner import Learner, Lifetime, Make
 from mtlue._losses.redrawn import redrawn
 from mtlue._losses.surrogate import Surrogate
+from mtlue._runtime import gathered, joint_count, joint_norm, own_rows
 from mtlue._tasks import CheckedTargets, read_targets
 
 #: A change of images (B, C, H, W) that lets gradients through, such as `mtlue.defenses.differentiable_jpeg`.
@@ -136,7 +137,8 @@ class RestartedEM(BaseUELoss):
         value = images.new_zeros((), dtype=torch.float32)
         for learner, distortion in zip_longest(learners, self.distortions):
             # Batch normalisation needs more than a single sample.
-            network = Surrogate(learner.module.train(len(leaf) > 1), surrogate.tasks, argument=argument)
+            module = learner.module.train(joint_count(len(images)) * len(shares) > 1)
+            network = Surrogate(module, surrogate.tasks, argument=argument)
             outputs = network(leaf if distortion is None else distortion(leaf))
             losses = _losses(network, outputs, read, class_weights, views=len(shares))
             weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)
@@ -157,9 +159,9 @@ class RestartedEM(BaseUELoss):
         loss = torch.stack(list(surrogate.adversarial_losses_of(outputs, targets).values())).float().mean()
         if not (loss.requires_grad and value.requires_grad):
             return loss.detach()
-        own = torch.autograd.grad(value, images, retain_graph=True)[0].norm()
+        own = joint_norm(torch.autograd.grad(value, images, retain_graph=True)[0])
         gradient = torch.autograd.grad(loss, leaf)[0]
-        weight = (self.misleading * own / gradient.norm().clamp_min(1e-12)).clamp(max=1.0)
+        weight = (self.misleading * own / joint_norm(gradient).clamp_min(1e-12)).clamp(max=1.0)
         return with_gradient(weight * loss, images, weight * gradient)
 
     def _ready(self, surrogate: Surrogate, device: torch.device) -> list[Learner]:
@@ -214,8 +216,9 @@ def _checked(distortions: Sequence[Distortion | None], count: int) -> list[Disto
 
 def _transplanted(images: Tensor, clean: Tensor) -> Tensor:
     """Put the perturbations of some images on the content of others. A random number turns the batch."""
-    turn = int(torch.randint(1, max(len(clean), 2), (), device="cpu"))
-    return (clean.roll(turn, dims=0) + (images - clean)).clamp(0.0, 1.0)
+    others = gathered(clean)
+    turn = int(torch.randint(1, max(len(others), 2), (), device="cpu"))
+    return (own_rows(others.roll(turn, dims=0)) + (images - clean)).clamp(0.0, 1.0)
 
 
 def _losses(

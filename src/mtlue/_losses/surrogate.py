@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlue._checks import naming
-from mtlue._runtime import moved
+from mtlue._runtime import held, joint_sum, moved, relative_weights
 from mtlue._tasks import CheckedTargets, Task, Tasks, alike_tasks, read_outputs, read_targets, resolve_tasks
 
 
@@ -84,7 +84,7 @@ class Surrogate:
                 else:
                     each = _each(task.loss, task.losses, outputs, targets, names)
                 losses.update(zip(names, each, strict=True))
-        return {name: losses[name] for name in self.tasks}
+        return self._weighted(losses, outputs, targets)
 
     def class_counts(self, targets: CheckedTargets) -> dict[str, Tensor]:
         """Return how many labels of each class a batch has, (C,), of each task whose labels are classes."""
@@ -101,7 +101,26 @@ class Surrogate:
         for task, names in self._groups:
             each = _each(task.adversarial_loss, task.adversarial_losses, outputs, targets, names)
             losses.update(zip(names, each, strict=True))
-        return {name: losses[name] for name in self.tasks}
+        return self._weighted(losses, outputs, targets)
+
+    def _weighted(
+        self, losses: Mapping[str, Tensor], outputs: Mapping[str, Tensor], targets: CheckedTargets
+    ) -> dict[str, Tensor]:
+        """Return losses in the order of the tasks. One of several ranks weighs them by its labels among those of all ranks."""
+        weights = relative_weights(lambda: self.counts_of_labels(targets))
+        if weights is None:
+            return {name: losses[name] for name in self.tasks}
+        return {name: held(losses[name], outputs[name]) * weight for name, weight in zip(self.tasks, weights, strict=True)}
+
+    def counts_of_labels(self, targets: CheckedTargets) -> Tensor:
+        """Return how many labels of each task a batch has, (K,)."""
+        counts = {}
+        for task, names in self._groups:
+            if len(names) == 1:
+                counts[names[0]] = task.count_labels(targets[names[0]])
+            else:
+                counts.update(zip(names, task.counts_of_labels(targets.together(names)), strict=True))
+        return torch.stack([counts[name] for name in self.tasks])
 
     def adversarial_loss(self, images: Tensor, targets: object) -> Tensor:
         """Return the loss towards the shifted labels: the mean over tasks, a scalar.
@@ -120,7 +139,7 @@ class Surrogate:
                 continue
             stack = targets.together(names)
             found.update(zip(names, ~task.missing(stack.flatten()).view_as(stack).all(dim=0), strict=True))
-        return torch.stack([found[name] for name in self.tasks])
+        return joint_sum(torch.stack([found[name] for name in self.tasks]).int()) > 0
 
     def with_module(self, module: nn.Module) -> Surrogate:
         """Return a surrogate with the same tasks and another module."""

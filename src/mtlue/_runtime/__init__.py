@@ -16,10 +16,27 @@ from mtlue._runtime.identity import (
     tensors_in,
     text_digest,
 )
+from mtlue._runtime.job import Job, LostRankError
+from mtlue._runtime.joint_call import current_job, from_rank, smallest, together
 from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
 from mtlue._runtime.ownership import sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
+from mtlue._runtime.ranks import in_group, is_main, rank, world_size
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
+from mtlue._runtime.share import (
+    Share,
+    drawn_alike,
+    gathered,
+    held,
+    joint_count,
+    joint_mean,
+    joint_norm,
+    joint_sum,
+    on_all_ranks,
+    own_rows,
+    relative_weights,
+    stand_ins,
+)
 from mtlue._runtime.warn import warn
 
 # Without a handler, Python would print the library's warnings. A library should stay silent then.
@@ -28,37 +45,59 @@ _logging.getLogger("mtlue").addHandler(_logging.NullHandler())
 __all__ = [
     "BatchSize",
     "Compute",
+    "Job",
+    "LostRankError",
     "Progress",
     "ProgressOption",
     "RandomState",
+    "Share",
     "Stream",
     "check_single_process",
     "checksum",
     "choose_device",
+    "current_job",
     "derived_seed",
     "descend",
     "described",
     "described_by_attributes",
     "differences",
+    "drawn_alike",
     "file_named",
     "fitting_batch_size",
+    "from_rank",
+    "gathered",
     "gradients_on",
+    "held",
+    "in_group",
+    "is_main",
+    "joint_count",
+    "joint_mean",
+    "joint_norm",
+    "joint_sum",
     "load_tensors",
     "moved",
+    "on_all_ranks",
     "out_of_memory",
+    "own_rows",
     "private",
     "random_numbers",
+    "rank",
+    "relative_weights",
     "remove_folder",
     "repeatable_convolutions",
     "require",
     "save_tensors",
+    "smallest",
     "sole_owner",
+    "stand_ins",
     "tensors_digest",
     "tensors_in",
     "text_digest",
+    "together",
     "total_memory",
     "training_batch_size",
     "warn",
+    "world_size",
     "write_bytes",
     "write_private",
 ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from mtlue._runtime.share import average_gradients
+
 
 def gradients_on() -> AbstractContextManager[None]:
     """A context in which gradients are taken, whatever the mode of the caller: a training within ``torch.no_grad()`` is one."""
@@ -21,9 +23,9 @@ def descend(optimizer: torch.optim.Optimizer, losses: Any, backward: Callable[[A
     Args:
         optimizer: The optimiser of the weights.
         losses: A scalar, or whatever ``backward`` makes gradients from.
-        backward: Adds the gradients to the weights. After it, before the step, they are those of the whole batch. Gradients of
-            several ranks would be summed there.
+        backward: Adds the gradients to the weights. Those of several ranks are put together after it.
     """
     optimizer.zero_grad(set_to_none=True)
     backward(losses)
+    average_gradients(optimizer)
     optimizer.step()

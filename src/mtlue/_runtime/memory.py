@@ -10,6 +10,9 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from mtlue._runtime.job import LostRankError, MemoryElsewhereError
+from mtlue._runtime.joint_step import joint_step
+from mtlue._runtime.share import Share
 from mtlue._runtime.warn import warn
 
 logger = logging.getLogger("mtlue.memory")
@@ -96,17 +99,23 @@ def training_batch_size(step_of: Callable[[int], Callable[[], object]], device: 
 
 
 class BatchSize:
-    """A number of samples that is halved each time the device runs out of memory, with a warning unless ``quiet``."""
+    """A number of samples that is halved each time the device runs out of memory.
 
-    def __init__(self, value: int, *, quiet: bool = False) -> None:
+    Args:
+        value: The number.
+        quiet: Whether to do so without a warning.
+        adopt: Takes over what a step changes from the given rank, after some ranks took one of which others gave up a part.
+    """
+
+    def __init__(self, value: int, *, quiet: bool = False, adopt: Callable[[int], object] | None = None) -> None:
         self.value = value
-        self._quiet = quiet
+        self._quiet, self._adopt = quiet, adopt
 
     def run(self, step: Callable[[Part], Result], batch: Part) -> Iterator[tuple[Part, Result]]:
         """Take a step on each part of a batch, in parts of at most this size. Yields each part with the result of its step.
 
         A step that runs out of memory is repeated on a smaller part, so it must not count or keep anything. The caller does
-        that, and sees each sample once.
+        that, and sees each sample once. If one of several ranks runs out of memory, all of them repeat the step.
 
         Args:
             step: The step.
@@ -119,11 +128,15 @@ class BatchSize:
         start = 0
         while start < len(batch):
             part = batch[start : start + self.value]
+            share: Share | None = getattr(part, "share", None)
             try:
-                result = step(part)
+                with joint_step(share):
+                    result = step(part)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or len(part) == 1:
+                # What another rank died of is not a lack of memory here.
+                if isinstance(error, LostRankError) or not out_of_memory(error) or len(part) == 1:
                     raise
+                here = not isinstance(error, MemoryElsewhereError)
             else:
                 start += len(part)
                 yield part, result
@@ -131,7 +144,16 @@ class BatchSize:
                 del part, result
                 continue
             # Not above, because the error holds the tensors of the failed step while it is handled.
+            if share is not None:
+                self._regroup(share, here=here)
             self._halve(len(part))
+
+    def _regroup(self, share: Share, *, here: bool) -> None:
+        if here:
+            share.job.tell_memory()
+        source = share.job.regroup(failed=here)
+        if self._adopt is not None:
+            self._adopt(source)
 
     def _halve(self, size: int) -> None:
         self.value = size // 2

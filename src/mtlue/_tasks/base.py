@@ -163,6 +163,17 @@ class Task(ABC):
         """
         return self.losses(outputs, targets)
 
+    def count_labels(self, target: Tensor) -> Tensor:
+        """Return the number of labels that `loss` averages over, shape (). By default it is the samples with a label.
+
+        Losses of several ranks are weighted by it. Override it if `loss` is a mean over something else, such as pixels.
+        """
+        return (~self.missing(target)).sum()
+
+    def counts_of_labels(self, targets: Tensor) -> Tensor:
+        """`count_labels` of each of many equal tasks, shape (n,), as `losses` is `loss`."""
+        return torch.stack([self.count_labels(target) for target in targets.unbind(1)])
+
     def hits(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return the number of right answers and of labels in a batch, or None if answers are not right or wrong."""
         return None

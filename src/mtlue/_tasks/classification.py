@@ -88,6 +88,10 @@ class Classification(ClassLabels):
             each = each * class_weights.t().gather(0, targets.clamp(0, self.num_classes - 1))
         return each.sum(dim=0) / observed.sum(dim=0).clamp_min(1)
 
+    def counts_of_labels(self, targets: Tensor) -> Tensor:
+        """Numbers of labels of tasks with equal numbers of classes, shape (n,), by one operation."""
+        return (targets != self.ignore_index).sum(dim=0) if type(self) is Classification else super().counts_of_labels(targets)
+
     def adversarial_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropies towards the shifted labels, shape (n,), by one operation."""
         if type(self) is not Classification:

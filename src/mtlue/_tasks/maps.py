@@ -88,6 +88,10 @@ class RegressionMap(Task):
         """Return which samples have no reading at all, shape (B,)."""
         return ~self.observed(target).flatten(1).any(dim=1)
 
+    def count_labels(self, target: Tensor) -> Tensor:
+        """Return the number of pixels with a reading, shape ()."""
+        return self.observed(target).sum()
+
     def skill(self, output: Tensor, target: Tensor) -> float:
         """Return one minus the loss divided by that of the mean reading: 0 is chance, 1 is perfect."""
         observed = self.observed(target)

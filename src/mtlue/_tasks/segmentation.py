@@ -62,6 +62,10 @@ class Segmentation(ClassLabels):
         scaled = (target.unsqueeze(1) + 1).float() / self.num_classes
         return torch.where(target.unsqueeze(1) == self.ignore_index, 0.0, scaled)
 
+    def count_labels(self, target: Tensor) -> Tensor:
+        """Return the number of pixels with a class, shape ()."""
+        return (target != self.ignore_index).sum()
+
     def resize_target(self, target: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize the label map by nearest neighbour, shape (B, *size)."""
         return resize_nearest(target.unsqueeze(1), size).squeeze(1)
