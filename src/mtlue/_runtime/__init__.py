@@ -19,6 +19,7 @@ from mtlue._runtime.identity import (
 from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
 from mtlue._runtime.ownership import sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
+from mtlue._runtime.ranks import in_group, is_main, rank, world_size
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
 from mtlue._runtime.warn import warn
 
@@ -43,11 +44,14 @@ __all__ = [
     "file_named",
     "fitting_batch_size",
     "gradients_on",
+    "in_group",
+    "is_main",
     "load_tensors",
     "moved",
     "out_of_memory",
     "private",
     "random_numbers",
+    "rank",
     "remove_folder",
     "repeatable_convolutions",
     "require",
@@ -59,6 +63,7 @@ __all__ = [
     "total_memory",
     "training_batch_size",
     "warn",
+    "world_size",
     "write_bytes",
     "write_private",
 ]
