@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -144,7 +144,7 @@ def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, see
 
 
 def ordered_batches(
-    samples: Samples, order: Sequence[int], *, batch_size: int, compute: Compute, seed: int = 0
+    samples: Samples, order: Iterable[int], *, batch_size: int, compute: Compute, seed: int = 0
 ) -> Iterator[Batch]:
     """Yield the samples of ``order`` in that order, as floats in [0, 1] on the device. Workers draw from the seed."""
     loader: DataLoader[Any] = DataLoader(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtlue._check import Check
 from mtlue._data import Inspection, Samples, Transform
-from mtlue._fit import FitPlan, History
+from mtlue._fit import FitPlan, History, OtherRunError
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import has_state
@@ -94,10 +94,18 @@ class Making:
             folders: Folders with the state of an interrupted call.
 
         Raises:
-            ValueError: there are too few samples to tell which attempt is best.
+            ValueError: there are too few samples to tell which attempt is best, or a call with other arguments was interrupted.
         """
+        try:
+            return self._trained(models, replace(plan, augment=self.augmentation), attempts, folders)
+        except OtherRunError as error:
+            # The caller gave a path, and does not know about the checkpoint.
+            raise error if folders is None else folders.left_by_another_call(error.changed) from None
+
+    def _trained(
+        self, models: Models, plan: FitPlan, attempts: int, folders: WorkFolder | None
+    ) -> tuple[UEGenerator, History, Check | None]:
         length = self.inspection.length
-        plan = replace(plan, augment=self.augmentation)
         if attempts == 1:
             return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
         if length < FEWEST_SAMPLES:

@@ -17,9 +17,9 @@ from mtlue._runtime.identity import (
     text_digest,
 )
 from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
-from mtlue._runtime.ownership import sole_owner
+from mtlue._runtime.ownership import is_owned, sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
-from mtlue._runtime.ranks import in_group, is_main, rank, world_size
+from mtlue._runtime.ranks import ALONE, Ranks, in_group, is_main, launched, rank, world_size
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
 from mtlue._runtime.warn import warn
 
@@ -27,11 +27,13 @@ from mtlue._runtime.warn import warn
 _logging.getLogger("mtlue").addHandler(_logging.NullHandler())
 
 __all__ = [
+    "ALONE",
     "BatchSize",
     "Compute",
     "Progress",
     "ProgressOption",
     "RandomState",
+    "Ranks",
     "Stream",
     "check_single_process",
     "checksum",
@@ -46,6 +48,8 @@ __all__ = [
     "gradients_on",
     "in_group",
     "is_main",
+    "is_owned",
+    "launched",
     "load_tensors",
     "moved",
     "out_of_memory",
