@@ -97,13 +97,13 @@ def load(path: str | Path, dataset: Any = None) -> Any:
 
 
 def store_that_was_cut() -> None:
-    images = store("cut") / "images.bin"
+    images = store("cut") / "images-000000.bin"
     images.write_bytes(images.read_bytes()[:-1])
     load("cut")
 
 
 def store_that_was_changed() -> None:
-    images = store("changed") / "images.bin"
+    images = store("changed") / "images-000000.bin"
     images.write_bytes(bytes(1) + images.read_bytes()[1:])
     load("changed")
 

@@ -129,22 +129,24 @@ class WorkFolder:
     def _presence(self, rank: int | str) -> Path:
         return self.work.with_name(f"{self.work.name}.rank-{rank}")
 
-    def wait_for_main(self, until: Callable[[], bool]) -> None:
+    def wait_for_main(self, until: Callable[[], bool], *, patience: float = 0.0) -> None:
         """Wait for what the first rank does.
+
+        Args:
+            until: Says whether it is done.
+            patience: Seconds that it may not be there.
 
         Raises:
             TimeoutError: it has ended, or does not come.
         """
-        started, seen = time.monotonic(), False
+        started = time.monotonic()
         while not until():
             time.sleep(POLL)
-            is_there = is_owned(self.work)
-            if not (is_there or until()) and (seen or time.monotonic() - started > _PATIENCE):
+            if not is_owned(self.work) and time.monotonic() - started > patience and not until():
                 raise TimeoutError(
                     f"path: rank 0 has ended, or never began to write {self.work}; call protect on every rank; a repeated call "
                     "goes on where it stopped"
                 )
-            seen = seen or is_there
 
     def in_the_way(self) -> FileExistsError:
         """Return the error for a call whose path is taken."""
@@ -168,8 +170,10 @@ class WorkFolder:
             ValueError: the work in the folder is that of another call.
             FileExistsError: the path is taken by the store of another call.
         """
+        noted = self.work / SETTINGS
         if self.ranks.rank:
-            self.wait_for_main(lambda: (self.work / SETTINGS).exists() or self.final.exists())
+            # An earlier call may have left settings too.
+            self.wait_for_main(lambda: self.final.exists() or (is_owned(self.work) and noted.exists()), patience=_PATIENCE)
         if not os.path.lexists(self.final) or self.is_published:
             self.take_up(settings)
             return None
