@@ -15,6 +15,7 @@ from killed_run import same_state
 from mtlue.baselines._pgd import pgd
 from mtlue.baselines._pixel_store import PERTURBATIONS
 from processor import computes_in_bfloat16
+from verb import files_below
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,10 @@ from processor import computes_in_bfloat16
 def test_a_call_with_other_arguments_is_not_taken_up(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         search("frozen", tmp_path / "safe", progress=interrupt_at(9))
-    before = {file.name: file.read_bytes() for file in (tmp_path / "safe.partial").iterdir()}
+    before = files_below(tmp_path / "safe.partial")
     with pytest.raises(ValueError, match=rf"path: .*safe\.partial was left by a call with another .*\b{name}\b"):
         search("frozen", tmp_path / "safe", **{name: value})
-    assert {file.name: file.read_bytes() for file in (tmp_path / "safe.partial").iterdir()} == before
+    assert files_below(tmp_path / "safe.partial") == before
 
 
 def test_a_call_that_is_refused_leaves_no_folder(canvases: Any, net: Any, tmp_path: Path) -> None:
