@@ -17,7 +17,7 @@ import mtlue
 from mtlue import baselines, datasets, evaluation
 from mtlue._formats import work_folder
 from people import Net, Samples, random_images
-from ranks import environment
+from rank_copies import environment
 
 IMAGES = random_images(8).float() / 255
 GOOD: Any = [(image, {"age": index, "gender": index % 2}) for index, image in enumerate(IMAGES)]

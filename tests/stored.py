@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlue._formats import Share, StoreWriter, WorkFolder
+from mtlue._formats import Portion, StoreWriter, WorkFolder
 from mtlue._formats.images import Maker
 
 
@@ -27,10 +27,10 @@ def writer_of(folder: Path, length: int, shape: Any = None, batch_size: int = 2)
 
 
 def maker(images: list[Tensor], batch_size: int = 2) -> Maker:
-    """Makes those of the images that a share asks for."""
+    """Makes those of the images that a portion asks for."""
 
-    def make(share: Share) -> Generator[list[Tensor], None, None]:
-        while indices := list(itertools.islice(share.indices, batch_size)):
+    def make(portion: Portion) -> Generator[list[Tensor], None, None]:
+        while indices := list(itertools.islice(portion.indices, batch_size)):
             yield [images[index] for index in indices if index < len(images)]
 
     return make

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._formats import MemoryImages, Share, StoredImages
+from mtlue._formats import MemoryImages, Portion, StoredImages
 from mtlue._formats.manifest import file_entry, signed
 from stored import images_of, maker, writer_of
 
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path, sizes: list[tuple[int, int]]) -
 def test_a_writer_goes_on_after_its_last_note(tmp_path: Path) -> None:
     images = images_of([(4, 6), (3, 9), (5, 5), (2, 2)])
     first = writer_of(tmp_path / "store", 4, batch_size=7)
-    next(first.shares())
+    next(first.portions())
     first.append(images[:2])
     first.close()
     for name in ("images-000000.bin", "shapes-000000.bin"):
@@ -49,9 +49,9 @@ def test_a_writer_goes_on_after_its_last_note(tmp_path: Path) -> None:
             file.write(b"half a batch")
     second = writer_of(tmp_path / "store", 4)
     assert (second.count, second.batch_size) == (2, 7)
-    asked: list[Share] = []
-    stored = second.fill(lambda share: asked.append(share) or maker(images)(share))  # type: ignore[func-returns-value]
-    assert [(share.done, share.total) for share in asked] == [(2, 4)]
+    asked: list[Portion] = []
+    stored = second.fill(lambda portion: asked.append(portion) or maker(images)(portion))  # type: ignore[func-returns-value]
+    assert [(portion.done, portion.total) for portion in asked] == [(2, 4)]
     assert all(torch.equal(stored[index], image) for index, image in enumerate(images))
     assert {file.name for file in (tmp_path / "store").iterdir()} == {"images-000000.bin", "shapes-000000.bin", "manifest.json"}
 

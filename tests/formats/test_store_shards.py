@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._formats import Share, StoredImages, StoreWriter, WorkFolder, store, work_folder
+from mtlue._formats import Portion, StoredImages, StoreWriter, WorkFolder, store, work_folder
 from mtlue._formats.images import Maker
 from mtlue._formats.manifest import file_entry, signed
 from mtlue._runtime import Ranks
@@ -97,8 +97,8 @@ def test_a_shard_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def stopped(after: int, images: list[Tensor]) -> Maker:
     """Stops after so many images."""
 
-    def make(share: Share) -> Generator[list[Tensor], None, None]:
-        for number, batch in enumerate(maker(images)(share)):
+    def make(portion: Portion) -> Generator[list[Tensor], None, None]:
+        for number, batch in enumerate(maker(images)(portion)):
             if 2 * number == after:
                 raise KeyboardInterrupt
             yield batch
@@ -112,14 +112,14 @@ def test_an_interrupted_writer_goes_on_after_its_last_batch(tmp_path: Path, kind
     images = images_of(SIZES[kind])
     with pytest.raises(KeyboardInterrupt):
         writer_of(tmp_path / "store", 23, shape_of(images)).fill(stopped(after, images))
-    shares = list[tuple[int, int]]()
+    portions = list[tuple[int, int]]()
 
-    def noting(share: Share) -> Generator[list[Tensor], None, None]:
-        shares.append((share.done, share.total))
-        return maker(images)(share)
+    def noting(portion: Portion) -> Generator[list[Tensor], None, None]:
+        portions.append((portion.done, portion.total))
+        return maker(images)(portion)
 
     stored = writer_of(tmp_path / "store", 23, shape_of(images)).fill(noting)
-    assert shares == [(after, 23)]
+    assert portions == [(after, 23)]
     assert same(stored, images)  # type: ignore[arg-type]
 
 
@@ -137,9 +137,9 @@ def test_a_shard_whose_beginning_is_damaged_is_begun_again(tmp_path: Path, damag
         file.write_bytes(file.read_bytes()[:-1] if damage == "cut" else bytes(file.stat().st_size))
     made = list[int]()
 
-    def noting(share: Share) -> Generator[list[Tensor], None, None]:
-        made.append(share.done)
-        return maker(images)(share)
+    def noting(portion: Portion) -> Generator[list[Tensor], None, None]:
+        made.append(portion.done)
+        return maker(images)(portion)
 
     assert same(writer_of(tmp_path / "store", 23).fill(noting), images)  # type: ignore[arg-type]
     assert made == [6]
@@ -183,8 +183,8 @@ def test_a_rank_waits_for_what_another_is_writing(tmp_path: Path) -> None:
     made: dict[int, list[int]] = {0: [], 1: []}
 
     def making(rank: int) -> Maker:
-        def make(share: Share) -> Generator[list[Tensor], None, None]:
-            indices = [next(share.indices), next(share.indices)]
+        def make(portion: Portion) -> Generator[list[Tensor], None, None]:
+            indices = [next(portion.indices), next(portion.indices)]
             while indices:
                 made[rank] += indices
                 if rank == 0:
@@ -193,7 +193,7 @@ def test_a_rank_waits_for_what_another_is_writing(tmp_path: Path) -> None:
                 elif len(made[rank]) == 17:
                     others.set()
                 yield [images[index] for index in indices]
-                indices = [index for index in (next(share.indices, None), next(share.indices, None)) if index is not None]
+                indices = [index for index in (next(portion.indices, None), next(portion.indices, None)) if index is not None]
 
         return make
 

@@ -23,13 +23,13 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Share:
+class Portion:
     """Images that this process is to make.
 
     Attributes:
         indices: Their indices, each to be read once. Cut into batches in order, all batches are whole but the last of the set.
-        done: Number of images of this share that an interrupted call has left. Without ranks they are the first of the set.
-        total: Number of images of this share, with those.
+        done: Number of images of this portion that an interrupted call has left. Without ranks they are the first of the set.
+        total: Number of images of this portion, with those.
     """
 
     indices: Iterator[int]
@@ -37,8 +37,8 @@ class Share:
     total: int
 
 
-#: Yields the images of a share, batch by batch.
-Maker: TypeAlias = Callable[[Share], Generator[Sequence[Tensor], None, None]]
+#: Yields the images of a portion, batch by batch.
+Maker: TypeAlias = Callable[[Portion], Generator[Sequence[Tensor], None, None]]
 
 
 class ImageSink(ABC):
@@ -54,12 +54,12 @@ class ImageSink(ABC):
         self.length, self.batch_size, self.count = length, batch_size, 0
 
     @abstractmethod
-    def shares(self) -> Iterator[Share]:
-        """Yield what this process is to make. Each share is to be appended before the next one is asked for."""
+    def portions(self) -> Iterator[Portion]:
+        """Yield what this process is to make. Each portion is to be appended before the next one is asked for."""
 
     @abstractmethod
     def append(self, images: Sequence[Tensor]) -> None:
-        """Add the next images of a share, uint8, (C, H, W) each."""
+        """Add the next images of a portion, uint8, (C, H, W) each."""
 
     @abstractmethod
     def finish(self) -> Images:
@@ -72,15 +72,15 @@ class ImageSink(ABC):
         """Have all images made that are missing, and finish.
 
         Args:
-            make: Yields the images of a share in batches.
+            make: Yields the images of a portion in batches.
 
         Raises:
             RuntimeError: the batches ended before the last image.
         """
         try:
-            for share in self.shares():
+            for portion in self.portions():
                 # Closed at once when writing fails: otherwise it would hold the device for as long as the error is kept.
-                with closing(make(share)) as batches:
+                with closing(make(portion)) as batches:
                     for batch in batches:
                         self.append(batch)
             return self.finish()
@@ -88,7 +88,7 @@ class ImageSink(ABC):
             self.close()
 
     def too_few(self) -> RuntimeError:
-        """Return the error for a share of which images are missing."""
+        """Return the error for a portion of which images are missing."""
         return RuntimeError(f"only {self.count} of {self.length} images were made")
 
 
@@ -100,9 +100,9 @@ class MemoryImages(ImageSink):
         self._same = torch.empty(length, *shape, dtype=torch.uint8) if shape is not None else None
         self._each: list[Tensor] = []
 
-    def shares(self) -> Iterator[Share]:
-        """Yield all images as one share."""
-        yield Share(iter(range(self.length)), 0, self.length)
+    def portions(self) -> Iterator[Portion]:
+        """Yield all images as one portion."""
+        yield Portion(iter(range(self.length)), 0, self.length)
         if self.count != self.length:
             raise self.too_few()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mtlue._formats.images import ImageSink, Share
+from mtlue._formats.images import ImageSink, Portion
 from mtlue._formats.manifest import Fields, signed
 from mtlue._formats.shard_writer import Noted, ShardWriter, note_of
 from mtlue._formats.stored_images import FORMAT, MANIFEST, SETTINGS, SHARD, StoredImages, call_of
@@ -119,7 +119,7 @@ class StoreWriter(ImageSink):
     def _missing(self, numbers: Sequence[int]) -> list[int]:
         return [number for number in numbers if self._noted(number) < len(self._indices(number))]
 
-    def shares(self) -> Iterator[Share]:
+    def portions(self) -> Iterator[Portion]:
         """Yield the images of the shards of this rank, and then what other ranks leave undone."""
         own = self._all[self.folders.ranks.rank :: self.folders.ranks.size]
         # Others go through their shards from the front.
@@ -136,7 +136,7 @@ class StoreWriter(ImageSink):
                 images = sum(len(self._indices(number)) for number in numbers)
                 done = images - sum(len(self._indices(number)) for number in missing) + first.count
                 indices = itertools.chain.from_iterable(shard.left for shard in itertools.chain([first], taken))
-                yield Share(indices, done, images)
+                yield Portion(indices, done, images)
                 if self._open:
                     raise self.too_few()
             elif numbers is not own:

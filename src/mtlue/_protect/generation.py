@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mtlue._data import Batch, Samples, as_gathered, to_bytes
-from mtlue._formats import Share
+from mtlue._formats import Portion
 from mtlue._generator import UEGenerator, add_to_image
 from mtlue._runtime import BatchSize, Compute, Progress, moved, repeatable_convolutions
 
@@ -61,12 +61,12 @@ class Generation:
         self.generator, self.selected, self.protected_tasks, self.compute = generator, selected, protected_tasks, compute
         self.samples = samples
 
-    def batches(self, share: Share, batch_size: int) -> Generator[list[Tensor], None, None]:
+    def batches(self, portion: Portion, batch_size: int) -> Generator[list[Tensor], None, None]:
         """Yield protected 8-bit images in batches. The generator is on the device meanwhile."""
-        steps = -(-share.total // batch_size)
-        with Progress(self.compute.progress, stage="protect", total=steps, images=share.total) as shown:
-            shown.skip(share.done // batch_size, share.done)
-            for _, images in self.pairs(share.indices, batch_size):
+        steps = -(-portion.total // batch_size)
+        with Progress(self.compute.progress, stage="protect", total=steps, images=portion.total) as shown:
+            shown.skip(portion.done // batch_size, portion.done)
+            for _, images in self.pairs(portion.indices, batch_size):
                 yield images
                 shown.step(len(images))
 
@@ -88,7 +88,7 @@ class Generation:
 
     def _originals(self, indices: Iterable[int], batch_size: int) -> Iterator[Originals]:
         samples = _SamplesWithOriginals(self.samples.dataset, self.samples.tasks, size=self.samples.size)
-        # The loader asks for them ahead of what it yields, and only then does a share take more.
+        # The loader asks for them ahead of what it yields, and only then does a portion take more.
         indices, asked = itertools.tee(indices)
         loader: DataLoader[tuple[list[Tensor], Batch]] = DataLoader(
             samples,  # type: ignore[arg-type]  # the loader is typed by what it reads, not by what collate_fn returns

@@ -142,7 +142,7 @@ def write_images(
         batch_size=batch_size or generation_batch_size(generator, compute.device),
         folders=folders,
     )
-    return sink.fill(lambda share: generation.batches(share, sink.batch_size))
+    return sink.fill(lambda portion: generation.batches(portion, sink.batch_size))
 
 
 def selected_samples(fraction: float, length: int, compute: Compute) -> Tensor:

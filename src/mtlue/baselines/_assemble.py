@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from mtlue._data import Inspection, Samples, run_settings, to_bytes
-from mtlue._formats import Share
+from mtlue._formats import Portion
 from mtlue._protect import ProtectedDataset, WorkFolder, add_levels, open_sink
 
 #: ``change(images, targets, indices)`` returns by how many levels of 1/255 to change each pixel, int16 (C, H, W) for each
@@ -53,14 +53,14 @@ def assemble(
         batch_size=_BATCH,
         folders=folders,
     )
-    images = sink.fill(lambda share: _changed(samples, change, epsilon, share, sink.batch_size))
+    images = sink.fill(lambda portion: _changed(samples, change, epsilon, portion, sink.batch_size))
     return ProtectedDataset[Tensor](images, samples.dataset, tasks=samples.tasks, epsilon=epsilon)
 
 
 def _changed(
-    samples: Samples, change: Change, epsilon: float, share: Share, batch_size: int
+    samples: Samples, change: Change, epsilon: float, portion: Portion, batch_size: int
 ) -> Generator[list[Tensor], None, None]:
-    while indices := list(itertools.islice(share.indices, batch_size)):
+    while indices := list(itertools.islice(portion.indices, batch_size)):
         read = [samples[index] for index in indices]
         images = [to_bytes(image) for image, _ in read]
         levels = change(images, [targets for _, targets in read], indices)

@@ -18,7 +18,7 @@ import mtlue
 from faults import at_once
 from mtlue._formats import work_folder
 from mtlue._runtime import tensors_digest, write_bytes
-from ranks import Written, at_ranks, environment, small_shards
+from rank_copies import Written, at_ranks, environment, small_shards
 from verb import files_below
 
 
