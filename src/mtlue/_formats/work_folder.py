@@ -201,8 +201,9 @@ class WorkFolder:
 
     def remove(self, *, last: Sequence[str] = ()) -> None:
         """Remove what the result was made from. An interrupted removal is recognised by the files in `last`, which go last."""
+        until = time.monotonic() + _PATIENCE
         for lock in self.work.parent.glob(f"{glob.escape(self._presence('').name)}*.lock"):
-            while is_owned(lock.with_suffix("")):
+            while is_owned(lock.with_suffix("")) and time.monotonic() < until:
                 time.sleep(POLL)
         try:
             if self.work.is_dir():

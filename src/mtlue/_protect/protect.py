@@ -203,7 +203,7 @@ def protect(
                 tell(found, fraction=fraction)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
         # Rank 0 has checked it meanwhile.
-        found = making.check(generator, history, folders) if check and ranks.rank else found
+        found = (found or making.check(generator, history, folders)) if check and ranks.rank else found
         return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, check=found, **known)
 
 
