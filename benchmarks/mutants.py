@@ -37,7 +37,9 @@ TESTS = {
     "_losses/[bet]*.py": "tests/losses/test_losses.py tests/losses/test_own_loss.py tests/api/test_wrong_losses.py",
     "_losses/sep.py": "tests/losses/test_losses.py tests/losses/test_ecosystem_surrogates.py",
     "_losses/surrogate.py": "tests/losses/test_surrogate.py tests/api/test_wrong_models.py",
-    "_formats/store.py": "tests/formats/test_store.py",
+    "_formats/store.py": "tests/formats/test_store.py tests/formats/test_store_shards.py",
+    "_formats/shard_writer.py": "tests/formats/test_store_shards.py",
+    "_formats/stored_images.py": "tests/formats/test_store.py tests/formats/test_store_shards.py",
     "_formats/manifest.py": "tests/formats/test_store.py tests/formats/test_export_verify.py",
     "_formats/verify.py": "tests/formats/test_export_verify.py",
 }

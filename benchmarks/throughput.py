@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parent / "results" / "throughput"
 SIDES = (32, 64, 128, 256)
 SCALES = {
     "cpu": Scale(
-        "cpu", 32, 128, rounds=2, inspected=4000, written=256, stored=(500, 2500), sides=SIDES, matrix=2048, pixels=2**16
+        "cpu", 32, 128, rounds=2, inspected=4000, written=2048, stored=(500, 2500), sides=SIDES, matrix=2048, pixels=2**16
     ),
     "cuda": Scale(
         "cuda",

@@ -62,7 +62,7 @@ def interrupt_at(step: int) -> Any:
 
 def same_files(left: Path, right: Path) -> bool:
     names = [sorted(file.name for file in folder.iterdir()) for folder in (left, right)]
-    assert names == [["images.bin", "manifest.json"]] * 2
+    assert names == [["images-000000.bin", "manifest.json"]] * 2
     return all((left / name).read_bytes() == (right / name).read_bytes() for name in names[0])
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from torch.utils.data import IterableDataset
 
 import mtlue
 from mtlue import baselines, datasets, evaluation
+from mtlue._formats import work_folder
 from mtlue._runtime import Job
 from people import Net, Samples, random_images
+from rank_copies import environment
 
 IMAGES = random_images(8).float() / 255
 GOOD: Any = [(image, {"age": index, "gender": index % 2}) for index, image in enumerate(IMAGES)]
@@ -101,21 +104,40 @@ def load(path: str | Path, dataset: Any = None) -> Any:
 
 
 def store_that_was_cut() -> None:
-    images = store("cut") / "images.bin"
+    images = store("cut") / "images-000000.bin"
     images.write_bytes(images.read_bytes()[:-1])
     load("cut")
 
 
 def store_that_was_changed() -> None:
-    images = store("changed") / "images.bin"
-    images.write_bytes(bytes(1) + images.read_bytes()[1:])
-    load("changed")
+    images = store("changed") / "images-000000.bin"
+    images.write_bytes(bytes([images.read_bytes()[0] ^ 1]) + images.read_bytes()[1:])
+    load("changed")[0]
 
 
 def manifest_that_was_changed() -> None:
     manifest = store("other") / "manifest.json"
     manifest.write_text(manifest.read_text().replace("0.03", "0.04"))
     load("other")
+
+
+def as_second_of_two_ranks(call: Callable[[], object]) -> None:
+    with mock.patch.dict(os.environ, environment(1, 2)), mock.patch.object(work_folder, "_PATIENCE", 0.0):
+        call()
+
+
+def ranks_without_a_path() -> None:
+    as_second_of_two_ranks(protect)
+
+
+def ranks_without_the_first() -> None:
+    generator = made()
+    generator.trained = True
+    as_second_of_two_ranks(lambda: mtlue.protect(GOOD, generator=generator, path="ranks", progress=False))
+
+
+def ranks_without_a_group() -> None:
+    as_second_of_two_ranks(lambda: protect(path="ranks"))
 
 
 def path_of_two_calls() -> None:
@@ -587,6 +609,9 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: [store("twice"), protect(path="twice", seed=1)],
     path_of_another_call,
     path_of_two_calls,
+    ranks_without_a_path,
+    ranks_without_the_first,
+    ranks_without_a_group,
     path_that_was_taken_meanwhile,
     full_disk,
     lambda: protect(device="meta"),

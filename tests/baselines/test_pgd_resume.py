@@ -94,7 +94,7 @@ def test_a_call_that_stops_at_its_very_end_goes_on(
 
     def stop_amid(path: Path, missing_ok: bool = False) -> None:
         nonlocal left
-        if path.exists() and (tmp_path / "safe.partial" / "images.bin").exists():
+        if path.exists() and (tmp_path / "safe.partial" / "shards" / "images-000000.bin").exists():
             if not left:
                 raise KeyboardInterrupt
             left -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ import torch
 import mtlue
 from broken_search import interrupt_at, make_dataset, make_surrogate, same_files, search
 from killed_run import same_state
+from mtlue._fit import Checkpoint
+from mtlue._formats import Portion
 from mtlue.baselines._pgd import pgd
+from mtlue.baselines._pgd_stages import _frozen
 from mtlue.baselines._pixel_store import PERTURBATIONS
 from processor import computes_in_bfloat16
+from verb import files_below
 
 
 @pytest.mark.parametrize(
@@ -39,10 +44,10 @@ from processor import computes_in_bfloat16
 def test_a_call_with_other_arguments_is_not_taken_up(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         search("frozen", tmp_path / "safe", progress=interrupt_at(9))
-    before = {file.name: file.read_bytes() for file in (tmp_path / "safe.partial").iterdir()}
+    before = files_below(tmp_path / "safe.partial")
     with pytest.raises(ValueError, match=rf"path: .*safe\.partial was left by a call with another .*\b{name}\b"):
         search("frozen", tmp_path / "safe", **{name: value})
-    assert {file.name: file.read_bytes() for file in (tmp_path / "safe.partial").iterdir()} == before
+    assert files_below(tmp_path / "safe.partial") == before
 
 
 def test_a_call_that_is_refused_leaves_no_folder(canvases: Any, net: Any, tmp_path: Path) -> None:
@@ -93,3 +98,16 @@ def test_a_surrogate_without_its_perturbations_is_not_taken_up(whole_search: Any
     search("em", tmp_path / "safe", net=net)
     assert same_files(tmp_path / "safe", whole_search[0] / "em")
     assert same_state(net, whole_search[1]["em"])
+
+
+def test_a_state_of_the_loss_at_another_point_is_refused(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "loss.pt", {})
+    kept.save({"before": {4: {}}})
+    search: Any = SimpleNamespace(
+        plan=SimpleNamespace(rounds=1, steps=1),
+        batch_size=SimpleNamespace(value=4),
+        progress=SimpleNamespace(skip=lambda *done: None),
+    )
+    words = r"loss\.pt is damaged and cannot be resumed: 8 images are there, and no state of the loss at that point"
+    with pytest.raises(ValueError, match=words):
+        next(_frozen(search, Portion(iter(()), 8, 20), kept))

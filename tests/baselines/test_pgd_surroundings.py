@@ -201,7 +201,7 @@ def test_a_path_holds_what_memory_would(canvases: Any, make_net: Any, net: nn.Mo
         assert (other.tasks, other.epsilon) == (memory.tasks, memory.epsilon)
     assert changes(memory, canvases).any()
     # Nothing that would undo the protection is left, there or beside it.
-    assert sorted(file.name for file in (tmp_path / "safe").iterdir()) == ["images.bin", "manifest.json"]
+    assert sorted(file.name for file in (tmp_path / "safe").iterdir()) == ["images-000000.bin", "manifest.json"]
     assert [folder.name for folder in tmp_path.iterdir()] == ["safe"]
     with pytest.raises(FileExistsError, match=r"path: .*safe exists; open a finished store"):
         run(tmp_path / "safe", canvases[:40])

@@ -144,7 +144,7 @@ def test_a_store_equals_what_is_kept_in_memory(tmp_path: Path) -> None:
         assert torch.equal(stored[index][0], kept[index][0])
         assert torch.equal(loaded[index][0], kept[index][0])
         assert loaded[index][1] is dataset[index][1]
-    assert sorted(file.name for file in (tmp_path / "store").iterdir()) == ["images.bin", "manifest.json"]
+    assert sorted(file.name for file in (tmp_path / "store").iterdir()) == ["images-000000.bin", "manifest.json"]
     with pytest.raises(FileExistsError, match=r"path: .*store exists"):
         shortcut(dataset, tasks=TASKS, patterns=LSP(), fusion=average_fusion, path=tmp_path / "store")
 
@@ -179,7 +179,7 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
     dataset.stop_at = 143
     with pytest.raises(KeyboardInterrupt):
         make()
-    assert (tmp_path / "store.partial" / "images.bin").stat().st_size == 128 * 192
+    assert (tmp_path / "store.partial" / "shards" / "images-000000.bin").stat().st_size == 128 * 192
     for name, changes in {"seed": {"seed": 1}, "budget": {"budget": 2.0}, "patterns": {"fusion": patch_fusion}}.items():
         with pytest.raises(ValueError, match=rf"store.partial was left by a call with another .*{name}"):
             make(**changes)

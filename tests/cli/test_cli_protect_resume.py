@@ -46,7 +46,7 @@ def test_a_command_that_is_repeated_goes_on(run: Run, monkeypatch: pytest.Monkey
     assert done.status == 130
     assert "repeat the command to go on where it stopped" in done.err
     assert not Path("safe").exists()
-    store = Path("safe.partial/store/images.bin").read_bytes()
+    store = Path("safe.partial/store/images-000000.bin").read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr(mtlue, "protect", lambda *_, **__: 1 / 0)
         done = run("protect", "photos", *words, "--out", "safe")

@@ -87,8 +87,8 @@ def test_a_store_is_verified_too(tmp_path: Path) -> None:
     found = mtlue.verify(tmp_path / "store")
     assert (found.kind, found.length, found.tasks, found.files, found.bytes) == ("store", 3, ("shoe",), 1, 180)
     (tmp_path / "store" / "more").write_text("")
-    (tmp_path / "store" / "images.bin").write_bytes(bytes(180))
-    words = "images.bin does not have the expected checksum: it was changed; more is not in the manifest"
+    (tmp_path / "store" / "images-000000.bin").write_bytes(bytes(180))
+    words = "images-000000.bin does not have the expected checksum: it was changed; more is not in the manifest"
     with pytest.raises(ValueError, match=words):
         mtlue.verify(tmp_path / "store")
 

@@ -16,22 +16,13 @@ import torch
 from torch import Tensor
 
 import mtlue
-from mtlue._formats import MemoryImages, StoredImages, StoreWriter, WorkFolder
+from mtlue._formats import MemoryImages, Portion, StoredImages
 from mtlue._formats.manifest import file_entry, signed
-
-
-def images_of(sizes: list[tuple[int, int]], channels: int = 3) -> list[Tensor]:
-    random = torch.Generator().manual_seed(0)
-    return [torch.randint(256, (channels, *size), generator=random, dtype=torch.uint8) for size in sizes]
-
-
-def writer_of(folder: Path, length: int, shape: Any = None, batch_size: int = 2) -> StoreWriter:
-    folders = WorkFolder(folder, folder.with_name("draft"))
-    return StoreWriter(folders, length=length, shape=shape, batch_size=batch_size, manifest={"epsilon": 8 / 255})
+from stored import images_of, maker, writer_of
 
 
 def write(folder: Path, images: list[Tensor], shape: Any = None) -> StoredImages:
-    writer_of(folder, len(images), shape).fill(images[start : start + 2] for start in range(0, len(images), 2))
+    writer_of(folder, len(images), shape).fill(maker(images))
     return StoredImages(folder)
 
 
@@ -40,7 +31,7 @@ def test_what_is_written_is_read(tmp_path: Path, sizes: list[tuple[int, int]]) -
     images = images_of(sizes)
     shape = (3, 4, 6) if len(set(sizes)) == 1 else None
     stored = write(tmp_path / "store", images, shape)
-    memory = MemoryImages(5, shape=shape, batch_size=3).fill([images[:3], images[3:]])
+    memory = MemoryImages(5, shape=shape, batch_size=3).fill(maker(images, 3))
     for kept in (stored, memory, pickle.loads(pickle.dumps(stored))):
         assert len(kept) == 5
         assert all(torch.equal(kept[index], image) for index, image in enumerate(images))
@@ -50,16 +41,19 @@ def test_what_is_written_is_read(tmp_path: Path, sizes: list[tuple[int, int]]) -
 def test_a_writer_goes_on_after_its_last_note(tmp_path: Path) -> None:
     images = images_of([(4, 6), (3, 9), (5, 5), (2, 2)])
     first = writer_of(tmp_path / "store", 4, batch_size=7)
+    next(first.portions())
     first.append(images[:2])
     first.close()
-    for name in ("images.bin", "shapes.bin"):
-        with (tmp_path / "draft" / name).open("ab") as file:
+    for name in ("images-000000.bin", "shapes-000000.bin"):
+        with (tmp_path / "draft" / "shards" / name).open("ab") as file:
             file.write(b"half a batch")
     second = writer_of(tmp_path / "store", 4)
     assert (second.count, second.batch_size) == (2, 7)
-    stored = second.fill([images[2:]])
+    asked: list[Portion] = []
+    stored = second.fill(lambda portion: asked.append(portion) or maker(images)(portion))  # type: ignore[func-returns-value]
+    assert [(portion.done, portion.total) for portion in asked] == [(2, 4)]
     assert all(torch.equal(stored[index], image) for index, image in enumerate(images))
-    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "shapes.bin", "manifest.json"}
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images-000000.bin", "shapes-000000.bin", "manifest.json"}
 
 
 @pytest.mark.parametrize("memory", [True, False])
@@ -67,14 +61,14 @@ def test_too_few_images_are_no_set(tmp_path: Path, memory: bool) -> None:
     images = images_of([(4, 6)] * 4)
     sink = MemoryImages(5, shape=(3, 4, 6), batch_size=2) if memory else writer_of(tmp_path / "store", 5, (3, 4, 6))
     with pytest.raises(RuntimeError, match="only 4 of 5 images were made"):
-        sink.fill([images[:2], images[2:]])
+        sink.fill(maker(images))
     assert not (tmp_path / "store").exists()
 
 
 def test_a_large_store_is_not_in_memory(tmp_path: Path) -> None:
     images = images_of([(64, 64)] * 300)
     stored = write(tmp_path / "store", images, (3, 64, 64))
-    assert (tmp_path / "store" / "images.bin").stat().st_size == 300 * 3 * 64 * 64
+    assert (tmp_path / "store" / "images-000000.bin").stat().st_size == 300 * 3 * 64 * 64
     # Neither before nor after an image was looked at.
     assert len(pickle.dumps(stored)) < 3000
     assert torch.equal(stored[299], images[299])
@@ -101,34 +95,45 @@ def test_a_loaded_set_is_small_to_send(store: Path, canvases: Any) -> None:
 
 
 def test_images_that_were_changed(store: Path, canvases: Any) -> None:
-    file = store / "images.bin"
+    file = store / "images-000000.bin"
     content = bytearray(file.read_bytes())
-    content[1000] ^= 1
+    # The last bit of a pixel, in an image that is not compared when the store is opened.
+    content[1 * 256 + 5] ^= 1
     file.write_bytes(content)
-    refused(store, canvases, r"path: the store .*images\.bin does not have the expected checksum: it was changed")
+    loaded = mtlue.ProtectedDataset.load(store, canvases[:48])
+    words = r"path: the store .*images-000000\.bin does not have the expected checksum: it was changed"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=words):
+            loaded[3]
+    with pytest.raises(ValueError, match="it was changed"):
+        mtlue.verify(store)
+    # One that is compared, and differs by more than epsilon.
+    content[0] ^= 128
+    file.write_bytes(content)
+    refused(store, canvases, words)
     file.write_bytes(content[:-100])
-    refused(store, canvases, r"images\.bin has 12188 bytes, expected 12288: it is truncated or was changed")
+    refused(store, canvases, r"images-000000\.bin has 12188 bytes, expected 12288: it is truncated or was changed")
     file.write_bytes(content + b"0")
-    refused(store, canvases, r"images\.bin has 12289 bytes, expected 12288")
+    refused(store, canvases, r"images-000000\.bin has 12289 bytes, expected 12288")
     file.unlink()
-    refused(store, canvases, r"images\.bin is missing")
+    refused(store, canvases, r"images-000000\.bin is missing")
 
 
 def test_shapes_that_were_changed(make_generator: Any, tmp_path: Path) -> None:
     dataset = [(image, (0, 1)) for image in images_of([(8, 9), (10, 7), (8, 8)])]
     generator = make_generator(shape=(3, 8, 8), trained=True, gain=100.0)
     mtlue.protect(dataset, generator=generator, path=tmp_path / "store", progress=False)
-    shapes = tmp_path / "store" / "shapes.bin"
+    shapes = tmp_path / "store" / "shapes-000000.bin"
     assert shapes.stat().st_size == 3 * 3 * 4
     shapes.write_bytes(shapes.read_bytes()[:-12])
-    refused(tmp_path / "store", dataset, r"shapes\.bin has 24 bytes, expected 36")
+    refused(tmp_path / "store", dataset, r"shapes-000000\.bin has 24 bytes, expected 36")
     shapes.unlink()
-    refused(tmp_path / "store", dataset, r"shapes\.bin is missing")
+    refused(tmp_path / "store", dataset, r"shapes-000000\.bin is missing")
 
 
 def test_no_store(store: Path, canvases: Any, tmp_path: Path) -> None:
     (store / "manifest.json").unlink()
-    for folder in (store, tmp_path / "nowhere", store / "images.bin"):
+    for folder in (store, tmp_path / "nowhere", store / "images-000000.bin"):
         with pytest.raises(FileNotFoundError, match=r"path: .* is not a finished store of protected images"):
             mtlue.ProtectedDataset.load(folder, canvases)
 
@@ -183,11 +188,11 @@ def rewrite(store: Path, **entries: Any) -> None:
 def test_one_clean_message_says_what_is_wrong_with_a_store(store: Path, canvases: Any) -> None:
     head = f"path: the store {store} cannot be used: "
     faults: list[tuple[Callable[[], Any], str]] = [
-        (lambda: rewrite(store, format="other"), "its format is 'other', expected 'mtlue protected images 1'"),
+        (lambda: rewrite(store, format="other"), "its format is 'other', expected 'mtlue protected images 2'"),
         (lambda: (store / "manifest.json").write_text("{}"), "manifest.json has no entry 'format'"),
         (lambda: rewrite(store, files=None), "manifest.json: files is 'None', expected an object"),
-        (lambda: (store / "images.bin").write_bytes(b"0"), "images.bin has 1 bytes, expected 12288: it is truncated or was "
-         "changed"),
+        (lambda: (store / "images-000000.bin").write_bytes(b"0"), "images-000000.bin has 1 bytes, expected 12288: it is "
+         "truncated or was changed"),
     ]  # fmt: skip
     whole = (store / "manifest.json").read_bytes()
     for change, fault in faults:
@@ -204,12 +209,11 @@ def test_one_clean_message_says_what_is_wrong_with_a_store(store: Path, canvases
     ("name", "change", "fault"),
     [
         ("settings.json", b"{", "settings.json is damaged: it does not hold a JSON object"),
-        ("progress.json", b"5", "progress.json is damaged: it does not hold a JSON object"),
-        ("progress.json", b"{}", "progress.json has no entry 'bytes'"),
-        # It would have been filled with zeros.
-        ("images.bin", b"0" * 100, "images.bin has 100 bytes, expected 4096"),
+        ("shards/plan.json", b"{}", "plan.json has no entry 'batch_size'"),
+        ("shards/000000.json", b"5", "000000.json is damaged: it does not hold a JSON object"),
+        ("shards/000000.json", b"{}", "000000.json has no entry 'count'"),
     ],
-    ids=["settings", "note", "empty note", "images"],
+    ids=["settings", "plan", "note", "empty note"],
 )
 def test_what_is_wrong_with_the_folder_of_an_interrupted_call(
     canvases: Any, make_generator: Any, tmp_path: Path, name: str, change: bytes, fault: str
@@ -246,8 +250,9 @@ def resigned(folder: Path, change: Callable[[dict[str, Any]], object], **content
     """A store with other files and another manifest, whose checksums are right all the same."""
     manifest = json.loads((folder / "manifest.json").read_text())
     for name, data in content.items():
-        (folder / f"{name}.bin").write_bytes(data)
-        manifest["files"][f"{name}.bin"] = file_entry(folder / f"{name}.bin")
+        file = folder / f"{name}-000000.bin"
+        file.write_bytes(data)
+        manifest["files"][file.name] = file_entry(file)
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(signed(manifest)))
     return folder
@@ -260,27 +265,38 @@ def nothing(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "content", "words"),
     [
-        (lambda manifest: manifest["files"].pop("images.bin"), {}, "manifest.json has no entry 'images.bin' among its files"),
-        (lambda manifest: manifest["files"].pop("shapes.bin"), {}, "manifest.json has no entry 'shapes.bin' among its files"),
+        (
+            lambda manifest: manifest["files"].pop("images-000000.bin"),
+            {},
+            "manifest.json has no entry 'images-000000.bin' among its files",
+        ),
+        (
+            lambda manifest: manifest["files"].pop("shapes-000000.bin"),
+            {},
+            "manifest.json has no entry 'shapes-000000.bin' among its files",
+        ),
         (lambda manifest: manifest.update(shape=[3, 4]), {}, "shape.*channels, height and width"),
         (lambda manifest: manifest.update(shape=[3, 4, 0]), {}, "shape.*channels, height and width"),
-        (nothing, {"shapes": bytes(13)}, "shapes.bin has 13 bytes, expected 12 for each of 2 images"),
-        (nothing, {"shapes": bytes(24)}, "shapes.bin has a side of less than one pixel"),
-        (nothing, {"images": bytes(7)}, "images.bin does not hold 2 images of the shape that the manifest gives"),
+        (nothing, {"shapes": bytes(13)}, "shapes-000000.bin has 13 bytes, expected 12 for each of 2 images"),
+        (nothing, {"shapes": bytes(24)}, "shapes-000000.bin has a side of less than one pixel"),
+        (nothing, {"images": bytes(7)}, "images-000000.bin does not hold 2 images of the shapes in shapes-000000.bin"),
+        (lambda manifest: manifest.update(shape=[3, 4, 6]), {}, "images-000000.bin does not hold 2 images of the shape that"),
+        (lambda manifest: manifest.update(shard=0), {}, "shard is '0', expected the number of images in a shard"),
+        (lambda manifest: manifest.update(shard=1), {}, "shapes-000000.bin has 24 bytes, expected 12 for each of 1 images"),
     ],
 )
 def test_a_store_that_contradicts_itself(tmp_path: Path, change: Any, content: dict[str, bytes], words: str) -> None:
     write(tmp_path / "store", images_of([(4, 6), (3, 9)]))
     with pytest.raises(ValueError, match=f"^path: the store .* cannot be used: .*{words}"):
-        StoredImages(resigned(tmp_path / "store", change, **content))
+        StoredImages(resigned(tmp_path / "store", change, **content)).check_layout()
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors as Linux tells them")
 def test_a_writer_that_cannot_open_a_file_keeps_none_open(tmp_path: Path) -> None:
-    (tmp_path / "draft" / "shapes.bin").mkdir(parents=True)
+    (tmp_path / "draft" / "shards" / "shapes-000000.bin").mkdir(parents=True)
     before = len(os.listdir("/proc/self/fd"))
     # The error holds the frames, and so the writer.
     with pytest.raises(IsADirectoryError) as caught:
-        writer_of(tmp_path / "store", 4)
+        writer_of(tmp_path / "store", 4).fill(maker(images_of([(4, 6)] * 4)))
     assert len(os.listdir("/proc/self/fd")) == before
-    assert caught.value.filename.endswith("shapes.bin")
+    assert caught.value.filename.endswith("shapes-000000.bin")

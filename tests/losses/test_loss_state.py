@@ -76,9 +76,9 @@ def test_a_protection_that_was_killed_goes_on_with_the_state(
 
 
 def assert_same_files(folder: Path) -> None:
-    for name in ("images.bin", "manifest.json"):
+    for name in ("images-000000.bin", "manifest.json"):
         assert (folder / "broken" / name).read_bytes() == (folder / "whole" / name).read_bytes()
-    assert sorted(file.name for file in (folder / "broken").iterdir()) == ["images.bin", "manifest.json"]
+    assert sorted(file.name for file in (folder / "broken").iterdir()) == ["images-000000.bin", "manifest.json"]
     assert sorted(file.name for file in folder.iterdir()) == ["broken", "whole"]
 
 

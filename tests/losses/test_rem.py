@@ -101,7 +101,9 @@ def test_an_interrupted_run_goes_on(script: ModuleType, tmp_path: Path, verb: st
         assert same_state(broken[0], whole[0])
         assert same_state(broken[1], whole[1])
     else:
-        assert (tmp_path / "broken" / "images.bin").read_bytes() == (tmp_path / "whole" / "images.bin").read_bytes()
+        assert (tmp_path / "broken" / "images-000000.bin").read_bytes() == (
+            tmp_path / "whole" / "images-000000.bin"
+        ).read_bytes()
 
 
 def test_its_noise_stays_easy_to_learn_for_an_adversary_where_that_of_em_does_not() -> None:

@@ -59,7 +59,7 @@ def test_a_protection_or_search_that_was_killed_goes_on(
     kill(verb, "restarted", tmp_path / "broken", stage, step)
     for name in ("broken", "whole"):
         getattr(script, verb)("restarted", tmp_path / name)
-    for name in ("images.bin", "manifest.json"):
+    for name in ("images-000000.bin", "manifest.json"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

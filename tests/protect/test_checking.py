@@ -154,7 +154,7 @@ def test_it_is_left_out_where_it_is_not_wanted(pale: Garments, monkeypatch: pyte
     assert plain_safe.check is None
     assert all(torch.equal(plain_safe.stored_image(index), safe.stored_image(index)) for index in range(80))
     # What is published says nothing of it.
-    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "manifest.json"}
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images-000000.bin", "manifest.json"}
     assert "check" not in json.loads((tmp_path / "store" / "manifest.json").read_text())
     assert mtlue.ProtectedDataset.load(tmp_path / "store", pale[:80]).check is None
 

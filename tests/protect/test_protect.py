@@ -146,7 +146,7 @@ def test_sizes_that_differ_and_are_odd(make_generator: Any, tmp_path: Any, chann
     generator = make_generator({"a": 2}, (channels, 9, 11), trained=True, gain=100.0)
     memory = mtlue.protect(dataset, generator=generator, **QUIET)
     folder = mtlue.protect(dataset, generator=generator, path=tmp_path / "store", **QUIET)
-    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "shapes.bin", "manifest.json"}
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images-000000.bin", "shapes-000000.bin", "manifest.json"}
     assert_protected(memory, dataset)
     assert all(torch.equal(new, on_disk) for new, on_disk in zip(stored(memory), stored(folder), strict=True))
 

@@ -23,10 +23,10 @@ def test_a_protection_that_was_killed_goes_on(script: Any, tmp_path: Path, kind:
     assert not broken.exists()
     assert partial.is_dir()
     if stage == "protect":
-        noted = json.loads((partial / "progress.json").read_text())["count"]
+        noted = json.loads((partial / "shards" / "000000.json").read_text())["count"]
         assert 0 < noted < 20
         # What the killed process wrote after its last note.
-        with (partial / "images.bin").open("ab") as file:
+        with (partial / "shards" / "images-000000.bin").open("ab") as file:
             file.write(bytes(37))
     steps: list[Any] = []
     safe = script.protect(kind, broken, progress=steps.append)
@@ -35,9 +35,9 @@ def test_a_protection_that_was_killed_goes_on(script: Any, tmp_path: Path, kind:
     # 5 steps an epoch and 5 batches to protect: the broken epoch is run again, the broken batch is written again.
     assert len(steps) == (5 - noted // 4 if stage == "protect" else 3 * 5 + 5)
     script.protect(kind, whole)
-    assert (broken / "images.bin").read_bytes() == (whole / "images.bin").read_bytes()
+    assert (broken / "images-000000.bin").read_bytes() == (whole / "images-000000.bin").read_bytes()
     assert json.loads((broken / "manifest.json").read_text()) == json.loads((whole / "manifest.json").read_text())
-    assert {file.name for file in broken.iterdir()} == {"images.bin", "manifest.json"}
+    assert {file.name for file in broken.iterdir()} == {"images-000000.bin", "manifest.json"}
     assert not partial.exists()
     memory = script.protect(kind, None)
     assert all(torch.equal(safe[i][0], memory[i][0]) and safe[i][1] == memory[i][1] for i in range(20))
@@ -62,7 +62,7 @@ def test_a_protection_goes_on_with_the_generator_that_it_has_trained(
     steps: list[Any] = []
     safe = script.protect(kind, tmp_path / "store", progress=steps.append)
     assert [each["step"] for each in steps] == [3, 4, 5]
-    assert (tmp_path / "store" / "images.bin").read_bytes() == (tmp_path / "whole" / "images.bin").read_bytes()
+    assert (tmp_path / "store" / "images-000000.bin").read_bytes() == (tmp_path / "whole" / "images-000000.bin").read_bytes()
     assert len(safe.history) == 4
 
 
@@ -100,7 +100,7 @@ def test_a_protection_that_stops_at_its_very_end_goes_on(script: Any, tmp_path: 
     monkeypatch.undo()
     script.protect("tap", tmp_path / "store", epochs=1)
     script.protect("tap", tmp_path / "whole", epochs=1)
-    assert (tmp_path / "store" / "images.bin").read_bytes() == (tmp_path / "whole" / "images.bin").read_bytes()
+    assert (tmp_path / "store" / "images-000000.bin").read_bytes() == (tmp_path / "whole" / "images-000000.bin").read_bytes()
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["store", "whole"]
 
 

@@ -281,5 +281,5 @@ def test_the_manifest_says_nothing_that_helps_an_attacker(canvases: Any, make_sa
     for word in ("seed", "987654", "fraction", "generator", "protected_tasks", "surrogate", "delta", str(tmp_path)):
         assert word not in text
     assert {file.name for file in tmp_path.iterdir()} == {"store"}
-    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images.bin", "manifest.json"}
-    assert (tmp_path / "store" / "images.bin").stat().st_size == 48 * 256
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {"images-000000.bin", "manifest.json"}
+    assert (tmp_path / "store" / "images-000000.bin").stat().st_size == 48 * 256

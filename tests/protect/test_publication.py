@@ -15,7 +15,7 @@ import killed_run
 from killed_run import same_state
 from mtlue._runtime import checksum
 
-NAMES = ["images.bin", "manifest.json"]
+NAMES = ["images-000000.bin", "manifest.json"]
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_a_call_that_stops_amid_the_clean_up_finds_its_store(
 
 
 def test_a_folder_that_cannot_be_removed_is_warned_of(tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Any) -> None:
+    def refuse(path: Any, **named: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "rmdir", refuse)

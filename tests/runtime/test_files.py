@@ -45,7 +45,7 @@ def test_keys_and_checkpoints_are_their_owners_alone(script: Any, tmp_path: Path
     assert modes == {"fit.pt": 0o600}
     # What is to be published is as any other file.
     (tmp_path / "any").write_text("")
-    assert mode(tmp_path / "store" / "images.bin") == mode(tmp_path / "any")
+    assert mode(tmp_path / "store" / "images-000000.bin") == mode(tmp_path / "any")
 
 
 @pytest.mark.parametrize("size", [10, 1000, 300_000])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mtlue._checks import naming
 from mtlue._data.images import resize, to_unit_floats
 from mtlue._data.reading import as_gathered, read_sample
-from mtlue._runtime import Compute, Share, current_job, out_of_memory
+from mtlue._runtime import Compute, Job, Share, current_job, out_of_memory
 from mtlue._tasks import CheckedTargets, Task, alike_tasks, label_columns, read_columns, read_single, split_by_task
 
 
@@ -186,32 +188,35 @@ def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, see
 
 
 def ordered_batches(
-    samples: Samples, order: Sequence[int], *, batch_size: int, compute: Compute, seed: int = 0
+    samples: Samples, order: Iterable[int], *, batch_size: int, compute: Compute, seed: int = 0
 ) -> Iterator[Batch]:
     """Yield the samples of ``order`` in that order, as floats in [0, 1] on the device. Workers draw from the seed.
 
     In a call that several ranks make together, each reads its share.
     """
-    starts, job = range(0, len(order), batch_size), current_job()
-    sizes = [min(batch_size, len(order) - start) for start in starts]
-    shares = [None if job is None else Share(job, 0, size, whole=size < job.size) for size in sizes]
+    shares: deque[Share | None] = deque()
+
+    def parts() -> Iterator[list[int]]:
+        left, job = iter(order), current_job()
+        while part := list(islice(left, batch_size)):
+            shares.append(None if job is None else _share(job, len(part)))
+            yield part if shares[-1] is None else part[shares[-1].own]
+
     loader: DataLoader[Any] = DataLoader(
         samples,
-        batch_sampler=cast(
-            "Sampler[list[int]]",
-            (
-                order[start : start + batch_size][slice(None) if share is None else share.own]
-                for start, share in zip(starts, shares, strict=True)
-            ),
-        ),
+        batch_sampler=cast("Sampler[list[int]]", parts()),
         num_workers=compute.num_workers,
         collate_fn=as_gathered,
         pin_memory=compute.device.type == "cuda",
         # A generator of its own, because the loader would otherwise draw from the caller's.
         generator=torch.Generator().manual_seed(seed),
     )
-    for batch, share in zip(loader, shares, strict=True):
-        yield replace(batch.to(compute.device), share=share)
+    for batch in loader:
+        yield replace(batch.to(compute.device), share=shares.popleft())
+
+
+def _share(job: Job, count: int) -> Share:
+    return Share(job, 0, count, whole=count < job.size)
 
 
 def shared(batch: Batch) -> Batch:
@@ -219,5 +224,5 @@ def shared(batch: Batch) -> Batch:
     job = current_job()
     if job is None:
         return batch
-    share = Share(job, 0, len(batch), whole=len(batch) < job.size)
+    share = _share(job, len(batch))
     return Batch(batch.images[share.own], batch.targets.each(lambda target: target[share.own]), share)

@@ -5,7 +5,7 @@ from mtlue._formats.class_names import class_names, read_class_names
 from mtlue._formats.export import export
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG, ImageFiles, find_map
-from mtlue._formats.images import Images, ImageSink, MemoryImages
+from mtlue._formats.images import Images, ImageSink, MemoryImages, Portion
 from mtlue._formats.manifest import EXPORT_MANIFEST, exported_tasks
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import check_finished
@@ -29,6 +29,7 @@ __all__ = [
     "Images",
     "MemoryImages",
     "ParquetShards",
+    "Portion",
     "StoreWriter",
     "StoredImages",
     "TarShards",

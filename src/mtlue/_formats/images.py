@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,21 +22,44 @@ class Images(Protocol):
         ...
 
 
-class ImageSink(ABC):
-    """Takes protected images in order, batch by batch, and returns them by index.
+@dataclass(frozen=True)
+class Portion:
+    """Images that this process is to make.
 
     Attributes:
-        length: Number of images to come.
+        indices: Their indices, each to be read once. Cut into batches in order, all batches are whole but the last of the set.
+        done: Number of images of this portion that an interrupted call has left. Without ranks they are the first of the set.
+        total: Number of images of this portion, with those.
+    """
+
+    indices: Iterator[int]
+    done: int
+    total: int
+
+
+#: Yields the images of a portion, batch by batch.
+Maker: TypeAlias = Callable[[Portion], Generator[Sequence[Tensor], None, None]]
+
+
+class ImageSink(ABC):
+    """Takes protected images batch by batch, and returns them by index.
+
+    Attributes:
+        length: Number of images of the set.
         batch_size: Samples in a batch. A resumed call keeps its own, because another size could round differently.
-        count: Number of images that are safely kept, including those of an interrupted call. Continue there.
+        count: Number of images that are kept, including those of an interrupted call.
     """
 
     def __init__(self, length: int, batch_size: int) -> None:
         self.length, self.batch_size, self.count = length, batch_size, 0
 
     @abstractmethod
+    def portions(self) -> Iterator[Portion]:
+        """Yield what this process is to make. Each portion is to be appended before the next one is asked for."""
+
+    @abstractmethod
     def append(self, images: Sequence[Tensor]) -> None:
-        """Add the next images, uint8, (C, H, W) each."""
+        """Add the next images of a portion, uint8, (C, H, W) each."""
 
     @abstractmethod
     def finish(self) -> Images:
@@ -43,23 +68,28 @@ class ImageSink(ABC):
     def close(self) -> None:  # noqa: B027  # memory has nothing open
         """Close what is open. The images that were taken stay."""
 
-    def fill(self, batches: Iterable[Sequence[Tensor]]) -> Images:
-        """Add all batches from image `count` on, and finish.
+    def fill(self, make: Maker) -> Images:
+        """Have all images made that are missing, and finish.
 
         Args:
-            batches: Yields the batches.
+            make: Yields the images of a portion in batches.
 
         Raises:
             RuntimeError: the batches ended before the last image.
         """
         try:
-            for batch in batches:
-                self.append(batch)
-            if self.count != self.length:
-                raise RuntimeError(f"only {self.count} of {self.length} images were made")
+            for portion in self.portions():
+                # Closed at once when writing fails: otherwise it would hold the device for as long as the error is kept.
+                with closing(make(portion)) as batches:
+                    for batch in batches:
+                        self.append(batch)
             return self.finish()
         finally:
             self.close()
+
+    def too_few(self) -> RuntimeError:
+        """Return the error for a portion of which images are missing."""
+        return RuntimeError(f"only {self.count} of {self.length} images were made")
 
 
 class MemoryImages(ImageSink):
@@ -69,6 +99,12 @@ class MemoryImages(ImageSink):
         super().__init__(length, batch_size)
         self._same = torch.empty(length, *shape, dtype=torch.uint8) if shape is not None else None
         self._each: list[Tensor] = []
+
+    def portions(self) -> Iterator[Portion]:
+        """Yield all images as one portion."""
+        yield Portion(iter(range(self.length)), 0, self.length)
+        if self.count != self.length:
+            raise self.too_few()
 
     def append(self, images: Sequence[Tensor]) -> None:
         """Add the next images."""

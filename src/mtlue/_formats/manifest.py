@@ -33,13 +33,13 @@ class Fields:
         """Read a JSON file. Raises what `read_json` raises."""
         return cls(path.name, read_json(path))
 
-    def check(self, format: str) -> None:
+    def check(self, format: str, *older: str) -> None:
         """Refuse a file of another format, or one that does not match its own checksum.
 
         Raises:
             ValueError: the file is refused.
         """
-        if self.text("format") != format:
+        if self.text("format") not in (format, *older):
             raise ValueError(f"its format is {self.text('format')!r}, expected {format!r}")
         if self.text("sha256") != _own_sha256(self.content):
             raise ValueError(f"{self.name} does not have the expected checksum: it was changed")
@@ -153,14 +153,18 @@ def file_entry(path: Path, *, sync: bool = False) -> dict[str, Any]:
 def file_fault(path: Path, name: str, expected: tuple[int, str]) -> str | None:
     """Describe how a file differs from its manifest, or return None."""
     size, digest = expected
+    fault = size_fault(path, name, size)
+    if fault is None and file_entry(path)["sha256"] != digest:
+        return f"{name} does not have the expected checksum: it was changed"
+    return fault
+
+
+def size_fault(path: Path, name: str, size: int) -> str | None:
+    """Describe how the size of a file differs from its manifest, or return None."""
     if not path.is_file():
         return f"{name} is missing"
     found = path.stat().st_size
-    if found != size:
-        return f"{name} has {found} bytes, expected {size}: it is truncated or was changed"
-    if file_entry(path)["sha256"] != digest:
-        return f"{name} does not have the expected checksum: it was changed"
-    return None
+    return None if found == size else f"{name} has {found} bytes, expected {size}: it is truncated or was changed"
 
 
 def files_in(folder: Path) -> Iterator[str]:

@@ -70,7 +70,7 @@ class Parts:
                 if not (folder / name).is_file() or (folder / name).stat().st_size != size:
                     raise ValueError(f"{folder.name}/{name} is missing or was changed")
         except ValueError as error:
-            raise ValueError(f"folder: {self._work} is damaged and cannot be resumed ({error}); delete it") from None
+            raise self._folders.damaged(error) from None
         return fields.mapping("files")
 
     def join(self, format: ExportFormat, earlier: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, Any]]:
@@ -149,7 +149,7 @@ class Parts:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(source, target)
         elif not target.exists():
-            raise ValueError(f"folder: {self._work} is damaged and cannot be resumed ({source.name} is gone); delete it")
+            raise self._folders.damaged(f"{source.name} is gone")
 
 
 def check_finished(folder: Path) -> None:

@@ -1,25 +1,31 @@
-"""The folder to which a call with a path streams protected images: raw bytes with a manifest."""
+"""The folder to which a call with a path streams protected images: shards of raw bytes, with a manifest."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from typing import IO, Any
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from mtlue._formats.images import ImageSink
-from mtlue._formats.manifest import Fields, file_entry, signed
-from mtlue._formats.stored_images import FORMAT, IMAGES, MANIFEST, SETTINGS, SHAPES, StoredImages, call_digits, files_of
-from mtlue._formats.work_folder import WorkFolder
-from mtlue._runtime import write_bytes
+from mtlue._formats.images import ImageSink, Portion
+from mtlue._formats.manifest import Fields, signed
+from mtlue._formats.shard_writer import Noted, ShardWriter, note_of
+from mtlue._formats.stored_images import FORMAT, MANIFEST, SETTINGS, SHARD, StoredImages, call_of
+from mtlue._formats.work_folder import POLL, WorkFolder
+from mtlue._runtime import sole_owner, write_bytes
 
-_PROGRESS = "progress.json"
+#: Images in a shard, or a little fewer: it holds whole batches.
+_SHARD_SIZE = 4096
+#: The folder of unfinished shards, and the file in it with the size of a batch.
+_SHARDS, _PLAN = "shards", "plan.json"
 #: The folder, inside that of an unfinished store, that gets the final name.
 _READY = "ready"
 
@@ -27,18 +33,21 @@ logger = logging.getLogger("mtlue.protect")
 
 
 class StoreWriter(ImageSink):
-    """Writes images into a folder, one batch after the other, so that a killed process loses at most one batch.
+    """Writes images into shards, so that a killed process loses at most one batch.
+
+    Each process takes the shards of its rank, and then others that are missing and that no living process writes. They need not
+    talk to each other, and there may be fewer or more of them when an interrupted call is repeated.
 
     Args:
         folders: Where to write, which is made if needed, and where the store will be. If an earlier process has written there,
             writing resumes after its last batch.
-        length: Number of images to come.
+        length: Number of images of the set.
         shape: Shape of all images, or None if they differ.
-        batch_size: Samples in a batch, unless an earlier process has begun with another size.
+        batch_size: Samples in a batch, unless another process has begun with another size.
         manifest: What the manifest states besides the entries of its files.
 
     Raises:
-        ValueError: a file of the earlier process is damaged.
+        ValueError: a file of an earlier process is damaged.
     """
 
     def __init__(
@@ -50,116 +59,159 @@ class StoreWriter(ImageSink):
         batch_size: int,
         manifest: Mapping[str, Any],
     ) -> None:
-        folder = folders.work
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folders, self.folder, self.shape, self.manifest = folders, folder, shape, manifest
-        self._files: dict[str, IO[bytes]] = {}
-        self._published = folders.is_published
-        if self._published:
-            super().__init__(length, batch_size)
-            self.count = length
-            return
-        # An earlier process, or a failed publication, stopped between the two.
-        for name in (IMAGES, SHAPES):
-            if (folder / _READY / name).exists():
-                os.replace(folder / _READY / name, folder / name)
-        state = self._noted()
-        super().__init__(length, state.get("batch_size") or batch_size)
-        self.count = state.get("count", 0)
-        self._sizes: dict[str, int] = state.get("bytes", {IMAGES: 0, SHAPES: 0})
-        try:
-            for name, size in self._sizes.items():
-                self._files[name] = (folder / name).open("ab")
-                # What a killed process wrote after its last note is written again.
-                self._files[name].truncate(size)
-        except BaseException:
-            self.close()
-            raise
-        if self.count:
-            logger.info("protect: going on after %d of %d images, in %s", self.count, length, folder)
-        else:
-            logger.info("protect: streaming %d images to %s", length, folder)
+        self.folders, self.folder, self.shape, self.manifest = folders, folders.work / _SHARDS, shape, manifest
+        self._finished, self._open, self._call = set[int](), deque[ShardWriter](), folders.call()
+        super().__init__(length, batch_size)
+        if not self._is_out:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.batch_size = self._planned(batch_size)
+        # Whole batches: their size must not depend on which shards a process makes.
+        self._size = self.batch_size * max(1, _SHARD_SIZE // self.batch_size)
+        self._all = range(-(-length // self._size))
+        self.count = length if self._is_out else sum(map(self._noted, self._all))
+        if self.count < length:
+            done = f"going on after {self.count} of" if self.count else "streaming"
+            where = "in" if self.count else "to"
+            logger.info("protect: %s %d images%s %s", done, length, "," if self.count else "", f"{where} {folders.work}")
 
-    def _noted(self) -> dict[str, Any]:
-        """Return what an earlier process noted about its work. Empty before the first note.
+    @property
+    def _is_out(self) -> bool:
+        """Whether the store has its final name. The first rank may have removed the work by then."""
+        by_main = self.folders.ranks.rank > 0 and bool(self._call) and call_of(self.folders.final) == self._call["call"]
+        return by_main or self.folders.is_published
+
+    def _planned(self, batch_size: int) -> int:
+        """Return the size of a batch that whoever comes first has noted."""
+        plan = self.folder / _PLAN
+        while not plan.exists():
+            with suppress(BlockingIOError), sole_owner(plan, argument="path"):
+                if not plan.exists():
+                    write_bytes(json.dumps({"batch_size": batch_size}).encode(), plan)
+        try:
+            return max(Fields.read(plan).count("batch_size"), 1)
+        except ValueError as error:
+            raise self.folders.damaged(error) from None
+
+    def _indices(self, number: int) -> range:
+        return range(number * self._size, min((number + 1) * self._size, self.length))
+
+    def _noted(self, number: int) -> int:
+        """Return how many images of a shard are there.
 
         Raises:
-            ValueError: the note is damaged, or the files that it describes are.
+            ValueError: the note of the shard is damaged, or a finished shard is.
         """
-        if not (self.folder / _PROGRESS).exists():
-            return {}
+        if number in self._finished:
+            return len(self._indices(number))
         try:
-            noted = Fields.read(self.folder / _PROGRESS)
-            sizes = Fields(_PROGRESS, noted.mapping("bytes"))
-            bytes_of = {name: sizes.count(name) for name in (IMAGES, SHAPES)}
-            state = {"bytes": bytes_of, **{name: noted.count(name) for name in ("count", "batch_size")}}
-            for name, size in bytes_of.items():
-                # A shorter file would be filled with zeros.
-                found = (self.folder / name).stat().st_size if (self.folder / name).exists() else 0
-                if found < size:
-                    raise ValueError(f"{name} has {found} bytes, expected {size}")
+            noted = Noted.read(note_of(self.folder, number))
+            if noted.count == len(self._indices(number)):
+                for name, (size, _) in noted.files.items():
+                    places = [folder / name for folder in (self.folder, self.folders.work / _READY)]
+                    found = max((place.stat().st_size for place in places if place.exists()), default=0)
+                    if found != size:
+                        raise ValueError(f"{name} has {found} bytes, expected {size}")
+                self._finished.add(number)
         except ValueError as error:
-            raise ValueError(f"path: {self.folder} is damaged and cannot be resumed ({error}); delete it") from None
-        return state
+            raise self.folders.damaged(error) from None
+        return noted.count
+
+    def _missing(self, numbers: Sequence[int]) -> list[int]:
+        return [number for number in numbers if self._noted(number) < len(self._indices(number))]
+
+    def portions(self) -> Iterator[Portion]:
+        """Yield the images of the shards of this rank, and then what other ranks leave undone."""
+        own = self._all[self.folders.ranks.rank :: self.folders.ranks.size]
+        # Others go through their shards from the front.
+        for numbers in itertools.chain([own], itertools.repeat(self._all[::-1])):
+            if self._is_out:
+                break
+            missing = self._missing(numbers)
+            if not missing and numbers is not own:
+                break
+            # Shards are taken one by one, as their images are asked for.
+            taken = (shard for shard in map(self._take, missing) if shard is not None)
+            first = next(taken, None)
+            if first is not None:
+                images = sum(len(self._indices(number)) for number in numbers)
+                done = images - sum(len(self._indices(number)) for number in missing) + first.count
+                indices = itertools.chain.from_iterable(shard.left for shard in itertools.chain([first], taken))
+                yield Portion(indices, done, images)
+                if self._open:
+                    raise self.too_few()
+            elif numbers is not own:
+                # Living processes write the rest.
+                time.sleep(POLL)
+
+    def _take(self, number: int) -> ShardWriter | None:
+        shard = ShardWriter(self.folder, number, self._indices(number), self.shape)
+        try:
+            if not shard.take():
+                return None
+        except ValueError as error:
+            raise self.folders.damaged(error) from None
+        self._open.append(shard)
+        return shard
 
     def append(self, images: Sequence[Tensor]) -> None:
         """Write the next images, and note that they are there."""
-        for image in images:
-            self._write(IMAGES, image.cpu().contiguous().numpy().tobytes())
-            if self.shape is None:
-                self._write(SHAPES, torch.tensor(image.shape, dtype=torch.int32).numpy().tobytes())
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
         self.count += len(images)
-        note = {"count": self.count, "batch_size": self.batch_size, "bytes": self._sizes}
-        write_bytes(json.dumps(note).encode(), self.folder / _PROGRESS)
-
-    def _write(self, name: str, content: bytes) -> None:
-        self._files[name].write(content)
-        self._sizes[name] += len(content)
+        while images:
+            shard = self._open[0]
+            room = len(shard.left)
+            shard.append(images[:room])
+            images = images[room:]
+            if not shard.left:
+                self._open.popleft().close()
 
     def close(self) -> None:
         """Close the files. What was noted stays."""
-        with ExitStack() as stack:
-            # Each of them, even if one fails on a full disk: buffered bytes must not be written later.
-            for file in self._files.values():
-                stack.callback(file.close)
+        while self._open:
+            self._open.popleft().close()
 
     def finish(self) -> StoredImages:
         """Give a folder with the images and their manifest the final name in one step, and then remove the rest.
 
-        The finished folder holds the protected images and what is needed to read them, and nothing else.
+        The finished folder holds the protected images and what is needed to read them, and nothing else. Ranks other than the
+        first wait for that.
 
         Raises:
             OSError: the folder cannot get its name. Nothing is lost.
         """
         self.close()
-        if not self._published:
+        if self.folders.ranks.rank:
+            self.folders.wait_for_main(lambda: self._is_out)
+            return StoredImages(self.folders.final)
+        if not self.folders.is_published:
             self._publish()
         images = StoredImages(self.folders.final)
-        logger.info("protect: finished %s, %d images", self.folders.final, self.count)
+        logger.info("protect: finished %s, %d images", self.folders.final, self.length)
         # The generator is removed too. The settings go last, because a call repeated after a kill is recognised by them.
         self.folders.remove(last=(MANIFEST, SETTINGS))
         return images
 
     def _publish(self) -> None:
-        names = files_of(self.shape)
-        settings = self.folder / SETTINGS
+        files: dict[str, dict[str, Any]] = {}
+        for number in self._all:
+            noted = Noted.read(note_of(self.folder, number)).files
+            files |= {name: {"bytes": size, "sha256": digest} for name, (size, digest) in noted.items()}
         content = signed({
             "format": FORMAT,
-            **({"call": call_digits(settings.read_text())} if settings.exists() else {}),
+            **self._call,
             **self.manifest,
-            "length": self.count,
+            "length": self.length,
             "shape": self.shape,
-            "files": {name: file_entry(self.folder / name) for name in names},
+            SHARD: self._size,
+            "files": files,
         })
-        ready = self.folder / _READY
-        shutil.rmtree(ready, ignore_errors=True)
-        ready.mkdir()
+        ready = self.folders.work / _READY
+        ready.mkdir(exist_ok=True)
+        for stray in [path for path in ready.iterdir() if path.name not in files]:
+            shutil.rmtree(stray) if stray.is_dir() and not stray.is_symlink() else os.unlink(stray)
         # The copy that stays tells a call repeated after a kill that the finished store is its own.
-        for folder in (self.folder, ready):
+        for folder in (self.folders.work, ready):
             write_bytes(json.dumps(content, indent=2).encode(), folder / MANIFEST)
-        for name in names:
-            os.replace(self.folder / name, ready / name)
+        for name in files:
+            if (self.folder / name).exists():
+                os.replace(self.folder / name, ready / name)
         self.folders.publish(ready)

@@ -9,7 +9,7 @@ from pathlib import Path
 from mtlue._formats.export import read_manifest
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_fault, files_in
 from mtlue._formats.readme import README
-from mtlue._formats.stored_images import FORMAT, MANIFEST, StoredImages
+from mtlue._formats.stored_images import FORMAT, MANIFEST, OLD_FORMAT, StoredImages
 
 _SHOWN = 20
 # What the owner of an export may rewrite, and what Hugging Face adds to it: none of it is part of the set.
@@ -96,15 +96,14 @@ def verify(folder: str | os.PathLike[str]) -> Description:
         shown = [*faults[:_SHOWN], *([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])]
         raise ValueError(f"folder: {path} differs from its manifest: {'; '.join(shown)}")
     if kind == "store":
-        # The sizes of the images too.
-        StoredImages(path)
+        StoredImages(path).check_layout()
     return Description(kind, length, tasks, epsilon, len(files), sum(size for size, _ in files.values()))
 
 
 def _store_fields(path: Path) -> Fields:
     try:
         fields = Fields.read(path / MANIFEST)
-        fields.check(FORMAT)
+        fields.check(FORMAT, OLD_FORMAT)
     except ValueError as error:
         raise ValueError(f"folder: the store {path} cannot be used: {error}") from None
     return fields

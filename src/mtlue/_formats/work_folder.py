@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mtlue._formats.manifest import read_json
 from mtlue._formats.stored_images import MANIFEST, SETTINGS, StoredImages, call_digits, call_of
-from mtlue._runtime import file_named, remove_folder, sole_owner, warn, write_bytes
+from mtlue._runtime import ALONE, Ranks, file_named, is_owned, remove_folder, sole_owner, warn, write_bytes
 
+#: Seconds between two looks at what other processes do, and until one that never came is given up.
+POLL, _PATIENCE = 0.1, 600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -22,23 +26,28 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class WorkFolder:
     """The folder ``<path>.partial`` of a call that streams to ``path``. An interrupted call resumes from it.
 
+    One call at a time owns it. Of several ranks, the first owns it, and the others join if they have the same settings.
+
     Attributes:
         final: Where the result will be.
         work: Where it is written, together with what is needed to resume.
         argument: The name of the path in messages.
+        ranks: Which rank this process is.
     """
 
     final: Path
     work: Path
     argument: str = "path"
+    ranks: Ranks = ALONE
 
     @classmethod
     @contextmanager
-    def claim(cls, path: str | os.PathLike[str] | None) -> Iterator[WorkFolder | None]:
+    def claim(cls, path: str | os.PathLike[str] | None, ranks: Ranks = ALONE) -> Iterator[WorkFolder | None]:
         """Reserve the folders of a call that writes a store, in this context.
 
         Args:
             path: Where the call streams to, or None.
+            ranks: Which rank this process is. The ranks share the folders.
 
         Yields:
             The folders, or None without a path.
@@ -51,7 +60,10 @@ class WorkFolder:
         if path is None:
             yield None
             return
-        with cls.owned(Path(path)) as folders:
+        with cls.owned(Path(path), ranks=ranks) as folders:
+            if ranks.rank:
+                yield folders
+                return
             # A dangling link is in the way, too.
             if os.path.lexists(folders.final) and not folders.is_published and call_of(folders.final) is None:
                 raise folders.in_the_way()
@@ -59,12 +71,13 @@ class WorkFolder:
 
     @classmethod
     @contextmanager
-    def owned(cls, final: Path, *, argument: str = "path") -> Iterator[WorkFolder]:
+    def owned(cls, final: Path, *, argument: str = "path", ranks: Ranks = ALONE) -> Iterator[WorkFolder]:
         """Reserve the folders of any call, whatever is there already.
 
         Args:
             final: Where the result will be.
             argument: Its name in messages.
+            ranks: Which rank this process is.
 
         Yields:
             The folders.
@@ -75,10 +88,16 @@ class WorkFolder:
         """
         work = final.with_name(final.name + ".partial")
         work.parent.mkdir(parents=True, exist_ok=True)
-        with sole_owner(work, argument=argument):
+        folders = cls(final, work, argument, ranks)
+        with ExitStack() as stack:
+            if ranks.rank:
+                # By these the first rank sees who is still reading its work.
+                stack.enter_context(sole_owner(folders._presence(ranks.rank), argument=argument))
+            else:
+                folders._own(stack)
             try:
                 with file_named(work):
-                    yield cls(final, work, argument)
+                    yield folders
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
@@ -93,6 +112,42 @@ class WorkFolder:
             return False
         return ours.read_bytes() == published.read_bytes()
 
+    def call(self) -> dict[str, str]:
+        """Return what a manifest states about the call: nothing if its settings were not noted."""
+        settings = self.work / SETTINGS
+        return {"call": call_digits(settings.read_text())} if settings.exists() else {}
+
+    def _own(self, stack: ExitStack) -> None:
+        # Another rank that looks whether this one is there holds the lock for a moment.
+        for _ in range(3 * (self.ranks.size > 1)):
+            with suppress(BlockingIOError):
+                stack.enter_context(sole_owner(self.work, argument=self.argument))
+                return
+            time.sleep(POLL / 2)
+        stack.enter_context(sole_owner(self.work, argument=self.argument))
+
+    def _presence(self, rank: int | str) -> Path:
+        return self.work.with_name(f"{self.work.name}.rank-{rank}")
+
+    def wait_for_main(self, until: Callable[[], bool], *, patience: float = 0.0) -> None:
+        """Wait for what the first rank does.
+
+        Args:
+            until: Says whether it is done.
+            patience: Seconds that it may not be there.
+
+        Raises:
+            TimeoutError: it has ended, or does not come.
+        """
+        started = time.monotonic()
+        while not until():
+            time.sleep(POLL)
+            if not is_owned(self.work) and time.monotonic() - started > patience and not until():
+                raise TimeoutError(
+                    f"path: rank 0 has ended, or never began to write {self.work}; call protect on every rank; a repeated call "
+                    "goes on where it stopped"
+                )
+
     def in_the_way(self) -> FileExistsError:
         """Return the error for a call whose path is taken."""
         return FileExistsError(
@@ -101,7 +156,7 @@ class WorkFolder:
 
     def inside(self, name: str) -> WorkFolder:
         """Return a folder for a part of the work, inside the one where the store is written."""
-        part = WorkFolder(self.final, self.work / name)
+        part = replace(self, work=self.work / name)
         part.work.mkdir(parents=True, exist_ok=True)
         return part
 
@@ -115,13 +170,18 @@ class WorkFolder:
             ValueError: the work in the folder is that of another call.
             FileExistsError: the path is taken by the store of another call.
         """
+        noted = self.work / SETTINGS
+        if self.ranks.rank:
+            # An earlier call may have left settings too.
+            self.wait_for_main(lambda: self.final.exists() or (is_owned(self.work) and noted.exists()), patience=_PATIENCE)
         if not os.path.lexists(self.final) or self.is_published:
             self.take_up(settings)
             return None
         if call_of(self.final) != call_digits(json.dumps(settings)):
             raise self.in_the_way()
         images = StoredImages(self.final)
-        self.remove()
+        if not self.ranks.rank:
+            self.remove()
         return images
 
     def publish(self, ready: Path) -> None:
@@ -141,6 +201,10 @@ class WorkFolder:
 
     def remove(self, *, last: Sequence[str] = ()) -> None:
         """Remove what the result was made from. An interrupted removal is recognised by the files in `last`, which go last."""
+        until = time.monotonic() + _PATIENCE
+        for lock in self.work.parent.glob(f"{glob.escape(self._presence('').name)}*.lock"):
+            while is_owned(lock.with_suffix("")) and time.monotonic() < until:
+                time.sleep(POLL)
         try:
             if self.work.is_dir():
                 remove_folder(self.work, last=last)
@@ -162,10 +226,14 @@ class WorkFolder:
         try:
             other = read_json(file)
         except ValueError as error:
-            raise ValueError(f"{self.argument}: {self.work} is damaged and cannot be resumed ({error}); delete it") from None
+            raise self.damaged(error) from None
         changed = [name for name in settings if other.get(name) != settings[name]]
         if changed:
             raise self.left_by_another_call(changed)
+
+    def damaged(self, fault: object) -> ValueError:
+        """Return the error for a call that cannot resume what is in the folder, because of this fault."""
+        return ValueError(f"{self.argument}: {self.work} is damaged and cannot be resumed ({fault}); delete it")
 
     def left_by_another_call(self, changed: list[str]) -> ValueError:
         """Return the error for a call that cannot resume what is in the folder, because these settings differ."""

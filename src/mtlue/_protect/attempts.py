@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtlue._check import Check
 from mtlue._data import Inspection, Samples, Transform
-from mtlue._fit import FitPlan, History
+from mtlue._fit import FitPlan, History, OtherRunError
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import has_state
@@ -20,7 +20,7 @@ from mtlue._protect.checking import FEWEST_SAMPLES, check_generation
 from mtlue._protect.generation import Generation
 from mtlue._protect.mirroring import augmentation_for
 from mtlue._protect.stages import Models, train_models
-from mtlue._runtime import Compute, Stream
+from mtlue._runtime import Compute, Stream, from_rank, together
 
 logger = logging.getLogger("mtlue.protect")
 
@@ -94,19 +94,30 @@ class Making:
             folders: Folders with the state of an interrupted call.
 
         Raises:
-            ValueError: there are too few samples to tell which attempt is best.
+            ValueError: there are too few samples to tell which attempt is best, or a call with other arguments was interrupted.
         """
+        try:
+            return self._trained(models, replace(plan, augment=self.augmentation), attempts, folders)
+        except OtherRunError as error:
+            # The caller gave a path, and does not know about the checkpoint.
+            raise error if folders is None else folders.left_by_another_call(error.changed) from None
+
+    def _trained(
+        self, models: Models, plan: FitPlan, attempts: int, folders: WorkFolder | None
+    ) -> tuple[UEGenerator, History, Check | None]:
         length = self.inspection.length
-        plan = replace(plan, augment=self.augmentation)
         if attempts == 1:
-            return (*train_models(models, self.samples, self.inspection, plan, self.compute, folders), None)
+            return (*self._train_models(models, plan, self.compute, folders), None)
         if length < FEWEST_SAMPLES:
             raise ValueError(
                 f"attempts: expected 1 for {length} samples, got {attempts}; choosing among attempts takes "
                 f"at least {FEWEST_SAMPLES}"
             )
         made = [self._attempt(number, attempts, models, plan, folders) for number in range(attempts)]
-        return max(made, key=lambda each: each[2].protection)
+        with together(self.compute.device):
+            # Ranks of one job keep the same one, whatever the last digits of their checks say.
+            best: int = from_rank(0, lambda: max(range(attempts), key=lambda number: made[number][2].protection))
+        return made[best]
 
     def _attempt(
         self, number: int, attempts: int, models: Models, plan: FitPlan, folders: WorkFolder | None
@@ -114,11 +125,18 @@ class Making:
         logger.info("protect: attempt %d of %d", number + 1, attempts)
         compute = self.compute if not number else replace(self.compute, seed=self.compute.seed_of(Stream.ATTEMPT, number))
         place = None if folders is None else folders.inside(f"attempt-{number}")
-        generator, history = train_models(_copied(models), self.samples, self.inspection, plan, compute, place)
+        generator, history = self._train_models(_copied(models), plan, compute, place)
         check = self.check(generator, history, place)
         mean, worst = (-value for value in check.protection)
         logger.info("protect: attempt %d of %d: R %.2f in the mean, %.2f at worst", number + 1, attempts, mean, worst)
         return generator, history, check
+
+    def _train_models(
+        self, models: Models, plan: FitPlan, compute: Compute, folders: WorkFolder | None
+    ) -> tuple[UEGenerator, History]:
+        # Only the training: each rank reads the whole set for what is done around it.
+        with together(compute.device):
+            return train_models(models, self.samples, self.inspection, plan, compute, folders)
 
 
 def _copied(models: Models) -> Models:

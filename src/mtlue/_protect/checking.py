@@ -38,7 +38,7 @@ def check_generation(
 ) -> Check:
     """Measure what small networks learn from a generator's images.
 
-    The result is kept in the folder of a call, and read from there.
+    The result is kept in the folder of a call, and read from there. Of several ranks, the first one measures.
 
     Args:
         generation: The generator, and the samples to perturb.
@@ -49,6 +49,8 @@ def check_generation(
         network_passes: How often a small network saw each image in that training, forward and backward.
     """
     file = None if folders is None else folders.work / _CHECK
+    if file is not None and folders is not None and folders.ranks.rank:
+        folders.wait_for_main(file.exists)
     if file is not None and file.exists():
         return Check.from_json(file.read_text())
     check = _checked(generation, inspection, history, transform, network_passes)

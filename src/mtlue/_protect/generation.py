@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mtlue._data import Batch, Samples, as_gathered, to_bytes
+from mtlue._formats import Portion
 from mtlue._generator import UEGenerator, add_to_image
 from mtlue._runtime import BatchSize, Compute, Progress, moved, repeatable_convolutions
 
@@ -59,17 +61,16 @@ class Generation:
         self.generator, self.selected, self.protected_tasks, self.compute = generator, selected, protected_tasks, compute
         self.samples = samples
 
-    def batches(self, start: int, batch_size: int) -> Generator[list[Tensor], None, None]:
-        """Yield protected 8-bit images in batches, from sample ``start`` on. The generator is on the device meanwhile."""
-        length = len(self.samples)
-        steps = -(-length // batch_size)
-        with Progress(self.compute.progress, stage="protect", total=steps, images=length) as shown:
-            shown.skip(start // batch_size, start)
-            for _, images in self.pairs(range(start, length), batch_size):
+    def batches(self, portion: Portion, batch_size: int) -> Generator[list[Tensor], None, None]:
+        """Yield protected 8-bit images in batches. The generator is on the device meanwhile."""
+        steps = -(-portion.total // batch_size)
+        with Progress(self.compute.progress, stage="protect", total=steps, images=portion.total) as shown:
+            shown.skip(portion.done // batch_size, portion.done)
+            for _, images in self.pairs(portion.indices, batch_size):
                 yield images
                 shown.step(len(images))
 
-    def pairs(self, indices: Sequence[int], batch_size: int) -> Iterator[tuple[Originals, list[Tensor]]]:
+    def pairs(self, indices: Iterable[int], batch_size: int) -> Iterator[tuple[Originals, list[Tensor]]]:
         """Yield samples in batches, with their protected 8-bit images. The generator is on the device meanwhile."""
         size = BatchSize(batch_size)
         with self.ready():
@@ -85,20 +86,20 @@ class Generation:
         with moved(self.generator, self.compute.device), repeatable_convolutions():
             yield
 
-    def _originals(self, indices: Sequence[int], batch_size: int) -> Iterator[Originals]:
+    def _originals(self, indices: Iterable[int], batch_size: int) -> Iterator[Originals]:
         samples = _SamplesWithOriginals(self.samples.dataset, self.samples.tasks, size=self.samples.size)
+        # The loader asks for them ahead of what it yields, and only then does a portion take more.
+        indices, asked = itertools.tee(indices)
         loader: DataLoader[tuple[list[Tensor], Batch]] = DataLoader(
             samples,  # type: ignore[arg-type]  # the loader is typed by what it reads, not by what collate_fn returns
             batch_size=batch_size,
-            sampler=cast("Sampler[int]", indices),
+            sampler=cast("Sampler[int]", asked),
             num_workers=self.compute.num_workers,
             collate_fn=as_gathered,
             generator=torch.Generator(),
         )
-        start = 0
         for images, batch in loader:
-            yield Originals(indices[start : start + len(images)], images, batch)
-            start += len(images)
+            yield Originals(list(itertools.islice(indices, len(images))), images, batch)
 
     # Only here: the context must not cover what the user's data set computes, or what the caller does with the images.
     @torch.no_grad()

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
 from mtlue._data import Inspection, Samples, check_map_style, infer_and_inspect, inspect_dataset, run_settings
-from mtlue._fit import OtherRunError, check_channels, check_loss, recipe_for
+from mtlue._fit import check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator, check_levels
 from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
@@ -23,7 +23,17 @@ from mtlue._protect.protected_dataset import ProtectedDataset
 from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
 from mtlue._protect.unprotected import check_unprotected
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
-from mtlue._runtime import Compute, ProgressOption, check_single_process, described, gradients_on, tensors_digest, warn
+from mtlue._runtime import (
+    Compute,
+    ProgressOption,
+    Ranks,
+    described,
+    gradients_on,
+    in_group,
+    launched,
+    tensors_digest,
+    warn,
+)
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 _DEFAULT_EPSILON = 8 / 255
@@ -82,7 +92,8 @@ def protect(
             keeps the one that leaves least to learn, as a mean over the tasks.
         path: Folder to stream the protected images to. None keeps them in memory, as bytes. Repeat an interrupted call to
             resume it. What it needs for that, including the generator, is in ``<path>.partial`` until the folder is complete,
-            and is then deleted.
+            and is then deleted. Under ``torchrun`` give all ranks the same path, on a file system that they share: they divide
+            the images between them, and each returns the same set.
         epochs: Passes over the data, at most, for a surrogate and a generator that need training. None as in `mtlue.fit`. Fewer
             take less time and protect less.
         batch_size: Samples in a step. None fits the device.
@@ -98,11 +109,12 @@ def protect(
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range or contradicts another, the data set has faults (the message lists all of them),
-            or the surrogate's answers do not fit the tasks.
+            or the surrogate's answers do not fit the tasks; or several ranks have no ``path`` to share.
         FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         OSError: the disk is full. Repeat the call to resume.
-        NotImplementedError: called inside a process group of several ranks.
+        TimeoutError: rank 0 has ended, or did not call this function.
+        NotImplementedError: several ranks would have to train the generator.
 
     Example:
         >>> import torch, mtlue
@@ -121,7 +133,7 @@ def protect(
         >>> int((255 * image - images[5]).abs().round().max()) <= 8
         True
     """
-    check_single_process()
+    ranks = _ranks_for(path)
     check_unprotected(check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
     check_share("fraction", fraction)
@@ -136,7 +148,7 @@ def protect(
         precision=precision,
         num_workers=num_workers,
         seed=seed,
-        progress=progress,
+        progress=False if ranks.rank else progress,
     )
     recipe = recipe_for(chosen_loss)
     plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
@@ -145,8 +157,8 @@ def protect(
     if generator is not None:
         epsilon = _check_generator(generator, resolved, epsilon)
     known: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
-    with WorkFolder.claim(path) as folders, gradients_on():
-        untrained = generator is None or not generator.trained or trained_by_this_call(generator, folders)
+    with WorkFolder.claim(path, ranks) as folders, gradients_on():
+        untrained = _needs_training(generator, folders, ranks)
         if not untrained and (surrogate is not None or loss is not None):
             warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
@@ -179,20 +191,50 @@ def protect(
         making = Making(samples, inspection, selected, protected, compute, recipe.network_passes)
         history, found = None, None
         if generator is None or untrained:
-            try:
-                models = Models(chosen_loss, surrogate, generator, epsilon)
-                generator, history, found = making.train(models, plan, attempts, folders)
-            except OtherRunError as error:
-                # The caller gave a path, and does not know about the checkpoint.
-                raise error if folders is None else folders.left_by_another_call(error.changed) from None
+            models = Models(chosen_loss, surrogate, generator, epsilon)
+            generator, history, found = making.train(models, plan, attempts, folders)
         generation = making.generation(generator)
         # The loss of networks that start anew rises with each new network.
-        warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
-        if check:
-            found = found or making.check(generator, history, folders)
-            tell(found, fraction=fraction)
+        if not ranks.rank:
+            warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
+            if check:
+                found = found or making.check(generator, history, folders)
+                tell(found, fraction=fraction)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
+        # Rank 0 has checked it meanwhile.
+        found = (found or making.check(generator, history, folders)) if check and ranks.rank else found
         return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, check=found, **known)
+
+
+def _ranks_for(path: str | os.PathLike[str] | None) -> Ranks:
+    """Return which rank this process is.
+
+    Raises:
+        ValueError: several ranks have no folder to share.
+    """
+    ranks = launched()
+    if ranks.size > 1 and path is None:
+        raise ValueError(
+            f"path: expected a folder that all {ranks.size} ranks can write to, got None; they divide the images between them "
+            "and write one store"
+        )
+    return ranks
+
+
+def _needs_training(generator: UEGenerator | None, folders: WorkFolder | None, ranks: Ranks) -> bool:
+    """Return whether this call, or an interrupted attempt at it, trains the generator.
+
+    Raises:
+        ValueError: several ranks would have to, and are not in a process group.
+    """
+    if generator is not None and generator.trained and not trained_by_this_call(generator, folders):
+        return False
+    if ranks.size > 1 and not in_group():
+        raise ValueError(
+            f"generator: expected a trained one, because the {ranks.size} ranks are in no process group in which to train it; "
+            "call torch.distributed.init_process_group() first"
+        )
+    return True
 
 
 def _made_by(

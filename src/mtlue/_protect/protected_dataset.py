@@ -187,13 +187,16 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
     def load(cls, path: str | os.PathLike[str], dataset: Dataset[Any]) -> ProtectedDataset[Tensor]:
         """Open the folder that ``protect(path=...)`` wrote, without reading the images into memory.
 
+        The files of images are checked when the first image in each is read; `mtlue.verify` checks all of them at once.
+
         Args:
             path: The folder.
             dataset: The data set that was protected, which provides the targets.
 
         Raises:
             FileNotFoundError: the folder has no finished store.
-            ValueError: the store is truncated, was changed, or was made from another data set.
+            ValueError: the manifest was changed, a file that was looked at is truncated, or the store was made from another
+                data set.
         """
         images = StoredImages(Path(path))
         try:
@@ -229,9 +232,11 @@ def _check_same_data(
         raise ValueError(f"dataset: the store was made from another data set, of {len(images)} samples; this one has {length}")
     limit = largest_level(epsilon)
     for index in looked_at(length):
-        clean, stored = image_bytes(dataset, index), images[index]
+        clean, stored = image_bytes(dataset, index), images.unchecked(index)
         same_shape = clean.shape == stored.shape
         if not same_shape or (clean.to(torch.int16) - stored.to(torch.int16)).abs().max() > limit:
+            # If the store was changed, reading the image says so.
+            images[index]
             raise ValueError(f"dataset: the store was made from another data set, image {index} is not the same")
     if labels_digest(dataset, tasks) != labels:
         raise ValueError("dataset: the store was made from another data set, the labels are not the same")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -143,9 +142,7 @@ def write_images(
         batch_size=batch_size or generation_batch_size(generator, compute.device),
         folders=folders,
     )
-    # Closed at once when writing fails: otherwise it would hold the device for as long as the error is kept.
-    with closing(generation.batches(sink.count, sink.batch_size)) as batches:
-        return sink.fill(batches)
+    return sink.fill(lambda portion: generation.batches(portion, sink.batch_size))
 
 
 def selected_samples(fraction: float, length: int, compute: Compute) -> Tensor:

@@ -19,9 +19,9 @@ from mtlue._runtime.identity import (
 from mtlue._runtime.job import Job, LostRankError
 from mtlue._runtime.joint_call import current_job, from_rank, smallest, together
 from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
-from mtlue._runtime.ownership import sole_owner
+from mtlue._runtime.ownership import is_owned, sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
-from mtlue._runtime.ranks import in_group, is_main, rank, world_size
+from mtlue._runtime.ranks import ALONE, Ranks, in_group, is_main, launched, rank, world_size
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
 from mtlue._runtime.share import (
     Share,
@@ -43,6 +43,7 @@ from mtlue._runtime.warn import warn
 _logging.getLogger("mtlue").addHandler(_logging.NullHandler())
 
 __all__ = [
+    "ALONE",
     "BatchSize",
     "Compute",
     "Job",
@@ -50,6 +51,7 @@ __all__ = [
     "Progress",
     "ProgressOption",
     "RandomState",
+    "Ranks",
     "Share",
     "Stream",
     "check_single_process",
@@ -70,10 +72,12 @@ __all__ = [
     "held",
     "in_group",
     "is_main",
+    "is_owned",
     "joint_count",
     "joint_mean",
     "joint_norm",
     "joint_sum",
+    "launched",
     "load_tensors",
     "moved",
     "on_all_ranks",

@@ -34,9 +34,15 @@ def file_named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
-def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
-    """Replace a file in one step. Readers, and a process that is killed, see the old contents or the new."""
-    _replace(path, lambda file: file.write(content))
+def write_bytes(content: bytes, path: str | os.PathLike[str], *, sync: bool = True) -> None:
+    """Replace a file in one step. Readers, and a process that is killed, see the old contents or the new.
+
+    Args:
+        content: The new contents.
+        path: The file.
+        sync: Whether to force them onto the disk. Otherwise they may be lost with the power.
+    """
+    _replace(path, lambda file: file.write(content), sync=sync)
 
 
 def write_private(content: bytes, path: str | os.PathLike[str]) -> None:
@@ -59,7 +65,11 @@ private = partial(os.open, mode=0o600)
 
 
 def _replace(
-    path: str | os.PathLike[str], write: Callable[[IO[bytes]], object], opener: Callable[[str, int], int] | None = None
+    path: str | os.PathLike[str],
+    write: Callable[[IO[bytes]], object],
+    opener: Callable[[str, int], int] | None = None,
+    *,
+    sync: bool = True,
 ) -> None:
     target = Path(path)
     draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
@@ -67,7 +77,8 @@ def _replace(
         with file_named(target), open(draft, "wb", opener=opener) as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(draft, target)
     except FileNotFoundError:
         # By the time a second call on the path runs, the first has finished the folder and removed its drafts.

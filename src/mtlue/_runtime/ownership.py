@@ -88,6 +88,15 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
                 os.close(descriptor)
 
 
+def is_owned(path: str | os.PathLike[str]) -> bool:
+    """Return whether a living call is the `sole_owner` of a file or folder. What a dead one left of its lock is removed."""
+    try:
+        with sole_owner(path, argument="path"):
+            return False
+    except BlockingIOError:
+        return True
+
+
 def _locked(descriptor: int, lock: Path, argument: str) -> bool:
     """Return whether a file could be locked and still has this name. Its last owner may have removed it."""
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import NamedTuple
+
 import torch
 
 
@@ -23,3 +26,20 @@ def world_size() -> int:
 def is_main() -> bool:
     """Return whether this is the process that writes files and shows progress."""
     return rank() == 0
+
+
+class Ranks(NamedTuple):
+    """Which process this is of how many that share out work without talking to each other. By default it is alone."""
+
+    rank: int = 0
+    size: int = 1
+
+
+ALONE = Ranks()
+
+
+def launched() -> Ranks:
+    """Return the ranks of the process group, or else those that ``torchrun`` started, with or without a group."""
+    if not in_group() and torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    return Ranks(rank(), world_size())

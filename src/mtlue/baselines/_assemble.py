@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from mtlue._data import Inspection, Samples, run_settings, to_bytes
+from mtlue._formats import Portion
 from mtlue._protect import ProtectedDataset, WorkFolder, add_levels, open_sink
 
 #: ``change(images, targets, indices)`` returns by how many levels of 1/255 to change each pixel, int16 (C, H, W) for each
 #: sample. Images are uint8 (C, H, W), targets are as the data set gives them, and indices say which samples they are.
-Change: TypeAlias = Callable[[Sequence[Tensor], Sequence[Any], range], Sequence[Tensor]]
+Change: TypeAlias = Callable[[Sequence[Tensor], Sequence[Any], Sequence[int]], Sequence[Tensor]]
 
 # Samples do not depend on others of their batch. This many are in memory at once.
 _BATCH = 64
@@ -51,13 +53,14 @@ def assemble(
         batch_size=_BATCH,
         folders=folders,
     )
-    images = sink.fill(_changed(samples, change, epsilon, sink.count, sink.batch_size))
+    images = sink.fill(lambda portion: _changed(samples, change, epsilon, portion, sink.batch_size))
     return ProtectedDataset[Tensor](images, samples.dataset, tasks=samples.tasks, epsilon=epsilon)
 
 
-def _changed(samples: Samples, change: Change, epsilon: float, start: int, batch_size: int) -> Iterator[list[Tensor]]:
-    for first in range(start, len(samples), batch_size):
-        indices = range(first, min(first + batch_size, len(samples)))
+def _changed(
+    samples: Samples, change: Change, epsilon: float, portion: Portion, batch_size: int
+) -> Generator[list[Tensor], None, None]:
+    while indices := list(itertools.islice(portion.indices, batch_size)):
         read = [samples[index] for index in indices]
         images = [to_bytes(image) for image, _ in read]
         levels = change(images, [targets for _, targets in read], indices)

@@ -137,7 +137,7 @@ class FusedPatterns:
     def change(self, samples: Samples) -> Change:
         """Return the function that says by how many levels the patterns of its classes change each sample of a data set."""
 
-        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
+        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: Sequence[int]) -> list[Tensor]:
             return list(self.levels(classes_by_task(samples.read_labels(targets), samples.tasks)))
 
         return change

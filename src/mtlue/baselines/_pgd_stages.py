@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtlue._data import Batch, Samples, run_settings, to_bytes
 from mtlue._fit import Checkpoint, check_answers, check_gradient, probed_batch_size
-from mtlue._formats import Images, ImageSink
+from mtlue._formats import Images, ImageSink, Portion
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, has_state, networks_of, restore_state, state_of
 from mtlue._protect import WorkFolder, add_in_levels, open_sink
 from mtlue._runtime import BatchSize, Compute, Progress, described, repeatable_convolutions
@@ -80,7 +80,7 @@ def search_images(
                 if not loss.trains_surrogate:
                     kept = Checkpoint(None if work is None or not has_state(loss) else work / _LOSS, {})
                     sink = _sink(search, shape, folders)
-                    return sink.fill(_frozen(search, sink.count, kept))
+                    return sink.fill(lambda portion: _frozen(search, portion, kept))
                 state = None if work is None else work / _STATE
                 fresh = work is None or not all((work / name).exists() for name in (_STATE, PERTURBATIONS))
                 if fresh and state is not None:
@@ -89,7 +89,7 @@ def search_images(
                 store = PixelStore(len(samples), shape, epsilon=plan.epsilon, folder=work, fresh=fresh)
                 Alternation(search, store, Checkpoint(state, {})).run()
                 sink = _sink(search, shape, folders)
-                return sink.fill(_stored(search, store, sink.count))
+                return sink.fill(lambda portion: _stored(search, store, portion))
 
 
 def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder | None) -> ImageSink:
@@ -100,9 +100,13 @@ def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder 
     return sink
 
 
-def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Sequence[Tensor]]:
-    """Yield protected batches from sample ``start`` on. Each is finished before the next begins."""
-    plan, size = search.plan, search.batch_size.value
+def _frozen(search: PixelSearch, portion: Portion, kept: Checkpoint) -> Generator[Sequence[Tensor], None, None]:
+    """Yield protected batches. Each is finished before the next begins.
+
+    Raises:
+        ValueError: the state of the loss belongs to other batches.
+    """
+    plan, size, start = search.plan, search.batch_size.value, portion.done
     steps = plan.rounds * plan.steps
     search.progress.skip(-(-start // size) * steps, start * steps)
     # The state of a loss before and after the last batch: if the call is interrupted, only one of them matches the disk.
@@ -111,8 +115,10 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Seque
         states: dict[int, Any] = found.get("before", {})
         if start in states:
             restore_state(search.loss, states[start])
+        elif states:
+            raise ValueError(f"{start} images are there, and no state of the loss at that point")
     kept.save({"before": {start: state_of(search.loss)}})
-    for batch in search.batches(range(start, len(search.samples))):
+    for batch in search.batches(portion.indices):
         states = {} if kept.path is None else {start: copy.deepcopy(state_of(search.loss))}
         delta = search.descend(Pixels(batch, torch.zeros_like(batch.images), start), steps=steps, round=0)
         start += len(batch)
@@ -120,9 +126,10 @@ def _frozen(search: PixelSearch, start: int, kept: Checkpoint) -> Iterator[Seque
         yield add_in_levels(to_bytes(batch.images.cpu()), delta, plan.epsilon).unbind()
 
 
-def _stored(search: PixelSearch, store: PixelStore, start: int) -> Iterator[Sequence[Tensor]]:
-    """Yield protected batches from sample ``start`` on, from finished perturbations."""
-    for batch in search.batches(range(start, len(search.samples))):
+def _stored(search: PixelSearch, store: PixelStore, portion: Portion) -> Generator[Sequence[Tensor], None, None]:
+    """Yield protected batches from finished perturbations."""
+    start = portion.done
+    for batch in search.batches(portion.indices):
         delta = store.read(range(start, start + len(batch)))
         start += len(batch)
         yield add_in_levels(to_bytes(batch.images.cpu()), delta, search.plan.epsilon).unbind()

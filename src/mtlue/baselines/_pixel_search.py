@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +86,7 @@ class PixelSearch:
         #: Figures to show beside the loss of each step.
         self.figures: dict[str, float] = {}
 
-    def batches(self, order: Sequence[int]) -> Iterator[Batch]:
+    def batches(self, order: Iterable[int]) -> Iterator[Batch]:
         """Yield clean images and targets of some samples."""
         return ordered_batches(self.samples, order, batch_size=self.batch_size.value, compute=self.compute)
 

@@ -67,7 +67,7 @@ def random_noise(
     with WorkFolder.claim(path) as folders:
         inspection = inspection or inspect_dataset(dataset, resolved)
 
-        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: range) -> list[Tensor]:
+        def change(images: Sequence[Tensor], targets: Sequence[Any], indices: Sequence[int]) -> list[Tensor]:
             return [_signs(image.shape, seed, index) * limit for image, index in zip(images, indices, strict=True)]
 
         settings = {"baseline": "random_noise", "epsilon": epsilon, "seed": seed}
