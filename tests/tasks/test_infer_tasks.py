@@ -34,6 +34,7 @@ def labelled(*labels: Any) -> list[Any]:
         ([np.int64(1), np.int64(2)], {"task0": Three}),
         ([{"a": True}, {"a": False}], {"a": Two}),
         ([{"a": 1.0}, {"a": 2.0}], {"a": Three}),
+        ([{"a": torch.tensor([1.0])}, {"a": torch.tensor([2.0])}], {"a": Three}),
         ([{"a": -1}, {"a": 0}, {"a": 2}], {"a": Three}),
         # A class of which there is one kind only still has an opposite.
         ([{"a": 0}, {"a": 0}], {"a": Two}),
