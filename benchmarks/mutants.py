@@ -29,6 +29,8 @@ from mutation.places import Place, places
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mtlue"
 RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
+#: Why no test need notice a mutant: a heading, and a line for each mutant under it.
+EXPLAINED = RESULTS.with_name("mutants-explained.md")
 #: What is broken.
 MODULES = (
     "_tasks/*.py", "_generator/*.py", "_losses/*.py", "_regularizers.py",
@@ -50,6 +52,17 @@ def drawn(count: int, seed: int) -> tuple[int, list[Place]]:
     return len(every), sorted(every, key=lambda place: hashlib.sha256(f"{seed} {place.name}".encode()).digest())[:count]
 
 
+def explanations() -> dict[str, str]:
+    """Reasons by mutant."""
+    reason, found = "", {}
+    for line in EXPLAINED.read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            reason = line.removeprefix("## ")
+        elif line.startswith("- "):
+            found[line.removeprefix("- ")] = reason
+    return found
+
+
 def test_files(only: list[str]) -> list[str]:
     """Files of tests; a folder of the package counts as one."""
     found = []
@@ -59,7 +72,7 @@ def test_files(only: list[str]) -> list[str]:
     return found
 
 
-def runs_of_tests(tests: list[str], jobs: int, work: Path) -> dict[str, Any]:
+def tests_by_name(tests: list[str], jobs: int, work: Path) -> dict[str, Any]:
     """What each test reaches. Files of tests that did not change are not run again."""
     file = work / "reached.json"
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
@@ -139,7 +152,7 @@ def main() -> None:
         for place in chosen
         if options.only in place.name and (place.name not in ended or (options.again and ended[place.name]["noticed"] == ""))
     ]
-    tests = runs_of_tests(test_files(options.tests), options.jobs, options.work)
+    tests = tests_by_name(test_files(options.tests), options.jobs, options.work)
     began = time.monotonic()
     with log.open("a") as lines:
         for number, (name, noticed) in enumerate(answers(tries(todo, tests, options.budget), options.jobs), 1):

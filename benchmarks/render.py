@@ -125,6 +125,16 @@ def _threat_cells(record: dict[str, Any] | None) -> str:
     return f"{record['mean']:.2f} ({tasks}) | " + ("–" if record["psnr"] is None else f"{record['psnr']:.1f}")
 
 
+def mutants_text() -> str:
+    """How many mutants the tests noticed."""
+    figures = read("mutants")
+    return (
+        f"Of {figures['places']:,} places in the tasks, the generator, the losses and the stores, {figures['drawn']} were drawn "
+        f"and broken one at a time: an operator, a number or a condition. The tests noticed {figures['noticed']}. The other "
+        f"{len(figures['survivors'])} change nothing that a test need notice; `benchmarks/results/mutants-explained.md` says why."
+    )
+
+
 def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
@@ -140,6 +150,7 @@ def tables() -> dict[str, str]:
         "robustness-calls": calls_table(read("robustness")),
         "robustness-files": tampered_table(read("robustness")),
         "robustness-fuzzed": fuzzed_table(read("robustness")),
+        "mutants": mutants_text(),
     }
 
 

@@ -49,7 +49,7 @@ def places(file: Path, within: Path) -> list[Place]:
         for number, change in enumerate(_changes(node)):
             copied = copy.deepcopy(node)
             change(copied)
-            before, after = (ast.unparse(each.test if _is_branch(each) else each) for each in (node, copied))
+            before, after = (ast.unparse(getattr(each, "test", each)) for each in (node, copied))
             name = f"{file.relative_to(within)} {scopes[id(node)]}: `{before}` → `{after}`"
             seen[name] += 1
             name += f" ({seen[name]})" if seen[name] > 1 else ""
@@ -93,10 +93,6 @@ def _scopes_and_lines(tree: ast.Module) -> tuple[dict[int, str], dict[int, range
     return scopes, lines
 
 
-def _is_branch(node: ast.AST) -> bool:
-    return isinstance(node, ast.If | ast.IfExp | ast.While)
-
-
 def _changes(node: ast.AST) -> Iterator[_Change]:
     if isinstance(node, ast.Compare):
         yield from (lambda node, at=at: _swap_comparison(node, at) for at, op in enumerate(node.ops) if type(op) in _SWAPS)
@@ -106,7 +102,7 @@ def _changes(node: ast.AST) -> Iterator[_Change]:
         yield _drop
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
         yield _count_on
-    elif _is_branch(node):
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
         yield _negate
 
 
