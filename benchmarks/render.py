@@ -129,9 +129,10 @@ def mutants_text() -> str:
     """How many mutants the tests noticed."""
     figures = read("mutants")
     return (
-        f"Of {figures['places']:,} places in the tasks, the generator, the losses and the stores, {figures['drawn']} were drawn "
-        f"and broken one at a time: an operator, a number or a condition. The tests noticed {figures['noticed']}. The other "
-        f"{len(figures['survivors'])} change nothing that a test need notice; `benchmarks/results/mutants-explained.md` says why."
+        f"Of {figures['places']:,} places in the tasks, the generator, the losses and the stores, {figures['drawn']} were "
+        "drawn and broken one at a time: an operator, a number or a condition. The tests noticed "
+        f"{figures['noticed']}. The other {len(figures['survivors'])} change nothing that a test need notice; "
+        "`benchmarks/results/mutants-explained.md` says why."
     )
 
 
