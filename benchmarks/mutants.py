@@ -41,6 +41,7 @@ MODULES = (
 TESTS = (
     "tests/tasks", "tests/losses", "tests/generator", "tests/protect", "tests/formats", "tests/fit", "tests/data", "tests/api",
     "tests/check", "tests/runtime/test_files.py", "tests/runtime/test_tensor_file.py", "tests/baselines/test_shortcut.py",
+    "tests/defenses/test_defenses_heads.py", "tests/defenses/test_defenses_last_layer.py", "tests/defenses/test_defenses_simclr.py",
     "src/mtlue/_tasks", "src/mtlue/_generator", "src/mtlue/_losses", "src/mtlue/_formats",
 )  # fmt: skip
 _LIBRARIES = ("torchvision", "hypothesis", "numpy", "PIL.Image", "torchmetrics", "matplotlib.pyplot")
@@ -73,11 +74,11 @@ def test_files(only: list[str]) -> list[str]:
 
 
 def tests_by_name(tests: list[str], jobs: int, work: Path) -> dict[str, Any]:
-    """What each test reaches. Files of tests that did not change are not run again."""
+    """What each test reaches. Files of tests are not run again while neither they nor what is broken change."""
     file = work / "reached.json"
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    keys = {f"{test} {_digest(Path(test))}": test for test in tests}
     sources = sorted(path for pattern in MODULES for path in SOURCE.glob(pattern))
+    keys = {f"{test} {_digest([*sources, *(sorted(Path(test).rglob('*.py')) or [Path(test)])])}": test for test in tests}
     todo = [Work(key, reached(test, sources), 240) for key, test in keys.items() if key not in kept]
     for key, answer in answers(todo, jobs):
         kept[key] = answer or {"tests": {}, "failed": ["all, or the limit"]}
@@ -94,8 +95,7 @@ def _imported(kept: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return {"seconds": 0, "lines": lines}
 
 
-def _digest(path: Path) -> str:
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+def _digest(files: list[Path]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

@@ -41,6 +41,8 @@ def labelled(*labels: Any) -> list[Any]:
         ([{"a": torch.tensor([1])}, {"a": torch.tensor([2])}], {"a": Three}),
         ([{"m": torch.tensor([[0, 2], [-1, 1]])}], {"m": mtlue.Segmentation(3)}),
         ([{"m": torch.tensor([[[0, 1], [0, 1]]])}], {"m": mtlue.Segmentation(2)}),
+        ([{"m": torch.tensor([[1]])}, {"m": torch.tensor([[0]])}], {"m": mtlue.Segmentation(2)}),
+        ([{"d": torch.rand(2, 2) + 0.1}], {"d": mtlue.Depth()}),
         ([torch.tensor([[0, 2], [-1, 1]])], {"task0": mtlue.Segmentation(3)}),
         ([{"d": torch.rand(1, 2, 2) + 0.1}], {"d": mtlue.Depth()}),
         ([{"n": torch.rand(3, 2, 2)}], {"n": mtlue.SurfaceNormals()}),

@@ -51,7 +51,7 @@ class StoreWriter(ImageSink):
         manifest: Mapping[str, Any],
     ) -> None:
         folder = folders.work
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         self.folders, self.folder, self.shape, self.manifest = folders, folder, shape, manifest
         self._files: dict[str, IO[bytes]] = {}
         self._published = folders.is_published
