@@ -41,7 +41,8 @@ MODULES = (
 TESTS = (
     "tests/tasks", "tests/losses", "tests/generator", "tests/protect", "tests/formats", "tests/fit", "tests/data", "tests/api",
     "tests/check", "tests/runtime/test_files.py", "tests/runtime/test_tensor_file.py", "tests/baselines/test_shortcut.py",
-    "tests/defenses/test_defenses_heads.py", "tests/defenses/test_defenses_last_layer.py", "tests/defenses/test_defenses_simclr.py",
+    "tests/defenses/test_defenses_heads.py", "tests/defenses/test_defenses_last_layer.py",
+    "tests/defenses/test_defenses_simclr.py",
     "src/mtlue/_tasks", "src/mtlue/_generator", "src/mtlue/_losses", "src/mtlue/_formats",
 )  # fmt: skip
 _LIBRARIES = ("torchvision", "hypothesis", "numpy", "PIL.Image", "torchmetrics", "matplotlib.pyplot")
