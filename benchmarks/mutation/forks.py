@@ -160,4 +160,6 @@ def tried(file: Path, tree: ast.Module, tests: list[str]) -> Callable[[Path], An
 
 
 def _pytest(folder: Path, words: list[str], watch: _Watch) -> int:
+    # No plugin is needed, and some warn of libraries that were imported before them.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return int(pytest.main(["-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'pytest'}", *words], plugins=[watch]))

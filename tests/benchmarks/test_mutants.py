@@ -16,6 +16,9 @@ import render
 from mutation.forks import Work, answers, reached, tried
 from mutation.places import places
 
+# What Python 3.12 says of a fork beside threads, such as those of pytest-xdist.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 CODE = '''"""A module."""
 
 SIDES: tuple[int, ...] = (4, 5)
@@ -118,6 +121,7 @@ def test_the_tests_that_reach_a_place_notice_it_or_not(module: Path, monkeypatch
 def test_the_same_places_are_drawn_and_what_is_finished_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(mutants.ROOT)
     monkeypatch.setattr(mutants, "MODULES", ("_generator/bound.py",))
     monkeypatch.setattr(mutants, "tests_by_name", lambda *_: {"": {"seconds": 0, "lines": {}}})
     figures, file = [], tmp_path / "figures.json"
