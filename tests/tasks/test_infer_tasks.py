@@ -12,6 +12,7 @@ from torch import nn
 import mtlue
 from mtlue import baselines
 from mtlue._data.inference import infer_tasks
+from mtlue._tasks import LabelSurvey
 
 IMAGE = torch.zeros(1, 4, 4)
 Two, Three = mtlue.Classification(2), mtlue.Classification(3)
@@ -121,3 +122,16 @@ def test_labels_that_say_nothing(dataset: Any, error: Any, words: str) -> None:
         mtlue.protect(dataset, progress=False)
     with pytest.raises(error, match=words):
         baselines.random_noise(dataset)
+
+
+def test_a_survey_counts_classes_and_missing_labels() -> None:
+    survey = LabelSurvey()
+    survey.add_classes("age", [0, 2])
+    assert survey.classes == {"age": {0, 2}}
+    survey.add_classes("age", [2, -1])
+    assert survey.classes == {"age": {0, 2, -1}}
+    assert survey.tasks() == {"age": Three}
+    for index in range(20):
+        survey.add("id", index)
+    with pytest.raises(ValueError, match="'id' has 20 different values up to 19 in 20 labels"):
+        survey.tasks()
