@@ -122,6 +122,7 @@ def test_the_same_places_are_drawn_and_what_is_finished_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(mutants.ROOT)
+    monkeypatch.setattr(mutants, "_LIBRARIES", ())
     monkeypatch.setattr(mutants, "MODULES", ("_generator/bound.py",))
     monkeypatch.setattr(mutants, "tests_by_name", lambda *_: {"": {"seconds": 0, "lines": {}}})
     figures, file = [], tmp_path / "figures.json"
