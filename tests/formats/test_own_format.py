@@ -187,9 +187,9 @@ class Noted(Shards):
 
     def write(self, folder: Path, samples: datasets.ExportSamples) -> None:
         super().write(folder, samples)
-        (folder / "notes").mkdir()
+        (folder / "NOTES").mkdir()
         for name in ("places", "dates"):
-            (folder / "notes" / name).write_text(f"{len(samples)} {name} in part {samples.part}\n")
+            (folder / "NOTES" / name).write_text(f"{len(samples)} {name} in part {samples.part}\n")
 
     def join(self, name: str, files: Sequence[Path]) -> bytes:
         return b"".join(file.read_bytes() for file in files)
@@ -199,7 +199,7 @@ def test_files_that_several_parts_share_are_joined(tmp_path: Path) -> None:
     for length in (7, 3):
         baselines.random_noise(rooms(3, length), tasks=TASKS).export(tmp_path / "out", format=Noted(1), append=length == 3)
     for name in ("places", "dates"):
-        assert (tmp_path / "out" / "notes" / name).read_text() == f"7 {name} in part 0\n3 {name} in part 1\n"
+        assert (tmp_path / "out" / "NOTES" / name).read_text() == f"7 {name} in part 0\n3 {name} in part 1\n"
     assert len(list(Noted(1).read(tmp_path / "out"))) == 10
 
 

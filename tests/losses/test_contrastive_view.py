@@ -80,6 +80,13 @@ def test_of_three_channels_the_saturation_changes_and_a_fifth_becomes_grey() -> 
     assert float(kept.max()) > 1.4
 
 
+def test_what_is_grey_in_three_channels_stays_grey_and_changes_in_brightness_alone() -> None:
+    views = _recoloured(torch.full((COUNT, 3, 1, 1), 0.3)).flatten(1)
+    torch.testing.assert_close(views, views[:, :1].expand_as(views))
+    assert 0.6 <= float(views.min()) / 0.3 < 0.62
+    assert 1.38 < float(views.max()) / 0.3 <= 1.4001
+
+
 def test_a_view_stays_within_the_range_of_images() -> None:
     view = contrastive_view(torch.ones(64, 3, 4, 4))
     assert view.shape == (64, 3, 4, 4)
