@@ -35,7 +35,7 @@ test-crashed: .venv/installed
 
 # For hours: breaks the code in 250 places, one at a time, and tells which of them no test notices.
 mutants: .venv/installed
-	$(BIN)/python benchmarks/mutants.py --json benchmarks/results/mutants.json
+	$(BIN)/python benchmarks/mutants.py --jobs $(WORKERS)
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .

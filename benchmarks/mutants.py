@@ -1,175 +1,177 @@
-"""Do the tests notice wrong code? Breaks one operator, number or condition at a time, and runs the tests of its module.
+"""Do the tests notice wrong code? Breaks one operator, number or condition at a time, and runs the tests that reach it.
 
-Each mutant runs in a fork of one process that has imported torch, so that it takes seconds. A sample is drawn by a seed.
+    python benchmarks/mutants.py --jobs 2
+
+First it runs all tests once as they are, to see which reach which line; those that fail as they are count for nothing. Each
+run is a fork of one process that has imported torch, so that it takes seconds. A sample of the places is drawn by a seed. What
+stands in the folder of ``--work`` is not done again, except survivors with ``--again``.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import copy
-import importlib.machinery
+import contextlib
+import hashlib
+import importlib
 import json
 import os
-import random
-import signal
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-import torchvision  # noqa: F401  # what each fork would import again
+
+from mutation.forks import Work, answers, reached, tried
+from mutation.places import Place, places
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mtlue"
-#: The tests that are to notice, by the modules that they are about.
-TESTS = {
-    "_tasks/labels.py": "tests/tasks/test_labels.py tests/tasks/test_tasks.py tests/losses/test_targets_and_outputs.py",
-    "_tasks/infer.py": "tests/tasks/test_infer_tasks.py",
-    "_tasks/*.py": "tests/tasks",
-    "_generator/bound.py": "tests/generator/test_generator.py",
-    "_generator/*embed*.py": "tests/generator/test_embeddings.py tests/generator/test_dense_mean_embedding.py",
-    "_regularizers.py": "tests/generator/test_regularizers.py",
-    "_generator/rounding.py": "tests/protect/test_protect.py",
-    "_losses/[bet]*.py": "tests/losses/test_losses.py tests/losses/test_own_loss.py tests/api/test_wrong_losses.py",
-    "_losses/sep.py": "tests/losses/test_losses.py tests/losses/test_ecosystem_surrogates.py",
-    "_losses/surrogate.py": "tests/losses/test_surrogate.py tests/api/test_wrong_models.py",
-    "_formats/store.py": "tests/formats/test_store.py tests/formats/test_store_shards.py",
-    "_formats/shard_writer.py": "tests/formats/test_store_shards.py",
-    "_formats/stored_images.py": "tests/formats/test_store.py tests/formats/test_store_shards.py",
-    "_formats/manifest.py": "tests/formats/test_store.py tests/formats/test_export_verify.py",
-    "_formats/verify.py": "tests/formats/test_export_verify.py",
-}
-_PAIRS: list[tuple[type[ast.AST], type[ast.AST]]] = [
-    (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot), (ast.Add, ast.Sub),
-    (ast.Mult, ast.Div), (ast.And, ast.Or), (ast.BitAnd, ast.BitOr), (ast.FloorDiv, ast.Mod),
-]  # fmt: skip
-_SWAPS = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
+RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
+#: Why no test need notice a mutant: a heading, and a line for each mutant under it.
+EXPLAINED = RESULTS.with_name("mutants-explained.md")
+#: What is broken.
+MODULES = (
+    "_tasks/*.py", "_generator/*.py", "_losses/*.py", "_regularizers.py",
+    "_formats/store.py", "_formats/stored_images.py", "_formats/manifest.py", "_formats/verify.py", "_formats/parts.py",
+    "_runtime/tensor_file.py", "_runtime/files.py",
+)  # fmt: skip
+#: What is to notice it: files, and folders of them. The first are run first.
+TESTS = (
+    "tests/tasks", "tests/losses", "tests/generator", "tests/protect", "tests/formats", "tests/fit", "tests/data", "tests/api",
+    "tests/check", "tests/runtime/test_files.py", "tests/runtime/test_tensor_file.py", "tests/baselines/test_shortcut.py",
+    "tests/defenses/test_defenses_heads.py", "tests/defenses/test_defenses_last_layer.py",
+    "tests/defenses/test_defenses_simclr.py",
+    "src/mtlue/_tasks", "src/mtlue/_generator", "src/mtlue/_losses", "src/mtlue/_formats",
+)  # fmt: skip
+_LIBRARIES = ("torchvision", "hypothesis", "numpy", "PIL.Image", "torchmetrics", "matplotlib.pyplot")
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
-    """Line, what was done there, and the whole module, once for each place that can be broken."""
-    # Annotations and messages are no behaviour.
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        for part in (getattr(node, "annotation", None), getattr(node, "returns", None), node if _is_text(node) else None)
-        if isinstance(part, ast.AST)
-        for inner in ast.walk(part)
-    }
-    nodes = list(ast.walk(tree))
-    for index, node in enumerate(nodes):
-        if id(node) in skipped:
-            continue
-        for change in _changes(node):
-            broken = copy.deepcopy(tree)
-            told = change(list(ast.walk(broken))[index])
-            yield getattr(node, "lineno", 0), told, ast.fix_missing_locations(broken)
+def drawn(count: int, seed: int) -> tuple[int, list[Place]]:
+    """How many places there are, and some of them: the same ones while their code stays."""
+    every = [place for pattern in MODULES for file in sorted(SOURCE.glob(pattern)) for place in places(file, SOURCE)]
+    return len(every), sorted(every, key=lambda place: hashlib.sha256(f"{seed} {place.name}".encode()).digest())[:count]
 
 
-def _is_text(node: ast.AST) -> bool:
-    if isinstance(node, ast.AnnAssign):
-        return "TypeAlias" in ast.unparse(node.annotation)
-    return isinstance(node, ast.Raise | ast.JoinedStr) or (isinstance(node, ast.Call) and "warn" in ast.unparse(node.func))
+def explanations() -> dict[str, str]:
+    """Reasons by mutant."""
+    reason, found = "", {}
+    for line in EXPLAINED.read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            reason = line.removeprefix("## ")
+        elif line.startswith("- "):
+            found[line.removeprefix("- ")] = reason
+    return found
 
 
-def _changes(node: ast.AST) -> Iterator[Any]:
-    if isinstance(node, ast.Compare):
-        yield from (lambda copied, at=at: _swap(copied, at) for at, op in enumerate(node.ops) if type(op) in _SWAPS)
-    elif isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in _SWAPS:
-        yield _swap
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
-        yield _drop
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
-        yield _other
-    elif isinstance(node, ast.If | ast.IfExp | ast.While):
-        yield _negate
+def test_files(only: list[str]) -> list[str]:
+    """Files of tests; a folder of the package counts as one."""
+    found = []
+    for name in only or TESTS:
+        inside = sorted(str(path) for path in Path(name).glob("test_*.py"))
+        found += inside or [name]
+    return found
 
 
-def _swap(node: Any, at: int | None = None) -> str:
-    before = ast.unparse(node)
-    if at is None:
-        node.op = _SWAPS[type(node.op)]()
-    else:
-        node.ops[at] = _SWAPS[type(node.ops[at])]()
-    return f"`{before}` → `{ast.unparse(node)}`"
+def tests_by_name(tests: list[str], jobs: int, work: Path) -> dict[str, Any]:
+    """What each test reaches. Files of tests are not run again while neither they nor what is broken change."""
+    file = work / "reached.json"
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    sources = sorted(path for pattern in MODULES for path in SOURCE.glob(pattern))
+    keys = {f"{test} {_digest([*sources, *(sorted(Path(test).rglob('*.py')) or [Path(test)])])}": test for test in tests}
+    todo = [Work(key, reached(test, sources), 240) for key, test in keys.items() if key not in kept]
+    for key, answer in answers(todo, jobs):
+        kept[key] = answer or {"tests": {}, "failed": ["all, or the limit"]}
+        print(f"{keys[key]}: {len(kept[key]['tests'])} tests of use", *kept[key]["failed"], sep="\n  failed: ", flush=True)
+        file.write_text(json.dumps(kept))
+    return {name: found for key in keys for name, found in kept[key]["tests"].items()} | {"": _imported(kept, keys)}
 
 
-def _drop(node: Any) -> str:
-    before = ast.unparse(node)
-    if isinstance(node.op, ast.Not):
-        node.operand = ast.UnaryOp(ast.Not(), node.operand)
-    else:
-        node.op = ast.UAdd()
-    return f"`{before}` → `{ast.unparse(node)}`"
+def _imported(kept: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    lines: dict[str, int] = {}
+    for key in keys:
+        for file, bits in kept[key]["tests"].get("", {"lines": {}})["lines"].items():
+            lines[file] = lines.get(file, 0) | bits
+    return {"seconds": 0, "lines": lines}
 
 
-def _other(node: Any) -> str:
-    before, node.value = node.value, (not node.value) if isinstance(node.value, bool) else node.value + 1
-    return f"`{before}` → `{node.value}`"
+def _digest(files: list[Path]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def _negate(node: Any) -> str:
-    before, node.test = ast.unparse(node.test), ast.UnaryOp(ast.Not(), node.test)
-    return f"if `{before}` → if not"
+def tests_of(place: Place, tests: dict[str, Any], budget: float) -> list[str]:
+    """The tests that reach a place, the quickest first, as many as so many seconds allow."""
+    bits = sum(1 << line for line in place.lines)
+    if tests[""]["lines"].get(str(place.file), 0) & bits:  # run at the import: every test of the module may notice
+        bits = -1
+    found = {name: test["seconds"] for name, test in tests.items() if name and test["lines"].get(str(place.file), 0) & bits}
+    chosen, total = [], 0.0
+    for name in sorted(found, key=found.__getitem__):
+        total += found[name] + 0.02
+        if total > budget:
+            break
+        chosen.append(name)
+    return chosen
 
 
-def survives(path: Path, tree: ast.Module | None, tests: str, limit: float) -> bool:
-    """Whether the tests pass with a broken module in the place of the one in a file."""
-    child = os.fork()
-    if not child:
-        signal.alarm(int(limit))
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-        real = importlib.machinery.SourceFileLoader.get_code
+def tries(todo: list[Place], tests: dict[str, Any], budget: float) -> Iterator[Work]:
+    """Work for each mutant."""
+    for place in todo:
+        chosen = tests_of(place, tests, budget)
+        limit = 4 * sum(tests[name]["seconds"] for name in chosen) + 60
+        yield Work(place.name, tried(place.file, place.broken(), chosen), limit)
 
-        def get_code(self: Any, name: str) -> Any:
-            return compile(tree, str(path), "exec") if tree and Path(self.path) == path else real(self, name)
 
-        importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]
-        os._exit(int(pytest.main(["-xq", "-p", "no:cacheprovider", *tests.split()])))
-    return os.waitpid(child, 0)[1] == 0
+def options_given() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=290, help="how many mutants to draw (default: 290)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="only places whose name contains this")
+    parser.add_argument("--tests", nargs="*", default=[], help="files and folders of tests, if not all")
+    parser.add_argument("--jobs", type=int, default=2, help="forks at a time (default: 2)")
+    parser.add_argument("--budget", type=float, default=40, help="seconds of tests for one mutant (default: 40)")
+    parser.add_argument("--again", action="store_true", help="also what survived")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "benchmarks" / "cache" / "mutants", help="folder of what is finished"
+    )
+    parser.add_argument("--json", type=Path, default=RESULTS, help="file of the figures")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Break the modules and report what no test noticed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=250, help="how many mutants to draw (default: 250)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="modules whose path has these letters")
-    parser.add_argument("--json", type=Path, help="file to write")
-    options = parser.parse_args()
+    options = options_given()
     os.chdir(ROOT)
     torch.set_num_threads(1)
-    chosen: dict[Path, str] = {}
-    for pattern, tests in TESTS.items():
-        for file in sorted(SOURCE.glob(pattern)):
-            chosen.setdefault(file, tests)
-    every = [(file, tests, *mutant) for file, tests in chosen.items() for mutant in mutants(ast.parse(file.read_text("utf-8")))]
-    places = len(every)
-    random.Random(options.seed).shuffle(every)
-    drawn = [each for each in every[: options.count] if options.only in str(each[0])]
-    limits: dict[str, float] = {}
-    for tests in sorted({each[1] for each in drawn}):
-        began = time.monotonic()
-        if not survives(ROOT, None, tests, 600):
-            sys.exit(f"the tests fail as they are: {tests}")
-        limits[tests] = 4 * (time.monotonic() - began) + 20
-    found: dict[str, Any] = {"seed": options.seed, "places": places, "mutants": 0, "killed": 0, "survivors": []}
-    for file, tests, line, told, tree in drawn:
-        alive = survives(file, tree, tests, limits[tests])
-        where = file.relative_to(SOURCE)
-        found["mutants"] += 1
-        found["killed"] += not alive
-        if alive:
-            found["survivors"].append(f"{where}:{line}: {told}")
-        print(f"{found['mutants']}/{len(drawn)} {'SURVIVED' if alive else 'killed'} {where}:{line} {told}", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    for library in _LIBRARIES:  # what each fork would import again
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    options.work.mkdir(parents=True, exist_ok=True)
+    count, chosen = drawn(options.count, options.seed)
+    log = options.work / "mutants.jsonl"
+    ended = {each["mutant"]: each for each in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
+    todo = [
+        place
+        for place in chosen
+        if options.only in place.name and (place.name not in ended or (options.again and ended[place.name]["noticed"] == ""))
+    ]
+    tests = tests_by_name(test_files(options.tests), options.jobs, options.work)
+    began = time.monotonic()
+    with log.open("a") as lines:
+        for number, (name, noticed) in enumerate(answers(tries(todo, tests, options.budget), options.jobs), 1):
+            record = {"mutant": name, "noticed": "the limit" if noticed is None else noticed}
+            ended[name] = record
+            print(json.dumps(record, ensure_ascii=False), file=lines, flush=True)
+            print(f"{number}/{len(todo)} {time.monotonic() - began:.0f}s {name}: {record['noticed'] or 'SURVIVED'}", flush=True)
+    found = [ended[place.name] for place in chosen if place.name in ended]
+    figures = {
+        "places": count,
+        "drawn": len(found),
+        "noticed": sum(bool(each["noticed"]) for each in found),
+        "survivors": sorted(each["mutant"] for each in found if not each["noticed"]),
+    }
+    options.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,17 @@ def cost_tables() -> dict[str, str]:
     }
 
 
+def mutants_text() -> str:
+    """How many mutants the tests noticed."""
+    figures = read("mutants")
+    return (
+        f"Of {figures['places']:,} places in the tasks, the generator, the losses and the stores, {figures['drawn']} were "
+        "drawn and broken one at a time: an operator, a number or a condition. The tests noticed "
+        f"{figures['noticed']}. The other {len(figures['survivors'])} change nothing that a test need notice; "
+        "`benchmarks/results/mutants-explained.md` says why."
+    )
+
+
 def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
@@ -157,6 +168,7 @@ def tables() -> dict[str, str]:
         "robustness-calls": calls_table(read("robustness")),
         "robustness-files": tampered_table(read("robustness")),
         "robustness-fuzzed": fuzzed_table(read("robustness")),
+        "mutants": mutants_text(),
     }
 
 

@@ -81,6 +81,16 @@ def test_what_describes_a_set_may_be_rewritten(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "README.md").read_text() == "Mine."
 
 
+def test_what_is_only_read_is_not_forced_onto_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_set().export(tmp_path / "out")
+
+    def refused(descriptor: int) -> None:
+        raise OSError("a file that is open for reading alone")
+
+    monkeypatch.setattr(os, "fsync", refused)
+    assert mtlue.verify(tmp_path / "out").length == 11
+
+
 def test_a_store_is_verified_too(tmp_path: Path) -> None:
     clean = [(torch.rand(3, 4, 5), index % 2) for index in range(3)]
     baselines.random_noise(clean, tasks={"shoe": 2}, path=tmp_path / "store")

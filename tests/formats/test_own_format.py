@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,27 @@ def test_a_format_gets_names_and_numbers_of_what_it_writes(tmp_path: Path) -> No
     assert json.loads((tmp_path / "about.json").read_text()) == {"length": 7, "classes": Named.classes}
     with tarfile.open(tmp_path / "1.tar") as archive:
         assert archive.getnames() == ["3.pt", "4.pt", "5.pt"]
+
+
+class Noted(Shards):
+    """Also writes two files, beside each other in a folder, that grow with each part."""
+
+    def write(self, folder: Path, samples: datasets.ExportSamples) -> None:
+        super().write(folder, samples)
+        (folder / "NOTES").mkdir()
+        for name in ("places", "dates"):
+            (folder / "NOTES" / name).write_text(f"{len(samples)} {name} in part {samples.part}\n")
+
+    def join(self, name: str, files: Sequence[Path]) -> bytes:
+        return b"".join(file.read_bytes() for file in files)
+
+
+def test_files_that_several_parts_share_are_joined(tmp_path: Path) -> None:
+    for length in (7, 3):
+        baselines.random_noise(rooms(3, length), tasks=TASKS).export(tmp_path / "out", format=Noted(1), append=length == 3)
+    for name in ("places", "dates"):
+        assert (tmp_path / "out" / "NOTES" / name).read_text() == f"7 {name} in part 0\n3 {name} in part 1\n"
+    assert len(list(Noted(1).read(tmp_path / "out"))) == 10
 
 
 @pytest.mark.parametrize(

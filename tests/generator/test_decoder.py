@@ -133,6 +133,16 @@ def test_tables_are_computed_once_while_reused_and_anew_afterwards(monkeypatch: 
         torch.testing.assert_close(generator(images, targets), before)
 
 
+@pytest.mark.parametrize(("classes", "fits"), [(256, True), (257, False)])
+def test_tables_are_kept_up_to_a_gigabyte(classes: int, fits: bool) -> None:
+    with torch.device("meta"):
+        spread = mtlue.UEGenerator({"id": classes}, (3, 127, 127), width=64).spread_tables()
+    assert (spread is not None) == fits
+    if spread is not None:
+        assert spread.numel() * spread.itemsize == 2**30
+    assert mtlue.UEGenerator({"depth": mtlue.Depth()}, (3, 4, 4), width=2).spread_tables() is None
+
+
 def test_reused_tables_let_gradients_through() -> None:
     generator, images, targets = make(CASES["classification"], (6, 6))
     generator.eval()

@@ -111,6 +111,16 @@ def test_a_perturbation_depends_on_its_own_sample_alone(order: list[int]) -> Non
     torch.testing.assert_close(few, delta[:2], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (3, 2), (3, 3)], ids=str)
+@pytest.mark.parametrize("count", [1, 2])
+def test_it_is_not_trained_on_a_single_value(size: tuple[int, int], count: int) -> None:
+    generator = mtlue.UEGenerator({"age": 2}, (1, *size), width=1)
+    generator.train_on(count)
+    with torch.no_grad():
+        features = generator.encoder(torch.rand(count, 1, *size))
+    assert generator.training == (features[:, 0].numel() > 1)
+
+
 def test_the_label_changes_the_perturbation() -> None:
     generator = make(epsilon=1.0)
     images, targets = batch_for(generator, (7, 6))

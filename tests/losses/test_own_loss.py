@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from killed_run import parts
 from mtlue import baselines, datasets
 from mtlue._data import Batch
 from mtlue._fit.optimization import perturbed_loss
-from mtlue._losses import takes_clean_images
+from mtlue._losses import image_gradient, loss_value, takes_clean_images
 from mtlue._tasks import read_targets
 from own_losses import Module, as_loss, with_clean
 
@@ -166,3 +167,37 @@ def test_any_callable_is_a_loss(loss: Any, clean: bool) -> None:
 def test_a_callable_without_a_signature_takes_no_clean_images() -> None:
     # What is written in C may have none.
     assert not takes_clean_images(max)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_autocast_keeps_no_weights_for_a_loss_that_trains_networks(outside: bool, fails: bool) -> None:
+    found = []
+
+    class Asking(Module):
+        def forward(self, *given: Any, **named: Any) -> Tensor:
+            return asking(*given)
+
+    def asking(*_: Any) -> Tensor:
+        found.append(torch.is_autocast_cache_enabled())
+        if fails:
+            raise RuntimeError
+        return torch.zeros(())
+
+    images, before = torch.rand(2, 1, 3, 3), torch.is_autocast_cache_enabled()
+    targets = {"a": torch.tensor([0, 1])}
+    torch.set_autocast_cache_enabled(outside)
+    try:
+        for loss, kept in ((as_loss(asking), outside), (Asking(), False)):
+            with pytest.raises(ValueError, match="failed: RuntimeError") if fails else nullcontext():
+                loss_value(loss, surrogate_for(images), images, targets)
+            assert found.pop() == kept
+            assert torch.is_autocast_cache_enabled() == outside
+    finally:
+        torch.set_autocast_cache_enabled(before)
+
+
+def test_a_loss_that_learns_but_does_not_see_the_images_is_told() -> None:
+    weights = torch.ones(2, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^surrogate: no gradient reaches the images"):
+        image_gradient(weights.sum(), torch.rand(2, 1, 3, 3, requires_grad=True))

@@ -47,6 +47,13 @@ def test_it_is_larger_than_em_and_leaves_the_surrogate_as_it_was() -> None:
     assert all(parameter.grad is None and parameter.requires_grad for parameter in net.parameters())
 
 
+def test_its_own_settings_are_those_of_the_paper() -> None:
+    """Ten steps of a fifth of the radius, which is half of a budget of 8/255."""
+    loss = mtlue.REM()
+    assert (loss.radius, loss.steps, loss.samples) == (4 / 255, 10, 1)
+    assert loss.step_size == pytest.approx(loss.radius / 5)
+
+
 def test_it_averages_over_draws_of_its_augmentation() -> None:
     calls = []
 
@@ -139,6 +146,7 @@ def test_its_noise_stays_easy_to_learn_for_an_adversary_where_that_of_em_does_no
     ("error", "message", "changes"),
     [
         (ValueError, "radius: expected 0 < radius <= 1, got 4; images are in", {"radius": 4}),
+        (ValueError, "radius: expected 0 < radius <= 1, got 1.5", {"radius": 1.5}),
         (ValueError, "step_size: expected a number > 0, got 0", {"step_size": 0}),
         (ValueError, "steps: expected at least 1, got 0", {"steps": 0}),
         (ValueError, "samples: expected at least 1, got 0", {"samples": 0}),

@@ -12,6 +12,7 @@ from torch import nn
 import mtlue
 from mtlue import baselines
 from mtlue._data.inference import infer_tasks
+from mtlue._tasks import LabelSurvey
 
 IMAGE = torch.zeros(1, 4, 4)
 Two, Three = mtlue.Classification(2), mtlue.Classification(3)
@@ -34,12 +35,15 @@ def labelled(*labels: Any) -> list[Any]:
         ([np.int64(1), np.int64(2)], {"task0": Three}),
         ([{"a": True}, {"a": False}], {"a": Two}),
         ([{"a": 1.0}, {"a": 2.0}], {"a": Three}),
+        ([{"a": torch.tensor([1.0])}, {"a": torch.tensor([2.0])}], {"a": Three}),
         ([{"a": -1}, {"a": 0}, {"a": 2}], {"a": Three}),
         # A class of which there is one kind only still has an opposite.
         ([{"a": 0}, {"a": 0}], {"a": Two}),
         ([{"a": torch.tensor([1])}, {"a": torch.tensor([2])}], {"a": Three}),
         ([{"m": torch.tensor([[0, 2], [-1, 1]])}], {"m": mtlue.Segmentation(3)}),
         ([{"m": torch.tensor([[[0, 1], [0, 1]]])}], {"m": mtlue.Segmentation(2)}),
+        ([{"m": torch.tensor([[1]])}, {"m": torch.tensor([[0]])}], {"m": mtlue.Segmentation(2)}),
+        ([{"d": torch.rand(2, 2) + 0.1}], {"d": mtlue.Depth()}),
         ([torch.tensor([[0, 2], [-1, 1]])], {"task0": mtlue.Segmentation(3)}),
         ([{"d": torch.rand(1, 2, 2) + 0.1}], {"d": mtlue.Depth()}),
         ([{"n": torch.rand(3, 2, 2)}], {"n": mtlue.SurfaceNormals()}),
@@ -118,3 +122,16 @@ def test_labels_that_say_nothing(dataset: Any, error: Any, words: str) -> None:
         mtlue.protect(dataset, progress=False)
     with pytest.raises(error, match=words):
         baselines.random_noise(dataset)
+
+
+def test_a_survey_counts_classes_and_missing_labels() -> None:
+    survey = LabelSurvey()
+    survey.add_classes("age", [0, 2])
+    assert survey.classes == {"age": {0, 2}}
+    survey.add_classes("age", [2, -1])
+    assert survey.classes == {"age": {0, 2, -1}}
+    assert survey.tasks() == {"age": Three}
+    for index in range(20):
+        survey.add("id", index)
+    with pytest.raises(ValueError, match="'id' has 20 different values up to 19 in 20 labels"):
+        survey.tasks()

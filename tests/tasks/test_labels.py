@@ -26,6 +26,41 @@ def test_label_maps_lose_their_channel_axis(maps: tuple[int, ...]) -> None:
         assert read_single(torch.ones(maps, dtype=torch.uint8), mtlue.Segmentation(4)).shape == (1, 5, 4)
 
 
+def test_a_map_of_one_channel_needs_no_axis_for_it() -> None:
+    readings = torch.rand(3, 4)
+    assert torch.equal(mtlue.Depth().read_target(readings), readings.unsqueeze(0))
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_distribution"),
+    [
+        ([[0.3, 0.7], [0.5, 0.5]], True),
+        ([[1.0, 0.0], [0.0, 1.0]], True),
+        ([[0.3332, 0.3333, 0.3333], [0.2, 0.3, 0.5]], True),
+        ([[0.3, 0.6], [0.5, 0.5]], False),
+        ([[1.5, -0.5], [0.5, 0.5]], False),
+        # The form into which single logits are brought.
+        ([[0.0, 1.0], [0.0, 1.0]], False),
+        ([[1.0], [1.0]], False),
+    ],
+)
+def test_probabilities_are_told_from_logits(answers: list[list[float]], is_distribution: bool) -> None:
+    assert mtlue.Classification(len(answers[0])).is_distribution(torch.tensor(answers)) is is_distribution
+
+
+def test_skill_is_balanced_accuracy_from_chance_to_1() -> None:
+    task, target = mtlue.Classification(4), torch.tensor([0, 0, 0, 0, 1, 1, 3, -1])
+    for answers, right, recall in (
+        ([0, 0, 0, 0, 1, 1, 3, 2], 7, 1.0),
+        ([0, 0, 0, 0, 0, 0, 0, 0], 4, 1 / 3),
+        ([0, 0, 0, 0, 1, 0, 0, 0], 5, 1.5 / 3),
+    ):
+        output = torch.eye(4)[answers]
+        assert task.skill(output, target) == pytest.approx((recall - 1 / 3) / (1 - 1 / 3), abs=1e-6)
+        assert task.hits(output, target) == (right, 7)
+    assert task.skill(torch.eye(4)[[1, 1]], torch.tensor([1, 1])) == 0.0
+
+
 @pytest.mark.parametrize(
     ("task", "label", "error", "message"),
     [
@@ -34,7 +69,8 @@ def test_label_maps_lose_their_channel_axis(maps: tuple[int, ...]) -> None:
         (mtlue.Classification(5), -1.5, ValueError, "label -1.5 is not an integer"),
         (mtlue.Classification(5), float("nan"), ValueError, "label nan is not an integer"),
         (mtlue.Classification(5), float("inf"), ValueError, "label inf is not an integer"),
-        (mtlue.Classification(5), "3", TypeError, "expected an integer label, got '3' \\(str\\)"),
+        (mtlue.Classification(5), "3", TypeError, "got '3' \\(str\\); number the classes, or read them with mtlue.datasets"),
+        (mtlue.Classification(5), {}, TypeError, "expected an integer label, got {} \\(dict\\)$"),
         (mtlue.Classification(5), None, TypeError, "expected an integer label, got None"),
         (mtlue.Classification(5), 1j, TypeError, "expected an integer label"),
         (mtlue.Classification(5), torch.zeros(2, 3), ValueError, r"expected one integer, got shape \(3,\)$"),
@@ -42,6 +78,7 @@ def test_label_maps_lose_their_channel_axis(maps: tuple[int, ...]) -> None:
         (mtlue.Segmentation(5), 3, ValueError, "expected a label map of shape \\(H, W\\), got \\(\\)"),
         (mtlue.Depth(), torch.ones(3, 4, 4), ValueError, "expected a map of shape \\(1, H, W\\), got \\(3, 4, 4\\)"),
         (mtlue.SurfaceNormals(), torch.ones(1, 4, 4), ValueError, "expected a map of shape \\(3, H, W\\)"),
+        (mtlue.SurfaceNormals(), torch.ones(4, 5), ValueError, "expected a map of shape \\(3, H, W\\), got \\(4, 5\\)"),
         (mtlue.Depth(), torch.full((1, 2, 2), float("nan")), ValueError, "NaN or infinity"),
         (mtlue.Depth(), "far", TypeError, "expected a float map, got str"),
     ],

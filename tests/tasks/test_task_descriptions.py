@@ -21,7 +21,10 @@ from task_kinds import ALL_TASKS
         ((2.0, -1), TypeError, "num_classes: expected an int, got 2.0"),
         ((True, -1), TypeError, "num_classes: expected an int, got True"),
         ((5, 4), ValueError, "ignore_index: 4 is one of the 5 classes"),
+        ((5, 0), ValueError, "ignore_index: 0 is one of the 5 classes"),
         ((5, None), TypeError, "ignore_index: expected an int, got None"),
+        ((5, 2**63), ValueError, "ignore_index: expected an integer of 64 bits, got 9223372036854775808"),
+        ((5, -(2**63)), ValueError, "ignore_index: expected an integer of 64 bits"),
     ],
 )
 @pytest.mark.parametrize("kind", [mtlue.Classification, mtlue.Segmentation])
@@ -59,6 +62,8 @@ def test_tasks_are_equal_by_kind_and_arguments_and_survive_repr_and_config() -> 
         assert eval(repr(task), vars(mtlue)) == task
         assert hash(eval(repr(task), vars(mtlue))) == hash(task)
         assert [other == task for other in tasks].count(True) == 1
+    assert repr(tasks[-3:]) == "[Classification(4), Segmentation(4, ignore_index=255), Classification(3, ignore_index=9)]"
+    assert mtlue.Classification(3, ignore_index=3).config() == {"num_classes": 3, "ignore_index": 3}
     named = {str(position): task for position, task in enumerate(tasks)}
     assert list(tasks_from_config(tasks_to_config(named)).items()) == list(named.items())
     assert resolve_tasks({"age": 9}) == {"age": mtlue.Classification(9)}

@@ -135,7 +135,7 @@ def select_embeddings(table: Tensor, index: Tensor) -> Tensor:
     """Return rows of a table, shape (B, ...). The index -1 gives the mean row."""
     chosen = table[index.clamp_min(0)]
     missing = (index < 0).reshape(-1, *[1] * (table.ndim - 1))
-    return torch.where(missing, table.mean(dim=0, keepdim=True), chosen)
+    return torch.where(missing, table.mean(dim=0), chosen)
 
 
 def selection_weights(index: Tensor, num_embeddings: int, *, dtype: torch.dtype) -> Tensor:

@@ -190,7 +190,7 @@ class UEGenerator(Engines, nn.Module):
         """
         rows = sum(task.num_embeddings for task in self.embeddings.tasks.values())
         entries = rows * self.width * (self.image_shape[1] + 1) * (self.image_shape[2] + 1)
-        if not 0 < entries <= 2**28:
+        if not rows or entries > 2**28:
             return None
         return self.decoder.spread([row for group in self._groups for row in self._rows(group)])
 

@@ -191,7 +191,7 @@ class Task(ABC):
         observed = target[~self.missing(target)]
         if not len(observed):
             return 0.0
-        constant = observed.float().mean(dim=0, keepdim=True).expand_as(target)
+        constant = observed.float().mean(dim=0).expand_as(target)
         return self._skill_beside(constant, output, target)
 
     def _skill_beside(self, constant: Tensor, output: Tensor, target: Tensor) -> float:

@@ -43,7 +43,7 @@ class Classification(ClassLabels):
             TypeError: a label is not a number.
         """
         values = self._read_integers(label)
-        if values.ndim and values.shape[-1] == 1 and values.ndim != 1:
+        if values.ndim > 1 and values.shape[-1] == 1:
             values = values.squeeze(-1)
         if values.ndim > 1:
             one_hot = "; one-hot? give its argmax" if values.shape[1:] == (self.num_classes,) else ""

@@ -44,10 +44,11 @@ def read_columns(columns: Mapping[str, Sequence[Any]], groups: Sequence[Alike]) 
     """
     alone: dict[str, Tensor] = {}
     stacks: dict[tuple[str, ...], Tensor] = {}
-    for task, names in groups:
+    for group in groups:
+        task, names = group
         joined = [_joined(columns[name]) for name in names]
         kinds = {None if column is None or column[0].numel() != 1 else column.dtype for column in joined}
-        if len(names) > 1 and len(kinds) == 1 and None not in kinds:
+        if group.many and len(kinds) == 1 and None not in kinds:
             stack = torch.stack([column.flatten() for column in joined if column is not None], dim=1)
             # A batch may be of any length: the labels of the tasks are read as those of one, of as many more samples.
             stacks[names] = task.read_target(stack.flatten()).view_as(stack)
