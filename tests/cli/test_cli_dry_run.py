@@ -69,7 +69,7 @@ def test_a_dry_run_of_sep_says_what_takes_long(run: Run) -> None:
 def test_a_dry_run_says_how_to_save_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, more: tuple[Any, ...], seconds: float, epochs: int, advice: str | None
 ) -> None:
-    line = f"fit: 12 samples, 2 tasks, RestartedEM(count=2, distortions=[blur(3)]), {epochs} epochs, batches of 4 samples, on cpu"
+    line = f"fit: 12 samples, 2 tasks, RestartedEM(distortions=[blur(3)]), {epochs} epochs, batches of 4 samples, on cpu"
     monkeypatch.setattr("mtlue._cli.dry_run._timed", lambda *arguments: ([line], seconds))
     done = run("protect", "photos", "--labels", "photos.csv", "--device", "cpu", *more, "--dry-run")
     assert done.status == 0, done.err

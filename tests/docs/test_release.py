@@ -55,6 +55,7 @@ def test_a_package_index_gets_a_readme_without_dead_links() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = dead_links(text)
     assert "docs/_static/quickstart.png" in targets
+    assert all((ROOT / target.partition("#")[0]).is_file() for target in targets)
     substitutions = re.findall(
         r"^pattern = '(.+)'\nreplacement = '(.+)'$", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M
     )
