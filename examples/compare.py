@@ -29,13 +29,13 @@ def pairs(count: int, *, train: bool) -> list[Any]:
     return list(zip(images, zip(photos.targets[:count], photos.targets[-count:], strict=True), strict=True))
 
 
-def main(size: int = 2000, epochs: int = 8, seeds: tuple[int, ...] = (0, 1, 2), chart: str = "comparison.png") -> None:
+def main(size: int = 3000, epochs: int = 20, seeds: tuple[int, ...] = (0, 1, 2), chart: str = "comparison.png") -> None:
     """Protect the images with each method and seed, and train victims on them."""
     clean, test, states = pairs(size, train=True), pairs(min(size, 1000), train=False), list[Any]()
     tasks = {"left": 10, "right": 10}
     layers = [(nn.Conv2d(old, new, 3, 2), nn.BatchNorm2d(new), nn.ReLU()) for old, new in ((1, 16), (16, 32), (32, 64))]
     net = evaluation.build_model(nn.Sequential(*sum(layers, ()), nn.Flatten()), tasks, image_shape=(1, 28, 56))
-    training: dict[str, Any] = {"tasks": tasks, "model": net, "epochs": 8, "batch_size": 64, "learning_rate": 3e-3}
+    training: dict[str, Any] = {"tasks": tasks, "model": net, "epochs": 15, "batch_size": 64, "learning_rate": 3e-3}
     # TAP attacks a network that knows the clean images; SEP attacks its last four states on the way there.
     trained = evaluation.train_victim(clean, **training, after_epoch=lambda _, net: states.append(deepcopy(net.state_dict())))
     losses = {"mine": Mine(), "EM": mtlue.EM(), "TAP": mtlue.TAP(), "SEP": mtlue.SEP(states[-4:])}
