@@ -22,7 +22,7 @@ class Mine(mtlue.EM):
         return surrogate.loss(images, targets) - 0.1 * surrogate.adversarial_loss(images, targets)
 
 
-def pairs(count: int, *, train: bool) -> list[Any]:
+def pairs(count: int, *, train: bool) -> Any:
     """Two garments side by side, at 40 % of their contrast, as photographs have it, and what is left and what is right."""
     photos = FashionMNIST("data", train=train, download=True)
     images = 0.3 + 0.4 * torch.cat([photos.data[:count], photos.data[-count:]], dim=2).unsqueeze(1) / 255
