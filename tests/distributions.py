@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tarfile
 import zipfile
@@ -49,6 +50,18 @@ def faults(kind: str, files: Mapping[str, int]) -> Iterator[str]:
         yield f"the files have {sum(files.values())} bytes, expected at most {ALTOGETHER}"
 
 
+def dead_links(text: str) -> list[str]:
+    """The targets of links and pictures that a package index cannot follow: it has none of the files beside the README."""
+    return re.findall(r"\[[^]]*\]\((?!https?://)([^)]+)\)", text)
+
+
+def description(wheel: Path) -> str:
+    """What a package index shows of a wheel."""
+    with zipfile.ZipFile(wheel) as file:
+        (metadata,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        return file.read(metadata).decode().partition("\n\n")[2]
+
+
 def contents(path: Path) -> tuple[str, dict[str, int]]:
     """The kind of a distribution, and the sizes of its files by name."""
     if path.suffix == ".whl":
@@ -67,6 +80,8 @@ def main(folder: Path) -> None:
     for path in paths:
         kind, files = contents(path)
         wrong = list(faults(kind, files))
+        if kind == "wheel":
+            wrong += [f"the description links to {target}" for target in dead_links(description(path))]
         if wrong:
             sys.exit(f"{path.name}: " + "; ".join(wrong))
         sys.stdout.write(f"{path.name}: {len(files)} files, {sum(files.values())} bytes\n")

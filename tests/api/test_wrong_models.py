@@ -47,7 +47,7 @@ def test_surrogate_of_other_tasks(refused: Refused, canvases: Any, net: nn.Modul
 
 def test_em_needs_a_parameter_to_train(refused: Refused, canvases: Any, net: nn.Module) -> None:
     net.requires_grad_(False)
-    refused(canvases, ValueError, "surrogate: it is to be trained, but no parameter", loss=mtlue.EM())
+    refused(canvases, ValueError, "surrogate: expected a model that can be trained, but none", loss=mtlue.EM())
 
 
 def test_sep_with_state_dicts_of_another_model(refused: Refused, canvases: Any) -> None:

@@ -25,7 +25,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run) -> None:
     assert lines["photos"] == "12, in colour, 16 × 16 pixels"
     assert lines["device"] == "cpu"
     assert lines["budget"] == "8 of 255 levels a pixel"
-    assert lines["runs"].startswith("fit: 12 samples, 2 tasks, EM()")
+    assert lines["runs"].startswith("fit: 12 samples, 2 tasks, EM, 1 epoch")
     assert lines["time"].startswith("about ")
     assert "left out  owner: a different value in every row" in done.out
     assert sorted(Path().rglob("*")) == before
@@ -38,7 +38,7 @@ def test_a_dry_run_times_the_surrogate_too(run: Run) -> None:
     assert done.status == 0, done.err
     surrogate, generator = (line for line in done.out.splitlines() if line.startswith("runs"))
     assert surrogate.startswith("runs      surrogate: 12 samples, 60 epochs")
-    assert generator.startswith("runs      fit: 12 samples, 2 tasks, TAP()")
+    assert generator.startswith("runs      fit: 12 samples, 2 tasks, TAP, 60 epochs")
     assert "no better than chance" not in done.err
 
 
@@ -54,6 +54,28 @@ def test_a_dry_run_of_sep_says_what_takes_long(run: Run) -> None:
     assert done.status == 0, done.err
     assert "runs      a surrogate first, because SEP needs its states, then the generator" in done.out
     assert "time      about twice as long as with --loss tap" in done.out
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "epochs", "advice"),
+    [
+        ((), 4860, 43, "--epochs 21 takes half the time and protects nearly as well; --epochs 10 protects much less"),
+        (("--loss", "em"), 4860, 60, "--epochs 30 takes half the time and protects less"),
+        ((), 4860, 3, "a smaller --image-size, in which the photos are then published"),
+        (("--epochs", 43), 4860, 43, None),  # chosen already
+        ((), 590, 43, None),  # soon done
+    ],
+)
+def test_a_dry_run_says_how_to_save_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch, more: tuple[Any, ...], seconds: float, epochs: int, advice: str | None
+) -> None:
+    line = f"fit: 12 samples, 2 tasks, RestartedEM(distortions=[blur(3)]), {epochs} epochs, batches of 4 samples, on cpu"
+    monkeypatch.setattr("mtlue._cli.dry_run._timed", lambda *arguments: ([line], seconds))
+    done = run("protect", "photos", "--labels", "photos.csv", "--device", "cpu", *more, "--dry-run")
+    assert done.status == 0, done.err
+    assert f"runs      fit: 12 samples, 2 tasks, RestartedEM, {epochs} epochs, batches of 4 samples, on cpu\n" in done.out
+    (said,) = [line.removeprefix("faster    ") for line in done.out.splitlines() if line.startswith("faster")] or [None]
+    assert said == advice
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.
         verdict: ClassVar[dict[str, str]] = {"pet": "not protected", "lit": "protected"}
 
         def __str__(self) -> str:
-            return "pet is learned"
+            return "pet is learned: 0.90 ± 0.12"
 
     def learned(*arguments: Any, **settings: Any) -> Any:
         protected: Any = protect(*arguments, **settings)
@@ -93,7 +93,7 @@ def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.
     monkeypatch.setattr(mtlue, "protect", learned)
     done = run("protect", "photos", *QUICK, "--out", "safe")
     assert done.status == 1
-    assert "pet is learned" in done.out
+    assert "pet is learned: 0.90 ± 0.12\nR: what is still learned, as a share of what clean photos teach" in done.out
     assert "safe: 12 photos and their labels, not protected well enough to publish" in done.out
     assert done.out.endswith("try more --epochs or a larger --epsilon; mtlue audit measures the protection in full\n")
     assert Path("safe/labels.csv").is_file()

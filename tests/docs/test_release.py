@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distributions import NEEDED, faults
+from distributions import NEEDED, dead_links, faults
 
 ROOT = Path(__file__).parents[2]
 #: A wheel and a source distribution with what they need, and no more.
@@ -49,3 +49,18 @@ def test_a_source_distribution_has_what_its_pages_include() -> None:
     pages = re.findall(r"{include} \.\./([A-Z]\S+)", "".join(page.read_text() for page in (ROOT / "docs").glob("*.md")))
     assert pages
     assert set(pages) <= set(included)
+
+
+def test_a_package_index_gets_a_readme_without_dead_links() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = dead_links(text)
+    assert "docs/_static/quickstart.png" in targets
+    assert all((ROOT / target.partition("#")[0]).is_file() for target in targets)
+    substitutions = re.findall(
+        r"^pattern = '(.+)'\nreplacement = '(.+)'$", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M
+    )
+    for pattern, replacement in substitutions:
+        text = re.sub(pattern, replacement, text)
+    assert dead_links(text) == []
+    # It says where the files are instead.
+    assert all(f"`{target}`" in text for target in targets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,9 @@ def test_a_chart(tmp_path: Path) -> None:
     assert sorted(round(bar.get_height(), 3) for bar in undefended.patches if bar.get_height()) == [
         55.0, 58.0, 70.0, 70.0, 80.0, 80.0, 90.0, 90.0,
     ]  # fmt: skip
+    assert figure.get_supxlabel() == "ε = 8/255; measured on clean test images"
+    differing = replace(by_hand(), epsilons={"mine": 56 / 255, "TAP": 8 / 255}).plot()
+    assert differing.get_supxlabel() == "ε = 8/255 to 56/255; measured on clean test images"
 
 
 def test_controls_that_are_shared_count_once() -> None:

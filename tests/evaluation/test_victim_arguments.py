@@ -16,7 +16,7 @@ from small_victims import OPTIONS, TASKS, net, two_task_set
 
 
 def test_a_victim_that_diverges_is_no_protection() -> None:
-    with pytest.raises(RuntimeError, match="the victim's loss is nan in epoch 1, in its first step: see whether defence"):
+    with pytest.raises(RuntimeError, match="the victim's loss is nan in epoch 1, in its first step: check that defence"):
         train_victim(two_task_set(), model=net(), defense=lambda images: images / 0 * 0, **OPTIONS)
 
 
@@ -98,7 +98,7 @@ class Numb(Weighting):
         ({"transform": 5}, TypeError, "transform: expected a callable"),
         ({"schedule": 5}, TypeError, "schedule: expected a function of the share of the training done, got 5"),
         ({"after_epoch": 5}, TypeError, "after_epoch: expected a callable, got 5"),
-        ({"schedule": lambda done: 0.0}, ValueError, "schedule: expected a share above 0 at some moment, got 0 throughout"),
+        ({"schedule": lambda done: 0.0}, ValueError, "schedule: expected a factor above 0 at some moment, got 0 throughout"),
         ({"schedule": lambda: 1.0}, TypeError, r"schedule: expected a function of \(done\), got one that takes \(\)"),
         ({"transform": lambda images, labels: images}, TypeError, r"transform: expected a function of \(images\)"),
         (

@@ -88,7 +88,7 @@ def test_running_out_of_memory_is_told(told: Any) -> None:
             raise torch.OutOfMemoryError("full")
 
     list(BatchSize(4, quiet=True).run(step, range(4)))
-    assert told("mtlue.memory") == ["out of memory with 4 samples a batch: going on with 2"]
+    assert told("mtlue.memory") == ["out of memory with batches of 4 samples; going on with 2"]
 
 
 def test_protect_tells_what_it_streams_and_where_it_goes_on(

@@ -91,8 +91,8 @@ def test_running_out_of_memory_halves_until_it_fits(error: Exception) -> None:
     with pytest.warns(UserWarning, match="out of memory with") as caught:
         list(size.run(step, range(13)))
     assert [str(warning.message) for warning in caught] == [
-        "out of memory with 13 samples a batch: going on with 6",
-        "out of memory with 6 samples a batch: going on with 3",
+        "out of memory with batches of 13 samples; going on with 6",
+        "out of memory with batches of 6 samples; going on with 3",
     ]
     assert done == list(range(13))
     assert tried == [13, 6, 3, 3, 3, 3, 1]
@@ -108,7 +108,7 @@ def test_memory_that_runs_out_half_way_repeats_only_what_failed() -> None:
         done.extend(part)
 
     size = BatchSize(4)
-    with pytest.warns(UserWarning, match="out of memory with 4 samples a batch: going on with 2"):
+    with pytest.warns(UserWarning, match="out of memory with batches of 4 samples; going on with 2"):
         list(size.run(step, range(9)))
     assert done == list(range(9))
 

@@ -61,7 +61,7 @@ def test_running_out_of_memory_halves_the_batch(canvases: Any, make_generator: A
             generator, dataset, model, loss=Greedy(), epochs=3, batch_size=16, precision=torch.float32, progress=False
         )
     told = [str(warning.message) for warning in caught]
-    assert told == [f"out of memory with {size} samples a batch: going on with {size // 2}" for size in (16, 8)]
+    assert told == [f"out of memory with batches of {size} samples; going on with {size // 2}" for size in (16, 8)]
     assert len(history) == 3
     assert max(len(batch) for batch in seen) == 4
     assert Counter(itertools.chain.from_iterable(seen)) == dict.fromkeys(range(48), 3)
@@ -95,7 +95,7 @@ def test_no_image_is_protected_twice_when_memory_runs_out(
         return add(*arguments, **named)
 
     monkeypatch.setattr(rounding, "add_in_levels", full)
-    with pytest.warns(UserWarning, match="out of memory with 8 samples a batch: going on with 4"):
+    with pytest.warns(UserWarning, match="out of memory with batches of 8 samples; going on with 4"):
         broken = mtlue.protect(canvases, generator=generator, **QUIET)
     assert all(torch.equal(broken[index][0], whole[index][0]) for index in range(48))
 

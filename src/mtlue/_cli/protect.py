@@ -22,6 +22,7 @@ from mtlue._runtime import sole_owner
 # Options that decide the result. A repeated command is recognised by them.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
 _ADVICE = "try more --epochs or a larger --epsilon; mtlue audit measures the protection in full"
+_LEGEND = "R: what is still learned, as a share of what clean photos teach; ±: how much may be luck, less with more photos"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
     "Protect a folder of photos with a table of labels, and write a folder to publish. If a command was interrupted, "
@@ -100,6 +101,8 @@ def run(options: argparse.Namespace) -> int:
         say(f"{options.names}: which photo became which file; keep it to yourself")
     if note.get("check"):
         say(note["check"])
+        if "±" in note["check"]:
+            say(_LEGEND)
     if failed or WEAKLY_PROTECTED in verdicts:
         say(_ADVICE if options.loss is None else f"leave out --loss; or {_ADVICE}")
     return 1 if failed else 0

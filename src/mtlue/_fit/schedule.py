@@ -72,7 +72,7 @@ def check_schedule(schedule: Schedule) -> list[float]:
     check_arity("schedule", schedule, "done")
     shares = [check_number("schedule", schedule(moment / _MOMENTS)) for moment in range(_MOMENTS)]
     if not any(shares):
-        raise ValueError("schedule: expected a share above 0 at some moment, got 0 throughout, with which nothing is learned")
+        raise ValueError("schedule: expected a factor above 0 at some moment, got 0 throughout; nothing would be learned")
     return shares
 
 

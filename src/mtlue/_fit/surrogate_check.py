@@ -74,7 +74,10 @@ def check_weights(module: nn.Module, *, argument: str, trained: bool = True) -> 
     if any(parameter.is_inference() for parameter in parameters.values()):
         raise ValueError(f"{argument}: it was made in torch.inference_mode(), where nothing can learn; make it outside")
     if trained and not any(parameter.requires_grad for parameter in parameters.values()):
-        raise ValueError(f"{argument}: it is to be trained, but no parameter has requires_grad=True; call its requires_grad_()")
+        raise ValueError(
+            f"{argument}: expected a model that can be trained, but none of its parameters has requires_grad=True; "
+            "call requires_grad_() on it"
+        )
     broken = [name for name, parameter in parameters.items() if not bool(parameter.detach().isfinite().all())]
     if broken:
         raise ValueError(f"{argument}: expected finite weights, but some of {broken[0]!r} are not; load or train it again")
@@ -90,7 +93,9 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     check_weights(surrogate.module, argument="surrogate", trained=loss.trains_surrogate)
     if not loss.trains_surrogate and trains_itself(loss, surrogate.module):
         name = type(loss).__name__
-        raise ValueError(f"surrogate: {name} holds it in its own state, where it would be frozen; give a copy.deepcopy of it")
+        raise ValueError(
+            f"surrogate: {name} has the same module in its state, which is frozen meanwhile; give copy.deepcopy(surrogate)"
+        )
 
 
 def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, compute: Compute, *, epochs_here: int = 0) -> None:

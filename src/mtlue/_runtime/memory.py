@@ -157,8 +157,8 @@ class BatchSize:
 
     def _halve(self, size: int) -> None:
         self.value = size // 2
-        logger.info("out of memory with %d samples a batch: going on with %d", size, self.value)
+        logger.info("out of memory with batches of %d samples; going on with %d", size, self.value)
         if not self._quiet:
-            warn(f"out of memory with {size} samples a batch: going on with {self.value}")
+            warn(f"out of memory with batches of {size} samples; going on with {self.value}")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

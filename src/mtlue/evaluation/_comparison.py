@@ -177,8 +177,7 @@ class Comparison:
         """
         colors = {name: COLORS[name] for name in (CLEAN, NOISE)}
         colors |= {name: _METHODS[index % len(_METHODS)] for index, name in enumerate(self.methods)}
-        epsilon = max(self.epsilons.values())
-        return draw_report(self.rows(), headlines_of(self.tasks), path, epsilon=epsilon, colors=colors)
+        return draw_report(self.rows(), headlines_of(self.tasks), path, epsilons=self.epsilons.values(), colors=colors)
 
     #: How a notebook shows a comparison.
     _repr_markdown_ = to_markdown

@@ -180,7 +180,7 @@ class Report:
         Raises:
             ImportError: matplotlib is not installed.
         """
-        return draw_report(self.rows(), self._headlines, path, epsilon=self.epsilon)
+        return draw_report(self.rows(), self._headlines, path, epsilons=[self.epsilon])
 
     #: How a notebook shows a report.
     _repr_markdown_ = to_markdown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mtlue._runtime import require
@@ -22,7 +22,7 @@ def draw_report(
     headlines: Mapping[str, Headline],
     path: str | os.PathLike[str] | None,
     *,
-    epsilon: float,
+    epsilons: Collection[float],
     colors: Mapping[str, str] = COLORS,
 ) -> Figure:
     """Draw bars for each task by training set, with a panel for each victim, defence and metric.
@@ -31,7 +31,7 @@ def draw_report(
         rows: The rows of the report.
         headlines: The metric of each task.
         path: File to write, or None.
-        epsilon: The budget of the protection.
+        epsilons: The budgets of the protections.
         colors: Training sets in order, with the colour of each.
 
     Raises:
@@ -64,7 +64,8 @@ def draw_report(
     figure.legend(
         handles=handles, loc="outside upper center", ncols=min(len(handles), max(2, int(size[0] / 1.3))), frameon=False
     )
-    figure.supxlabel(f"ε = {255 * epsilon:.3g}/255; measured on clean test images", fontsize="small")
+    budgets = " to ".join(f"{255 * epsilon:.3g}/255" for epsilon in sorted({min(epsilons), max(epsilons)}))
+    figure.supxlabel(f"ε = {budgets}; measured on clean test images", fontsize="small")
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure

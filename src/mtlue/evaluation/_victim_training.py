@@ -231,7 +231,7 @@ class VictimTraining:
             return
         said = f"the victim's loss is {loss:.4g} in epoch {epoch + 1}"
         if not math.isfinite(first):
-            raise RuntimeError(f"{said}, in its first step: see whether defence, transform and model give finite values")
+            raise RuntimeError(f"{said}, in its first step: check that defence, transform and model return finite values")
         raise RuntimeError(f"{said}, and was {first:.4g} in the first step: lower the learning rate")
 
     def _step(self, batch: Batch) -> Tensor:
