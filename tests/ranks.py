@@ -80,6 +80,14 @@ def trained(
     return {"curve": curve, "generator": generator.state_dict(), "net": net.state_dict()}
 
 
+def protected(path: Path) -> dict[str, Any]:
+    """Protect the set by default, with a surrogate, a generator and a store that all ranks make together."""
+    torch.manual_seed(0)
+    safe = mtlue.protect(dataset(), tasks=TASKS, path=path, epochs=2, batch_size=BATCH, check=False, progress=False)
+    assert safe.generator is not None
+    return {"images": torch.stack(list(map(safe.stored_image, range(SAMPLES)))), "generator": safe.generator.state_dict()}
+
+
 def restarted() -> mtlue.RestartedEM:
     return mtlue.RestartedEM(count=2, restart_steps=4, misleading=1.0)
 
@@ -122,7 +130,7 @@ def outcome(call: Callable[[], dict[str, Any]]) -> Any:
         return type(error).__name__, str(error)
 
 
-def in_turn() -> dict[str, Any]:
+def in_turn(folder: Path) -> dict[str, Any]:
     """What happens on a rank, call by call."""
     if torch.distributed.get_world_size() > 2:
         return {name: outcome(ALIKE[name]) for name in ("EM", "RestartedEM")}
@@ -130,6 +138,7 @@ def in_turn() -> dict[str, Any]:
     rank = torch.distributed.get_rank()
     found["other weights"] = outcome(lambda: trained(mtlue.EM(), seed=rank, epochs=1))
     found["equal weights"] = outcome(lambda: trained(mtlue.EM(), epochs=1))
+    found["protect"] = outcome(lambda: protected(folder / "store"))
     memory = on_rank(1, torch.OutOfMemoryError("out of memory"), above=2)
     found["memory"] = outcome(lambda: trained(restarted(), fails=memory, after=12))
     found["no memory"] = outcome(lambda: trained(mtlue.EM(), fails=on_rank(1, torch.OutOfMemoryError("out of memory"))))
@@ -191,6 +200,6 @@ if __name__ == "__main__":
     else:
         size, number = int(sys.argv[2]), int(sys.argv[3])
         torch.distributed.init_process_group("gloo", init_method=f"file://{place}/group{size}", rank=number, world_size=size)
-        torch.save(in_turn(), place / f"{size}.{number}.pt")
+        torch.save(in_turn(place), place / f"{size}.{number}.pt")
         torch.distributed.barrier()
     torch.distributed.destroy_process_group()

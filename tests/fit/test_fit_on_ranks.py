@@ -42,6 +42,13 @@ def test_all_start_with_the_weights_of_the_first(two: Any) -> None:
     assert all(equal(each["other weights"], two[0]["equal weights"]) for each in two)
 
 
+def test_protect_trains_on_all_ranks_and_shares_out_the_images(two: Any, tmp_path: Path) -> None:
+    assert equal(two[0]["protect"], two[1]["protect"])
+    alone = ranks.protected(tmp_path / "store")
+    # Adam amplifies how the last digits of a sum were rounded. Trained apart, generators differ by several levels.
+    assert (two[0]["protect"]["images"].int() - alone["images"].int()).abs().float().mean() < 0.7
+
+
 def test_a_lack_of_memory_on_one_rank_halves_the_batch_on_all(two: Any) -> None:
     assert equal(two[0]["memory"], two[1]["memory"])
     assert torch.tensor(two[0]["memory"]["curve"]).isfinite().all()
