@@ -174,7 +174,7 @@ class Greedy(mtlue.EM):
 
 def test_a_lack_of_memory_changes_no_place(script: Any, perturbed: list[list[int]], recwarn: pytest.WarningsRecorder) -> None:
     train(script, Streamed(numbered(60)), Greedy(), steps_per_epoch=2, epochs=2)
-    assert any("out of memory with 4 samples a batch" in str(each.message) for each in recwarn)
+    assert any("out of memory with batches of 4 samples" in str(each.message) for each in recwarn)
     # Twenty samples are an epoch and a turn; with batches of two the turn takes six of twelve, its last batch whole.
     generator_saw = [*perturbed[1:5], *perturbed[5 + 4 + 30 : 5 + 4 + 30 + 4]]
     assert list(chain(*generator_saw)) == [*range(8), *range(20, 28)]

@@ -127,6 +127,12 @@ def hugging_face(root: Path) -> object:
     return datasets.HuggingFace(table.cast_column("image", library.Image()))
 
 
+def shards(root: Path) -> object:
+    needs("webdataset", extra="webdataset")
+    baselines.random_noise(SAMPLES, tasks=TASKS).export(root / "out", format="webdataset")
+    return datasets.WebDataset(root / "out")
+
+
 def protected(root: Path) -> object:
     return baselines.random_noise(SAMPLES, tasks=TASKS)
 
@@ -249,6 +255,7 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (datasets.NYUv2, nyuv2, ["NYUv2(1 samples, split='train', image_size=None, 3 tasks)"]),
     (datasets.UTKFace, utkface, ["UTKFace(8 samples, split='train', image_size=None, split_seed=0, ", "3 tasks)"]),
     (datasets.ImageTable, image_table, ["ImageTable(2 samples, root=", "image_size=None, tasks={gender: "]),
+    (datasets.WebDataset, shards, ["WebDataset(1 shards, tasks={'age': "]),
     (datasets.HuggingFace, hugging_face, ["HuggingFace(4 samples, image='image', tasks={'gender': Classification(2)})"]),
     (
         datasets.LabelColumn,
