@@ -33,6 +33,12 @@ def test_classes_weigh_equally_and_labels_one_on_average() -> None:
     assert 6 * weights[0] + weights[1] == pytest.approx(7)
 
 
+def test_each_task_has_its_own_classes() -> None:
+    weights = balanced({"age": [0, 1, 2, 2], "hat": [1, 1, 1, 0]}, tasks={"age": 3, "hat": 2})
+    assert weights["age"].tolist() == pytest.approx([4 / 3, 4 / 3, 2 / 3])
+    assert weights["hat"].tolist() == pytest.approx([2, 2 / 3])
+
+
 def test_a_class_that_never_came_up_changes_nothing() -> None:
     weights = balanced({"age": [0, 0, 2, 2]}, tasks={"age": 4})["age"]
     assert weights[[0, 2]].tolist() == [1, 1]
@@ -112,5 +118,5 @@ def test_networks_learn_from_balanced_losses_and_so_does_the_generator() -> None
     other = mtlue.RestartedEM(lambda seed: network, learning_rate=1e-9)
     other.load_state_dict(loss.state_dict())
     assert loss(surrogate(), images, rare) == other(surrogate(), images, rare)
-    assert other.state_dict()["class_counts"]["colour"].tolist() == [9, 1]
+    assert other.state_dict()["class_counts"]["counts"].tolist() == [4, 4, 2, 9, 1]
     assert not mtlue.RestartedEM(lambda seed: network, balanced=False).state_dict()["class_counts"]

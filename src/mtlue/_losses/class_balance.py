@@ -19,7 +19,8 @@ class ClassBalance:
     """Counts the labels of each class as batches come in, and weighs classes by the inverse of their share."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, Tensor] = {}
+        # Of all classes of all tasks, one after the other: some operations for all, in place of some for each task.
+        self._counts: Tensor | None = None
 
     def update(self, surrogate: Surrogate, targets: CheckedTargets) -> dict[str, Tensor]:
         """Count a batch.
@@ -29,22 +30,24 @@ class ClassBalance:
             20 at most. So weights are 1 on average over the labels. Tasks whose labels are not classes have none.
         """
         found = surrogate.class_counts(targets)
-        if found:
-            every = joint_sum(torch.cat(list(found.values())))
-            found = dict(zip(found, every.split([len(counts) for counts in found.values()]), strict=True))
-        for name, counts in found.items():
-            self._counts[name] = counts + self._counts.get(name, torch.zeros_like(counts)).to(counts.device)
-        return {name: _weights(counts) for name, counts in self._counts.items()}
+        if not found:
+            return {}
+        sizes = [len(counts) for counts in found.values()]
+        counts = joint_sum(torch.cat(list(found.values())))
+        self._counts = counts if self._counts is None else counts + self._counts.to(counts.device)
+        task = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(counts.device, non_blocking=True)
+        return dict(zip(found, _weights(self._counts, task, len(sizes)).split(sizes), strict=True))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the counts."""
-        return dict(self._counts)
+        return {} if self._counts is None else {"counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from counts."""
-        self._counts = dict(state)
+        self._counts = state.get("counts")
 
 
-def _weights(counts: Tensor) -> Tensor:
-    found = (counts > 0).sum()
-    return (counts.sum() / (found * counts).clamp_min(1)).float().clamp(max=_LARGEST)
+def _weights(counts: Tensor, task: Tensor, tasks: int) -> Tensor:
+    """Weights from counts, both (classes of all tasks,), where ``task`` says to which one each class belongs."""
+    labels, classes = (counts.new_zeros(tasks).index_add_(0, task, each)[task] for each in (counts, (counts > 0).long()))
+    return (labels / (classes * counts).clamp_min(1)).float().clamp(max=_LARGEST)
