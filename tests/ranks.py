@@ -176,8 +176,9 @@ def under(launcher: str) -> None:
 
 
 def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
-    """Run this file under ``torchrun``, with one restart. Returns what each rank found, and what was said."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    """Run this file under ``torchrun``, with restarts. Returns what each rank found, and what was said."""
+    # More than one: gloo now and then refuses to connect at the first.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "5"]
     done = subprocess.run([*command, __file__, str(folder), launcher], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)], done.stderr
