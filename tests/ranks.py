@@ -181,7 +181,7 @@ def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "5"]
     done = subprocess.run([*command, __file__, str(folder), launcher], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)], done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)], done.stderr
 
 
 def launched(folder: Path, world: int) -> list[dict[str, Any]]:
@@ -189,7 +189,7 @@ def launched(folder: Path, world: int) -> list[dict[str, Any]]:
     command = [sys.executable, __file__, str(folder), str(world)]
     processes = [subprocess.Popen([*command, str(rank)]) for rank in range(world)]
     assert [process.wait(timeout=500) for process in processes] == [0] * world
-    return [torch.load(folder / f"{world}.{rank}.pt") for rank in range(world)]
+    return [torch.load(folder / f"{world}.{rank}.pt", weights_only=True) for rank in range(world)]
 
 
 if __name__ == "__main__":
