@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ranks
+from optional import needs
 from snapshots import equal
 
 pytestmark = pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
@@ -86,6 +87,6 @@ def test_a_killed_rank_ends_all_and_a_restart_goes_on(tmp_path: Path, two: Any) 
 
 @pytest.mark.parametrize(("launcher", "library"), [("accelerate", "accelerate"), ("fabric", "lightning_fabric")])
 def test_the_group_of_a_library_is_taken_as_it_is(launcher: str, library: str, tmp_path: Path, two: Any) -> None:
-    pytest.importorskip(library)
+    needs(library, extra="distributed")
     found, _ = ranks.torchrun(tmp_path, launcher)
     assert all(equal(each, two[0]["equal weights"]) for each in found)

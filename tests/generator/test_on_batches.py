@@ -137,7 +137,7 @@ def test_hugging_face_maps_it(generator: Any, wanted: Tensor) -> None:
 
 # Ray warns of its own settings, and leaves sockets to the garbage collector.
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the library ray, which no extra brings")
 def test_ray_maps_it(generator: Any, wanted: Tensor, tmp_path: Path) -> None:
     ray = importlib.import_module("ray")
     generator.save(tmp_path / "key.pt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Collection
 from typing import Any
@@ -12,31 +11,28 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
-from mtlue._data import Inspection, Samples, check_map_style, infer_and_inspect, inspect_dataset, run_settings
+from mtlue._data import Samples, check_map_style, inspect_dataset, run_settings
 from mtlue._fit import check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator, check_levels
-from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
+from mtlue._losses import BaseUELoss, Surrogate
+from mtlue._protect.arguments import (
+    DEFAULT_EPSILON,
+    budget_of,
+    checkpoint_as_surrogate,
+    made_by,
+    needs_training,
+    ranks_for,
+    tasks_for,
+)
 from mtlue._protect.attempts import Making, check_attempts
 from mtlue._protect.checking import tell
 from mtlue._protect.protected_dataset import ProtectedDataset
-from mtlue._protect.stages import Models, default_loss, selected_samples, trained_by_this_call, write_images
+from mtlue._protect.stages import Models, default_loss, selected_samples, write_images
 from mtlue._protect.unprotected import check_unprotected
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
-from mtlue._runtime import (
-    Compute,
-    ProgressOption,
-    Ranks,
-    described,
-    gradients_on,
-    in_group,
-    launched,
-    tensors_digest,
-    warn,
-)
-from mtlue._tasks import Task, Tasks, resolve_tasks
-
-_DEFAULT_EPSILON = 8 / 255
+from mtlue._runtime import Compute, ProgressOption, gradients_on, warn
+from mtlue._tasks import Tasks
 
 
 def protect(
@@ -46,7 +42,7 @@ def protect(
     surrogate: nn.Module | Surrogate | None = None,
     loss: BaseUELoss | None = None,
     generator: UEGenerator | None = None,
-    epsilon: float = _DEFAULT_EPSILON,
+    epsilon: float = DEFAULT_EPSILON,
     protected_tasks: Collection[str] | None = None,
     fraction: float = 1.0,
     check: bool = True,
@@ -133,14 +129,14 @@ def protect(
         >>> int((255 * image - images[5]).abs().round().max()) <= 8
         True
     """
-    ranks = _ranks_for(path)
+    ranks = ranks_for(path)
     check_unprotected(check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
     check_share("fraction", fraction)
     check_attempts(check_count("attempts", attempts, minimum=1), check=check, generator=generator)
     chosen_loss = default_loss() if loss is None else check_loss(loss)
     if surrogate is None:
-        surrogate = _checkpoint_as_surrogate(chosen_loss)
+        surrogate = checkpoint_as_surrogate(chosen_loss)
     module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
     compute = Compute.checked(
         device=device,
@@ -152,13 +148,13 @@ def protect(
     )
     recipe = recipe_for(chosen_loss)
     plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
-    resolved, inspection = _resolve_tasks(dataset, tasks, surrogate, generator, num_workers)
+    resolved, inspection = tasks_for(dataset, tasks, surrogate, generator, num_workers)
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
-        epsilon = _check_generator(generator, resolved, epsilon)
+        epsilon = budget_of(generator, resolved, epsilon)
     known: Any = {"tasks": resolved, "epsilon": epsilon, "protected_tasks": protected, "fraction": fraction}
     with WorkFolder.claim(path, ranks) as folders, gradients_on():
-        untrained = _needs_training(generator, folders, ranks)
+        untrained = needs_training(generator, folders, ranks)
         if not untrained and (surrogate is not None or loss is not None):
             warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
@@ -171,7 +167,7 @@ def protect(
         samples = Samples(dataset, resolved, size=inspection.size_for(shape))
         if folders is not None:
             settings = {
-                **_made_by(generator, chosen_loss, surrogate, resolved, untrained=untrained),
+                **made_by(generator, chosen_loss, surrogate, resolved, untrained=untrained),
                 "epsilon": epsilon,
                 "protected_tasks": protected,
                 "fraction": fraction,
@@ -204,98 +200,3 @@ def protect(
         # Rank 0 has checked it meanwhile.
         found = (found or making.check(generator, history, folders)) if check and ranks.rank else found
         return ProtectedDataset[Tensor](images, dataset, generator=generator, history=history, check=found, **known)
-
-
-def _ranks_for(path: str | os.PathLike[str] | None) -> Ranks:
-    """Return which rank this process is.
-
-    Raises:
-        ValueError: several ranks have no folder to share.
-    """
-    ranks = launched()
-    if ranks.size > 1 and path is None:
-        raise ValueError(
-            f"path: expected a folder that all {ranks.size} ranks can write to, got None; they divide the images between them "
-            "and write one store"
-        )
-    return ranks
-
-
-def _needs_training(generator: UEGenerator | None, folders: WorkFolder | None, ranks: Ranks) -> bool:
-    """Return whether this call, or an interrupted attempt at it, trains the generator.
-
-    Raises:
-        ValueError: several ranks would have to, and are not in a process group.
-    """
-    if generator is not None and generator.trained and not trained_by_this_call(generator, folders):
-        return False
-    if ranks.size > 1 and not in_group():
-        raise ValueError(
-            f"generator: expected a trained one, because the {ranks.size} ranks are in no process group in which to train it; "
-            "call torch.distributed.init_process_group() first"
-        )
-    return True
-
-
-def _made_by(
-    generator: UEGenerator | None,
-    loss: BaseUELoss,
-    surrogate: nn.Module | Surrogate | None,
-    tasks: dict[str, Task],
-    *,
-    untrained: bool,
-) -> dict[str, str | None]:
-    """Return what decides the perturbations: a trained generator, or else everything that a new one is trained with."""
-    if generator is not None and not untrained:
-        return {"generator": tensors_digest(generator.state_dict().values())}
-    wrapped = Surrogate(surrogate, tasks) if isinstance(surrogate, nn.Module) else surrogate
-    return {"generator": None, "loss": described(loss), **({} if wrapped is None else networks_of(loss, wrapped))}
-
-
-def _resolve_tasks(
-    dataset: Dataset[Any],
-    tasks: Tasks | None,
-    surrogate: nn.Module | Surrogate | None,
-    generator: UEGenerator | None,
-    num_workers: int,
-) -> tuple[dict[str, Task], Inspection | None]:
-    if tasks is not None:
-        return resolve_tasks(tasks), None
-    if isinstance(generator, UEGenerator):
-        return generator.tasks, None
-    if isinstance(surrogate, Surrogate):
-        return surrogate.tasks, None
-    return infer_and_inspect(dataset, num_workers=num_workers)
-
-
-def _check_generator(generator: UEGenerator, tasks: dict[str, Task], epsilon: float) -> float:
-    """Check that a given generator fits the other arguments, and return its budget.
-
-    Raises:
-        TypeError: it is not a generator.
-        ValueError: it has other tasks or another budget.
-    """
-    if not isinstance(generator, UEGenerator):
-        raise TypeError(f"generator: expected a mtlue.UEGenerator, got {type(generator).__name__}")
-    if generator.tasks != tasks:
-        raise ValueError(f"generator: its tasks {generator.tasks} differ from the tasks of this call, {tasks}")
-    if epsilon not in (_DEFAULT_EPSILON, generator.epsilon):
-        raise ValueError(f"epsilon: {epsilon:.6g} is not the generator's {generator.epsilon:.6g}; leave it out")
-    return generator.epsilon
-
-
-def _checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:
-    """Return the last network of a loss that uses checkpoints, for a caller who gives no surrogate as well.
-
-    Raises:
-        ValueError: the checkpoints are state dicts, and their module was not given.
-    """
-    checkpoints = getattr(loss, "checkpoints", ())
-    if checkpoints and not isinstance(checkpoints[-1], nn.Module):
-        name = type(loss).__name__
-        raise ValueError(f"surrogate: {name}'s checkpoints are state dicts; give the module that they belong to")
-    if not checkpoints:
-        return None
-    # A copy: the surrogate is frozen, while a loss with a state may train its networks.
-    last: nn.Module = checkpoints[-1]
-    return copy.deepcopy(last) if has_state(loss) else last
