@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from mtlue._runtime import Compute
 from mtlue.defenses import differentiable_jpeg
 
 _LAMBDA_INTRA, _LAMBDA_INTER = 20.0, 100.0
-# Of the surrogate that TAP is taken with.
+# Of the surrogate that TAP and SEP are taken with; SEP takes a checkpoint after each.
 _SURROGATE_EPOCHS = 8
 
 
@@ -103,9 +104,14 @@ def partly_grey(images: Tensor) -> Tensor:
 def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
-    if (recipe.held, recipe.balanced, recipe.grey) != (DEFAULT.held, DEFAULT.balanced, DEFAULT.grey):
-        distortions = [through_jpeg, *([partly_grey] if recipe.grey else [])]
-        given["loss"] = mtlue.RestartedEM(count=2, distortions=distortions, misleading=recipe.held, balanced=recipe.balanced)
+    if replace(recipe, share=DEFAULT.share) != DEFAULT:
+        given["loss"] = mtlue.RestartedEM(
+            count=2,
+            distortions=[through_jpeg, *([partly_grey] if recipe.grey else [])],
+            misleading=recipe.held,
+            balanced=recipe.balanced,
+            focus=recipe.focus,
+        )
     own, device = recipe_for(default_loss()), torch.device("cpu" if budget.processor else budget.device)
     if recipe.share != 1:
         given["epochs"] = max(1, round(recipe.share * own.plan(dataset, Compute(device)).epochs))
@@ -155,26 +161,36 @@ class _Work:
             made = network(self.data.tasks, channels=self.shape[0], width=self.budget.training.width)
         return made.to(self.budget.device)
 
-    def surrogate(self, epochs: int) -> nn.Module:
-        training = Training(**{**vars(self.budget.training), "epochs": epochs})
+    def surrogate(self) -> tuple[nn.Module, list[dict[str, Tensor]]]:
+        """A network trained on the clean images, and its state after each epoch."""
+        states: list[dict[str, Tensor]] = []
         model = train(
-            self.data.train, self.data.tasks, training, flips=self.data.flips, seed=1000 + self.seed, device=self.budget.device
+            self.data.train,
+            self.data.tasks,
+            replace(self.budget.training, epochs=_SURROGATE_EPOCHS),
+            flips=self.data.flips,
+            seed=1000 + self.seed,
+            device=self.budget.device,
+            after_epoch=lambda trained: states.append(copy.deepcopy(trained.state_dict())),
         )
-        self.left -= epochs * len(self.images) * TRAIN * self.network_cost
-        return model
+        self.left -= _SURROGATE_EPOCHS * len(self.images) * TRAIN * self.network_cost
+        return model, states
 
     def fit_plain(self) -> None:
         """The library's own fit with its own settings, as `mtlue.protect` calls it."""
         batch_size = max(1, min(512, len(self.images) // 32))
-        loss: mtlue.BaseUELoss = mtlue.TAP() if self.recipe.plain == "TAP" else mtlue.EM()
-        each = len(self.images) * (TRAIN * self.generator_cost + TO_IMAGES * self.network_cost)
+        loss: mtlue.BaseUELoss
+        if self.recipe.plain == "EM":
+            model, loss = self.new_network(1000 + self.seed), mtlue.EM()
+        else:
+            model, states = self.surrogate()
+            loss = mtlue.SEP(states) if self.recipe.plain == "SEP" else mtlue.TAP()
+        looks = len(states) if isinstance(loss, mtlue.SEP) else 1
+        each = len(self.images) * (TRAIN * self.generator_cost + looks * TO_IMAGES * self.network_cost)
         if loss.trains_surrogate:
-            model = self.new_network(1000 + self.seed)
             # Ten steps of the surrogate after each epoch, and a look at its accuracy.
             each += 10 * batch_size * (LOOK * self.generator_cost + TRAIN * self.network_cost)
             each += min(1000, len(self.images)) * LOOK * (self.generator_cost + self.network_cost)
-        else:
-            model = self.surrogate(_SURROGATE_EPOCHS)
         epochs = max(1, round(self.left / each))
         history = mtlue.fit(
             self.generator,

@@ -30,8 +30,9 @@ class Recipe:
         batch_size: Images a step.
         nearest: Round to the nearest level; else towards the clean image.
         half: Whether the generator works at half the image's size, in a quarter of the time; what it makes is smooth.
-        plain: Instead of all of the above, one of the library's own losses with its own settings (``"TAP"``, ``"EM"``), what
-            `mtlue.protect` does with a data set alone (``"default"``), or patterns of classes in patches (``"LSP"``, ``"AR"``).
+        plain: Instead of all of the above, one of the library's own losses with its own settings (``"TAP"``, ``"EM"``,
+            ``"SEP"``), what `mtlue.protect` does with a data set alone (``"default"``), or patterns of classes in patches
+            (``"LSP"``, ``"AR"``).
     """
 
     students: int = 1
@@ -71,7 +72,10 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect": DEFAULT,
     "mtlue.protect, half of the epochs": replace(DEFAULT, share=0.5),
     "mtlue.protect, a quarter of the epochs": replace(DEFAULT, share=0.25),
+    "mtlue.protect, focus 2": replace(DEFAULT, focus=2.0),
+    "mtlue.protect, focus 4": replace(DEFAULT, focus=4.0),
     "without TAP": Recipe(plain="default", balanced=True),
+    "without TAP, focus 4": Recipe(plain="default", balanced=True, focus=4.0),
     "not balanced": replace(DEFAULT, balanced=False),
     "not balanced, misled without JPEG": _NOT_BALANCED,
     "not balanced, TAP held to 0.3": replace(_NOT_BALANCED, held=0.3),
@@ -82,6 +86,7 @@ RECIPES: dict[str, Recipe] = {
     "AR (patches)": Recipe(plain="AR"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),
     "MTL-UE-EM": Recipe(plain="EM", nearest=False),
+    "MTL-UE-SEP": Recipe(plain="SEP", nearest=False),
     "students": STUDENTS,
     "students, focus 4": replace(STUDENTS, focus=4.0),
     "one student": _GROWING,

@@ -58,8 +58,12 @@ def train(
     treatment: str = "",
     device: str = "cpu",
     start: nn.Module | None = None,
+    after_epoch: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """A network trained on some tasks of labelled images: a new one, or ``start``, in place."""
+    """A network trained on some tasks of labelled images: a new one, or ``start``, in place.
+
+    ``after_epoch`` is called with it after each epoch.
+    """
     pixels = images.pixels.float() / 255
     change = TREATMENTS[treatment]
     if change is not None:
@@ -86,6 +90,8 @@ def train(
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
+            if after_epoch is not None:
+                after_epoch(model)
     return model.eval()
 
 
