@@ -10,6 +10,7 @@ import pytest
 
 import dense
 import dense_surrogate
+import mtlue
 import render
 from noise_rooms import write_rooms
 
@@ -40,23 +41,28 @@ def test_the_benchmark_goes_on_where_it_stopped_and_becomes_a_table(tmp_path: Pa
     figures = tmp_path / "dense-surrogate.json"
     command = f"dense_surrogate.py --rooms {tmp_path / 'rooms'} --size 16 --json {figures} --seeds 0 --surrogate-epochs"
     found = []
-    for ages in ("1", "1 2", "1 --surrogates 2"):
+    for ages in ("1", "1 2", "1 --surrogates 2", "--default"):
+        if ages == "--default":  # it takes minutes
+            monkeypatch.setattr(mtlue, "protect", lambda clean, *, tasks, seed: clean)
         monkeypatch.setattr(sys, "argv", f"{command} {ages}".split())
         dense_surrogate.main()
         found.append(json.loads(figures.read_text())["runs"])
-    assert [(run["trained_on"], run["surrogates"], run["surrogate_epochs"]) for run in found[2]] == [
+    assert [(run["trained_on"], run["surrogates"], run["surrogate_epochs"]) for run in found[3]] == [
         ("clean", 0, None),
         ("random noise", 0, None),
         ("MTL-UE-TAP", 1, 1),
         ("MTL-UE-TAP", 1, 2),
         ("MTL-UE-TAP", 2, 1),
+        ("mtlue.protect", 0, None),
     ]
     assert found[1][:3] == found[0]
     assert found[2][:4] == found[1]
+    assert found[3][:5] == found[2]
     monkeypatch.setattr(render, "RESULTS", tmp_path)
     lines = render.dense_surrogate_table().splitlines()
     assert [line.split(" | ")[:4] for line in lines[2:]] == [
         ["| clean", "–", "–", "0"],
+        ["| mtlue.protect", "–", "–", "0"],
         ["| random noise", "–", "–", "0"],
         ["| MTL-UE-TAP", "1", "1", "0"],
         ["| MTL-UE-TAP", "1", "2", "0"],
