@@ -53,17 +53,18 @@ def main() -> None:
     runs: list[dict[str, Any]] = json.loads(arguments.json.read_text())["runs"] if arguments.json.is_file() else []
     known = {(run["trained_on"], run["surrogates"], run["surrogate_epochs"], run["seed"]) for run in runs}
     count = arguments.surrogates
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
 
     def measure(trained_on: str, surrogates: int, epochs: int | None, seed: int, data: Dataset[Any]) -> None:
         victim = train(data, source.tasks, epochs=VICTIM_EPOCHS, seed=seed + 1000)
         found = evaluation.evaluate(victim, test, tasks=source.tasks)
         metrics = {task: {name: round(found[task][name], 5) for name in names} for task, names in METRICS.items()}
-        run = {"trained_on": trained_on, "surrogates": surrogates, "surrogate_epochs": epochs, "seed": seed, "metrics": metrics}
-        runs.append(run)
-        machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-        content = {"machine": machine, "torch": torch.__version__, "train": len(clean), "test": len(test), "runs": runs}
+        made = {"machine": machine, "torch": torch.__version__}
+        run = {"trained_on": trained_on, "surrogates": surrogates, "surrogate_epochs": epochs, "seed": seed, **made}
+        runs.append({**run, "metrics": metrics})
+        content = {"train": len(clean), "test": len(test), "runs": runs}
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
-        print(run, flush=True)
+        print(runs[-1], flush=True)
 
     for seed in arguments.seeds:
         if ("clean", 0, None, seed) not in known:
