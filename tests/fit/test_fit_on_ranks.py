@@ -76,7 +76,7 @@ def test_ranks_with_other_arguments_refuse_each_other(two: Any) -> None:
 def test_a_rank_that_is_left_alone_says_so(two: Any) -> None:
     kind, text = two[0]["alone"]
     assert kind == "LostRankError"
-    assert text.startswith("waited 1 s in vain for rank 1 of 2; call it on all ranks")
+    assert text.startswith("waited 1 s for rank 1 of 2, which did not come; call it on all ranks")
 
 
 def test_a_killed_rank_ends_all_and_a_restart_goes_on(tmp_path: Path, two: Any) -> None:

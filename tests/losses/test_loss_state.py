@@ -177,7 +177,7 @@ def test_a_surrogate_that_is_frozen_cannot_learn_in_the_loss(script: ModuleType)
     dataset, _, generator = script.parts()
     loss = Students()
     with pytest.raises(
-        ValueError, match=r"^surrogate: Students has the same module in its state, which is frozen meanwhile; give copy"
+        ValueError, match=r"^surrogate: Students trains the same module, but as the surrogate it is frozen; give copy"
     ):
         mtlue.fit(generator, dataset, loss.checkpoints[0], loss=loss, progress=False)
 

@@ -28,7 +28,7 @@ class Check:
     """What a small network learns from protected images, compared with clean ones. `mtlue.protect` sets ``protected.check``.
 
     The networks are small and train briefly, so the check costs little. Near a limit it may call a task weakly protected that a
-    full audit finds protected. Trust `mtlue.evaluation.audit`.
+    full audit finds protected. If they differ, trust `mtlue.evaluation.audit`.
 
     Attributes:
         residual_learnability: R by task, for a network that learns all tasks: what protected images still teach above chance,
@@ -89,7 +89,7 @@ class Check:
 
     @property
     def protection(self) -> tuple[float, float]:
-        """Return the strength for comparing protections: minus the mean and minus the largest R of the protected tasks."""
+        """Return figures by which to compare protections, larger is better: minus the mean and minus the largest R."""
         shares = [
             min(max(self.strongest(name), 0.0), 1.0) for name in self.residual_learnability if name in self.protected_tasks
         ]

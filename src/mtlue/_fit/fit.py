@@ -69,26 +69,26 @@ def fit(
     * EM, TAP and SEP use the paper's 60 epochs. Their learning rate of 1e-3 falls to a tenth after 60 % of the training and to
       a hundredth after 80 % (A.2).
     * `mtlue.RestartedEM` uses the settings that it was measured with: batches of 64, and one cycle of the learning rate up to
-      3e-3. The generator sees 64,000 images on a CPU, and four times as many on a GPU.
+      3e-3. The generator sees 64,000 images on a CPU, and four times as many on a GPU. It sees each image of a larger set once.
 
     If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
-    accuracy on perturbed images reaches ``stop_accuracy``. On a stream its steps take the samples that follow, and its accuracy
-    is that on the first 512.
+    accuracy on perturbed images reaches ``stop_accuracy``. On a stream it trains on the samples that follow the epoch, and its
+    accuracy is measured on the first 512.
 
-    Called on all ranks of a process group, it trains one generator over them, as one process with the same ``batch_size``
-    would. Every rank gets the generator and the history. Rank 0 shows the progress and writes the checkpoint.
+    If you call it on all ranks of a process group, they train one generator together, as one process with the same
+    ``batch_size`` would. Every rank gets the generator and the history. Rank 0 shows the progress and writes the checkpoint.
 
     Args:
         generator: The generator. It is trained in place, and left in eval mode on the device where it was.
         dataset: Map-style set of pairs (image, targets), or a stream of them, such as an ``IterableDataset``, with
-            ``steps_per_epoch``. Of a stream the first 512 samples are inspected before the training and kept in memory; each
+            ``steps_per_epoch``. The first 512 samples of a stream are inspected before the training and kept in memory. Each
             later sample is checked when it is read.
-        surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. A frozen loss leaves it bit for bit unchanged, EM
-            trains it in place. Mode, device and ``requires_grad`` are always restored.
+        surrogate: Module that takes images in [0, 1], or a `mtlue.Surrogate`. EM trains it in place. A loss that does not train
+            it leaves every bit of it unchanged. Mode, device and ``requires_grad`` are always restored.
         loss: ``mtlue.RestartedEM()``, ``EM()``, ``REM()``, ``TAP()``, ``SEP(checkpoints)`` or your own.
         epochs: Passes over the data, at most. Fewer take less time and protect less.
-        steps_per_epoch: Batches in an epoch. By default an epoch is a pass over the data. With this an epoch goes on where the
-            last one has ended, and the data start anew at their end, in a new order if they are map-style.
+        steps_per_epoch: Batches in an epoch. By default an epoch is a pass over the data. If you set it, an epoch begins where
+            the last one ended. When the data end, they start anew, in a new order if they are map-style.
         batch_size: Samples in a step. If neither you nor the loss decides, as many as fit the device, at most 512, and few
             enough for 32 steps in an epoch. It is halved, with a warning, when memory runs out.
         learning_rate: Learning rate of Adam, for the generator and for EM's surrogate.
@@ -104,8 +104,8 @@ def fit(
             seeded for it.
         checkpoint: File for the state after each epoch. If the file exists, the run resumes from it, and ends as an
             uninterrupted run would. A file that belongs to another data set (some samples are compared), to other arguments, or
-            to a frozen surrogate with other weights is refused. So keep the surrogate in a file. A stream is read again up to
-            the place, and must give the same samples in the same order whenever it is read.
+            to a frozen surrogate with other weights is refused. So keep the surrogate in a file. A stream is read again from
+            its start to where the run stopped, and must give the same samples in the same order whenever it is read.
         device: Where to compute. By default the surrogate's device if it has parameters, or else CUDA, MPS or the CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast). By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set. A stream is read by one at most.

@@ -94,7 +94,7 @@ def check_parameters(surrogate: Surrogate, loss: BaseUELoss) -> None:
     if not loss.trains_surrogate and trains_itself(loss, surrogate.module):
         name = type(loss).__name__
         raise ValueError(
-            f"surrogate: {name} has the same module in its state, which is frozen meanwhile; give copy.deepcopy(surrogate)"
+            f"surrogate: {name} trains the same module, but as the surrogate it is frozen; give copy.deepcopy(surrogate)"
         )
 
 

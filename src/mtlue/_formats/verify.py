@@ -53,7 +53,7 @@ def verify(folder: str | os.PathLike[str]) -> Description:
     """Check every file of a store or an export against its manifest.
 
     A manifest finds accidents and clumsy changes. It is not a signature: somebody who changes a file on purpose can write a new
-    manifest. The README.md of an export is yours to rewrite, and is not compared.
+    manifest. You may rewrite the README.md of an export, so it is not compared.
 
     Args:
         folder: The folder that `mtlue.ProtectedDataset.export` or ``protect(path=…)`` wrote.

@@ -19,7 +19,7 @@ class EM(BaseUELoss):
         >>> generator = mtlue.UEGenerator({"shape": 2}, (1, 8, 8), width=4)
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
         >>> history = mtlue.fit(generator, dataset, net, loss=mtlue.EM(), epochs=2, progress=False)
-        >>> # Of the surrogate on perturbed images; when it is high, training ends.
+        >>> # Accuracy of the surrogate on perturbed images. Training ends once it is high.
         >>> 0.0 <= history[-1].surrogate_accuracy <= 1.0
         True
     """

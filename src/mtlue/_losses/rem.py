@@ -26,7 +26,8 @@ class REM(BaseUELoss):
     paper. It is applied before the search for the worst images, and the surrogate sees it too. ``augment`` of `mtlue.fit` and
     `mtlue.baselines.pgd` does the same with one draw a step, and can move label maps with the images.
 
-    A step costs ``samples * (steps + 1)`` times what a step of EM costs, a step of the surrogate ``steps + 1`` times.
+    A step costs ``samples * (steps + 1)`` times as much as a step of EM, and a step of the surrogate ``steps + 1`` times as
+    much.
 
     Args:
         radius: Largest change of a pixel by the adversary, on the scale of [0, 1].

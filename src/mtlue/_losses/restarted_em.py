@@ -35,11 +35,12 @@ class RestartedEM(BaseUELoss):
       nothing about the labels. So every label has to be in the perturbation, even one that is obvious from the image.
 
     The surrogate that you give `mtlue.fit` is the pattern for the networks and does not change. It need not be trained, unless
-    ``misleading`` adds TAP's loss. A loss keeps its networks from run to run, so make a new loss for each run.
+    ``misleading`` adds TAP's loss. A loss keeps its networks after a run, so make a new loss for each run.
 
     Args:
-        make: Makes a network from a seed, with which torch's and Python's global random numbers are seeded meanwhile. If None,
-            each network is a copy of the surrogate whose parameters are drawn anew by the ``reset_parameters`` of its modules.
+        make: A function that makes a network from a seed. While it runs, torch's and Python's global random numbers are seeded
+            with that seed. If None, each network is a copy of the surrogate whose parameters are drawn anew by the
+            ``reset_parameters`` of its modules.
         count: How many networks learn at a time.
         restart_steps: Replace a network after this many steps at the latest.
         restart_loss: Replace it earlier if its loss falls below this share of a new network's, by a running mean over ten
@@ -48,17 +49,18 @@ class RestartedEM(BaseUELoss):
         distortions: One for each network: a change of the images before the network sees them, such as
             `mtlue.defenses.differentiable_jpeg`. Gradients must pass through it. None changes nothing; missing entries count as
             None.
-        curriculum: Whether networks see only other images' content at first. Their own content then comes in with the share of
-            a new network's loss that the last network removed. Before that, a network that can see the answer in the image
-            gives the perturbation no gradient. If False, both count equally from the start.
+        curriculum: Whether networks see only other images' content at first. Their own content then counts more and more, by
+            the share of a new network's loss that the last network removed. If it counted from the start, a network that can
+            see the answer in the image would give the perturbation no gradient. If False, both count equally from the start.
         focus: Weigh each task by the softmax of this number times its loss, relative to a new network's. The tasks that
             networks have learned least then count most. 0 weighs all tasks equally.
-        balanced: Whether each label counts by the inverse of the share that its class has among the labels so far, twenty times
-            at most. Otherwise a rare attribute, such as a hat, has a low loss from the start and stays learnable.
-        misleading: Also add TAP's loss at the surrogate, with its gradient at the images held to this share of the networks'
-            own. 0 leaves it out. Without that limit, a surrogate that cannot be misled has a loss that stays high and drowns
-            what the networks say. The surrogate has to be trained on clean data, if only for a few epochs. It sees each batch
-            through one of the distortions, chosen at random.
+        balanced: Whether each label is weighted by the inverse of the share that its class has among the labels so far, with a
+            weight of at most twenty. Otherwise a rare attribute, such as a hat, has a low loss from the start and stays
+            learnable.
+        misleading: Also add TAP's loss at the surrogate. Its gradient at the images may be no larger than this share of the
+            networks' own. 0 leaves the loss out. Without that limit, a surrogate that cannot be misled has a loss that stays
+            high and drowns out the networks. The surrogate has to be trained on clean data, if only for a few epochs. It sees
+            each batch through one of the distortions, chosen at random.
 
     Raises:
         TypeError: an argument has the wrong type.

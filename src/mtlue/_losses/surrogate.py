@@ -22,7 +22,7 @@ class Surrogate:
     Args:
         module: The model, on its device and in the mode in which to use it.
         tasks: Tasks by name. An integer n means ``Classification(n)``.
-        argument: Its name in messages.
+        argument: What messages call the module.
 
     Raises:
         TypeError: ``module`` is not an ``nn.Module``, or ``tasks`` not a mapping of names to tasks.
@@ -87,7 +87,7 @@ class Surrogate:
         return self._weighted(losses, outputs, targets)
 
     def class_counts(self, targets: CheckedTargets) -> dict[str, Tensor]:
-        """Return how many labels of each class a batch has, (C,), of each task whose labels are classes."""
+        """Return how many labels of each class a batch has, (C,), by task. Only tasks whose labels are classes are in it."""
         found = [(names, task.class_counts(targets.together(names))) for task, names in self._groups]
         return {name: count for names, counts in found if counts is not None for name, count in zip(names, counts, strict=True)}
 
@@ -131,7 +131,7 @@ class Surrogate:
         return torch.stack(list(self.adversarial_losses_of(outputs, read).values())).mean()
 
     def labelled(self, targets: CheckedTargets) -> Tensor:
-        """Return for which tasks a batch has labels, booleans (K,)."""
+        """Return which tasks have labels in a batch, booleans (K,)."""
         found = {}
         for task, names in self._groups:
             if len(names) == 1:

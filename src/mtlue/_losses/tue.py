@@ -26,9 +26,9 @@ class TUE(BaseUELoss):
     It is the class-wise separability discriminant, the mean over pairs of classes of (s_i + s_j) / d_ij: s is the mean distance
     of a class's perturbations from their centre, d the distance of two centres.
 
-    mtlue's own is the form for several tasks: the discriminant is the mean over the tasks whose labels select a class. Tasks
-    with label maps are left out of it. It needs several classes in a batch. The paper's projection is left out: the contrastive
-    loss is that of the features that enter the surrogate's heads, whose weights are not used.
+    The form for several tasks is mtlue's own: the discriminant is the mean over the tasks whose labels select a class. Tasks
+    with label maps are left out of it. A batch needs several classes. The paper's projection is left out: the contrastive loss
+    is that of the features that enter the surrogate's heads, whose weights are not used.
 
     Args:
         weight: Weight of the discriminant; the authors' release takes 0.1 and 1.

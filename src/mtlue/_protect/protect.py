@@ -60,9 +60,10 @@ def protect(
 
     By default the tasks are read from the labels. The loss is `mtlue.RestartedEM` with two small networks that start anew, one
     of which sees images after JPEG of quality 10, and with ``misleading=1.0``: a third small network is trained on the clean
-    images for a fifth of the epochs, and misled. A new `mtlue.UEGenerator` is trained with `mtlue.fit` at half the size of the
-    images. Each argument replaces one of these parts. ``loss=mtlue.TAP()`` gives the paper's method: it trains a ResNet-18 on
-    the clean data, and then a generator of the images' size against it, for 60 epochs each.
+    images for a fifth of the epochs, and the generator learns to mislead it. A new `mtlue.UEGenerator` is trained with
+    `mtlue.fit` at half the size of the images. Each argument replaces one of these parts. ``loss=mtlue.TAP()`` gives the
+    paper's method: it trains a ResNet-18 on the clean data, and then a generator of the images' size against it, for 60 epochs
+    each.
 
     Networks see images shifted at random, and mirrored if a small network finds that this keeps the labels. Neither is done if
     labels are maps, which would have to move along; `mtlue.fit` takes augmentation that moves both.
@@ -74,7 +75,8 @@ def protect(
         tasks: Tasks by name. An integer n means ``Classification(n)``. If None, the ``tasks`` of the generator, the surrogate
             or the data set, whichever exists first; otherwise they are read from the labels.
         surrogate: A model that takes images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
-            `mtlue.RestartedEM` trains new copies of it, and with ``misleading``, as by default, it has to be trained too.
+            `mtlue.RestartedEM` trains new copies of it. With ``misleading``, as by default, it also has to have been trained on
+            clean data.
         loss: The base loss. If None, ``mtlue.RestartedEM`` as described above.
         generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used unchanged. A new one is trained first.
         epsilon: Budget on the scale of [0, 1]. By default 8/255, or that of the given generator.
@@ -92,7 +94,7 @@ def protect(
             the images between them, and each returns the same set.
         epochs: Passes over the data, at most, for a surrogate and a generator that need training. None as in `mtlue.fit`. Fewer
             take less time and protect less.
-        batch_size: Samples in a step. None fits the device.
+        batch_size: Samples in a step. None as in `mtlue.fit`.
         device: Where to compute. By default the surrogate's device, or else CUDA, MPS or the CPU.
         precision: ``torch.float32`` or ``torch.bfloat16``. By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set.
@@ -105,12 +107,12 @@ def protect(
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range or contradicts another, the data set has faults (the message lists all of them),
-            or the surrogate's answers do not fit the tasks; or several ranks have no ``path`` to share.
+            or the surrogate's answers do not fit the tasks; or several ranks have no ``path`` to share, or no process group in
+            which to train a generator.
         FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         OSError: the disk is full. Repeat the call to resume.
         TimeoutError: rank 0 has ended, or did not call this function.
-        NotImplementedError: several ranks would have to train the generator.
 
     Example:
         >>> import torch, mtlue

@@ -143,9 +143,10 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         one row an image and one column a classification task, and for each task with label maps a folder ``labels/<task>/`` of
         NumPy files. A class is a number, and -1 a missing label. If your data set, or the one that it wraps, has an attribute
         ``classes`` (a dict by task, or a list if there is one task), ``classes.json`` has the names of the classes in the order
-        of the numbers; `mtlue.datasets.ImageTable` reads it. ``README.md`` says that the set is protected, with which version
-        and budget, and is yours to rewrite. ``mtlue.json`` has the hash of each other file, for `mtlue.verify`. The folder
-        holds nothing else, so no clean image, no perturbation and no original name of a file. A transform is not applied.
+        of the numbers; `mtlue.datasets.ImageTable` reads it. ``README.md`` says that the set is protected, and with which
+        version and budget. You may rewrite it. ``mtlue.json`` has the hash of each other file, for `mtlue.verify`. The folder
+        holds nothing else. In particular it has no clean image, no perturbation and no original name of a file. A transform is
+        not applied.
 
         The folder gets its name when it is complete; until then its files are in ``<folder>.partial``. Repeat an interrupted
         call to resume it. It writes the same bytes.
@@ -168,7 +169,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
             ValueError: the format is unknown, or cannot hold the images or the names of the tasks; or the samples do not match
                 the existing ones; or ``names`` would be published with the folder.
             FileExistsError: the folder has something else in it, or ``names`` is another file.
-            FileNotFoundError: there is no export to go on with.
+            FileNotFoundError: there is no export to append to.
             BlockingIOError: another call is writing to the folder.
         """
         samples = ExportSamples(self._images, self.dataset, self.tasks)

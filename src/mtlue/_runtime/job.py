@@ -58,8 +58,8 @@ class Job:
         if absent:
             self._store.delete_key(f"call {self.rank}")
             raise LostRankError(
-                f"waited {_PATIENCE:.0f} s in vain for rank {', '.join(map(str, absent))} of {self.size}; call it on all ranks "
-                "of the process group, or on a single process without one"
+                f"waited {_PATIENCE:.0f} s for rank {', '.join(map(str, absent))} of {self.size}, which did not come; "
+                "call it on all ranks of the process group, or on a single process without one"
             )
         self._connect()
 
@@ -133,7 +133,10 @@ class Job:
         self._round += 1
         absent = self._absent(f"round {self._round}", _REGROUPING)
         if absent:
-            raise LostRankError(f"rank {', '.join(map(str, absent))} did not go on after a lack of memory")
+            raise LostRankError(
+                f"rank {', '.join(map(str, absent))} did not come back after a rank ran out of memory; start again with "
+                "a smaller batch_size"
+            )
         self._connect()
         return min(self.smallest(self.size if failed else self.rank), self.size - 1)
 

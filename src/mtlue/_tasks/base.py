@@ -144,7 +144,7 @@ class Task(ABC):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """`loss` of each of many equal tasks, shape (n,), from outputs (B, n, ...) and targets (B, n, ...).
 
-        `mtlue.Surrogate` calls it; override it where one operation does for all.
+        `mtlue.Surrogate` calls it. Override it if one operation can compute all of them.
         """
         return torch.stack([self.loss(*pair) for pair in zip(outputs.unbind(1), targets.unbind(1), strict=True)])
 
@@ -153,13 +153,13 @@ class Task(ABC):
         return torch.stack([self.adversarial_loss(*pair) for pair in zip(outputs.unbind(1), targets.unbind(1), strict=True)])
 
     def class_counts(self, targets: Tensor) -> Tensor | None:
-        """Return how many labels of each class are in batches of many equal tasks, (n, C); None if labels are no classes."""
+        """Return how many labels of each class are in batches of many equal tasks, (n, C); None if labels are not classes."""
         return None
 
     def weighted_losses(self, outputs: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
         """`losses`, with each label multiplied by the weight of its class, from weights (n, C).
 
-        Only tasks with `class_counts` are asked. By default weights change nothing.
+        mtlue only calls it for tasks with `class_counts`. By default weights change nothing.
         """
         return self.losses(outputs, targets)
 

@@ -16,7 +16,7 @@ class Depth(RegressionMap):
     (appendix A.1).
 
     The losses of several tasks are averaged unscaled, so the unit acts as a weight. In metres the error is about as large as
-    other losses, in millimetres it would drown them.
+    other losses. In millimetres it would drown them.
 
     Example:
         >>> import torch, mtlue
