@@ -1,6 +1,6 @@
 """Which bound trains better: generators that differ in nothing but the bound, same steps, same seeds.
 
-Draws the base loss of each epoch. The setting is the quickstart's.
+Draws the base loss of each epoch. The set is the quickstart's.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def read(name: str) -> dict[str, Any]:
 def quickstart_table() -> str:
     """What victims learn from the quickstart's sets."""
     lines = ["| victim | task | clean | random noise | protected | R |", "|---|---|---:|---:|---:|---:|"]
-    for row in Report.from_json((RESULTS / "quickstart-tap.json").read_text()).rows():
+    for row in Report.from_json((RESULTS / "quickstart.json").read_text()).rows():
         values = " | ".join(f"{100 * row.values[data]:.1f}" for data in ("clean", "random noise", "protected"))
         lines.append(f"| {row.victim} | {row.task} | {values} | {row.residuals['protected']:.2f} |")
     return "\n".join(lines)
@@ -43,7 +43,7 @@ def quickstart_table() -> str:
 
 def quickstart_short_table() -> str:
     """What one multi-task victim learns from the quickstart's clean and protected images."""
-    report = Report.from_json((RESULTS / "quickstart-tap.json").read_text())
+    report = Report.from_json((RESULTS / "quickstart.json").read_text())
     lines = ["| label | trained on clean images | trained on protected images |", "|---|---:|---:|"]
     for row in report.rows():
         if row.victim == "multi-task":
@@ -156,7 +156,7 @@ def tables() -> dict[str, str]:
     """All tables by the name of their place."""
     return {
         **cost_tables(),
-        "quickstart-tap": quickstart_table(),
+        "quickstart": quickstart_table(),
         "quickstart-short": quickstart_short_table(),
         "injection": injection_table(),
         "bound": bound_table(),

@@ -116,6 +116,11 @@ def test_one_step_is_called_weak(plain: Garments) -> None:
     assert "What may help: leave out surrogate=" in said[0]
 
 
+def test_the_default_is_not_advised_to_those_who_took_it(plain: Garments) -> None:
+    _, said = found(lambda: mtlue.protect(plain, epochs=1, **QUIET))
+    assert "What may help: more epochs; " in said[-1]
+
+
 def test_a_budget_of_one_level_is_called_weak(plain: Garments) -> None:
     check, said = found(lambda: mtlue.protect(plain, generator=Stripes("top", epsilon=1 / 255), **QUIET))
     assert set(check.verdict.values()) <= {"not protected", "weakly protected"}

@@ -14,9 +14,9 @@ _SPOILT = 0.2
 PROTECTED, WEAKLY_PROTECTED, NOT_PROTECTED = "protected", "weakly protected", "not protected"
 KEPT, SPOILT, UNTOLD = "left learnable", "spoilt", "cannot tell"
 
-#: What to try where a small network still learns.
+#: What to try where a small network still learns, and before that, unless it was taken.
+DEFAULT_RECIPE = "leave out surrogate=, loss= and generator= (the default recipe)"
 ADVICE = (
-    "leave out surrogate=, loss= and generator= (the default recipe)",
     "more epochs",
     "attempts=3, which keeps the best of three",
     "a larger epsilon",

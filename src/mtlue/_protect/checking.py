@@ -9,7 +9,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mtlue._check import ADVICE, NETWORKS, Check, CheckData, CheckPlan, check_size, forward_cost, network_for, run_check
+from mtlue._check import (
+    ADVICE,
+    DEFAULT_RECIPE,
+    NETWORKS,
+    Check,
+    CheckData,
+    CheckPlan,
+    check_size,
+    forward_cost,
+    network_for,
+    run_check,
+)
 from mtlue._data import Batch, Inspection, Samples, Transform, ordered_batches, resize, to_bytes, to_unit_floats
 from mtlue._fit import History
 from mtlue._formats import WorkFolder
@@ -59,8 +70,14 @@ def check_generation(
     return check
 
 
-def tell(check: Check, *, fraction: float) -> None:
-    """Log the result, and warn about tasks that are still learned."""
+def tell(check: Check, *, fraction: float, default: bool) -> None:
+    """Log the result, and warn about tasks that are still learned.
+
+    Args:
+        check: The result.
+        fraction: Share of the samples that are perturbed.
+        default: Whether the generator was trained by the default recipe.
+    """
     if not any(check.images):
         logger.info("check: %s", next(iter(check.untold.values()), "no task to tell of"))
         return
@@ -69,10 +86,10 @@ def tell(check: Check, *, fraction: float) -> None:
         logger.info("check: %s", sentence)
     told = dict(zip(check.verdict, check.sentences, strict=True))
     if check.still_learned:
-        every = ("fraction=1.0; images that are left clean teach all there is to learn", *ADVICE)
-        advice = "; ".join(every if fraction < 1 else ADVICE)
+        advice = ["fraction=1.0; images that are left clean teach all there is to learn"] if fraction < 1 else []
+        advice += ADVICE if default else [DEFAULT_RECIPE, *ADVICE]
         learned = "; ".join(told[name] for name in check.still_learned)
-        warn(f"check: {learned}. What may help: {advice}. mtlue.evaluation.audit measures it in full")
+        warn(f"check: {learned}. What may help: {'; '.join(advice)}. mtlue.evaluation.audit measures it in full")
     spoilt = [name for name, verdict in check.verdict.items() if verdict == "spoilt"]
     if spoilt:
         warn(f"check: {'; '.join(told[name] for name in spoilt)}; it should stay learnable")

@@ -136,6 +136,7 @@ def protect(
     check_epsilon("epsilon", epsilon)
     check_share("fraction", fraction)
     check_attempts(check_count("attempts", attempts, minimum=1), check=check, generator=generator)
+    default = generator is None and surrogate is None and loss is None
     chosen_loss = default_loss() if loss is None else check_loss(loss)
     if surrogate is None:
         surrogate = checkpoint_as_surrogate(chosen_loss)
@@ -197,7 +198,7 @@ def protect(
             warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
             if check:
                 found = found or making.check(generator, history, folders)
-                tell(found, fraction=fraction)
+                tell(found, fraction=fraction, default=default)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
         # Rank 0 has checked it meanwhile.
         found = (found or making.check(generator, history, folders)) if check and ranks.rank else found
