@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 import mtlue
 from mtlue import evaluation
+from mtlue._fit import checkpoint as kept_at
 from mtlue._runtime import job
 
 torch.set_num_threads(1)
@@ -151,7 +153,8 @@ def in_turn(folder: Path) -> dict[str, Any]:
 
 
 def killed_once(checkpoint: str) -> dict[str, Any]:
-    """Train with a checkpoint. The first attempt of ``torchrun`` ends one rank in the second epoch."""
+    """Train with a checkpoint at each step. The first attempt of ``torchrun`` ends one rank amid the second epoch."""
+    kept_at._EVERY = 0.0
     fails = None
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and torch.distributed.get_rank() == 1:
 
@@ -195,6 +198,7 @@ def launched(folder: Path, world: int) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     if len(sys.argv) == 3:  # under torchrun
+        logging.basicConfig(level=logging.INFO)
         under(sys.argv[2])
         result = killed_once(str(place / "run.pt")) if sys.argv[2] == "torch" else trained(mtlue.EM(), epochs=1)
         torch.save(result, place / f"{torch.distributed.get_rank()}.pt")
