@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+import resumed_victims
 from mtlue import evaluation
 from mtlue._fit import checkpoint as kept_at
 from mtlue._runtime import job
@@ -90,6 +92,12 @@ def protected(path: Path) -> dict[str, Any]:
     return {"images": torch.stack(list(map(safe.stored_image, range(SAMPLES)))), "generator": safe.generator.state_dict()}
 
 
+def audited(folder: Path | None, *, fails: bool = False) -> dict[str, Any]:
+    """Audit noise with nine victims. One that is trained here may fail."""
+    resumed_victims.light(2 if fails else 0, resumed_victims.BrokenError)
+    return {"report": resumed_victims.audit(folder, single_task=None).to_json()}
+
+
 def restarted() -> mtlue.RestartedEM:
     return mtlue.RestartedEM(count=2, restart_steps=4, misleading=1.0)
 
@@ -140,6 +148,8 @@ def in_turn(folder: Path) -> dict[str, Any]:
     rank = torch.distributed.get_rank()
     found["other weights"] = outcome(lambda: trained(mtlue.EM(), seed=rank, epochs=1))
     found["equal weights"] = outcome(lambda: trained(mtlue.EM(), epochs=1))
+    found["audit"] = outcome(lambda: audited(folder / "audit"))
+    found["failed victim"] = outcome(lambda: audited(None, fails=rank == 1))
     found["protect"] = outcome(lambda: protected(folder / "store"))
     memory = on_rank(1, torch.OutOfMemoryError("out of memory"), above=2)
     found["memory"] = outcome(lambda: trained(restarted(), fails=memory, after=12))
@@ -175,16 +185,18 @@ def under(launcher: str) -> None:
 
         lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp").launch()
     else:
-        torch.distributed.init_process_group("gloo")
+        # gloo now and then waits for a connection that never comes; the next attempt gets one.
+        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=60))
 
 
-def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
-    """Run this file under ``torchrun``, with restarts. Returns what each rank found, and what was said."""
+def torchrun(folder: Path, *told: str, script: str = __file__, world: int = 2) -> tuple[list[dict[str, Any]], str]:
+    """Run a file under ``torchrun``, with restarts. Returns what each rank found, and what was said."""
     # More than one: gloo now and then refuses to connect at the first.
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "5"]
-    done = subprocess.run([*command, __file__, str(folder), launcher], capture_output=True, text=True, timeout=500, check=False)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)]
+    command += ["--max-restarts", "5", script, str(folder), *told]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)], done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)], done.stderr
 
 
 def launched(folder: Path, world: int) -> list[dict[str, Any]]:

@@ -21,16 +21,6 @@ def alone() -> dict[str, Any]:
     return {name: call() for name, call in ranks.ALIKE.items()}
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return ranks.launched(tmp_path_factory.mktemp("two"), 2)
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return ranks.launched(tmp_path_factory.mktemp("three"), 3)
-
-
 @pytest.mark.parametrize(
     ("name", "world"), [*((name, "two") for name in ranks.ALIKE), ("EM", "three"), ("RestartedEM", "three")]
 )
