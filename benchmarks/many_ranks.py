@@ -4,7 +4,7 @@
 
 All runs are on gloo, on one machine, with the tiny set of `tests/ranks.py`: labels of classes and maps, many of them missing,
 and a last batch of one sample. Under ``torchrun`` this file is one of the ranks. A rank that is killed dies at a random moment
-of the training, which then starts again from its checkpoint.
+of the training, which then starts again from its checkpoint. What stands in the file of ``--json`` is not done again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,7 +40,8 @@ equal: Callable[[Any, Any], bool] = importlib.import_module("snapshots").equal
 WORLDS = (2, 3)
 #: Five steps each: fifty in all.
 EPOCHS = 10
-KILLS = 20
+#: Ranks that are killed, and epochs of the runs that lose one.
+KILLS, BROKEN_EPOCHS = 20, 3
 _SMALL_SHARD = 8
 
 LOSSES: dict[str, Callable[[], mtlue.BaseUELoss]] = {"EM": mtlue.EM, "RestartedEM": ranks.restarted}
@@ -87,7 +88,8 @@ def killed(folder: Path, doomed: int, after: float) -> dict[str, Any]:
     if first:
         timer.start()
     started = time.monotonic()
-    found: dict[str, Any] = ranks.trained(mtlue.EM(), epochs=EPOCHS, augment=ranks.Shift(), checkpoint=folder / "run.pt")
+    settings = {"epochs": BROKEN_EPOCHS, "augment": ranks.Shift(), "checkpoint": folder / "run.pt"}
+    found: dict[str, Any] = ranks.trained(mtlue.EM(), **settings)
     timer.cancel()
     return {**found, "seconds": time.monotonic() - started, "restarts": int(os.environ["TORCHELASTIC_RESTART_COUNT"])}
 
@@ -124,11 +126,19 @@ def comparisons() -> dict[str, Any]:
     return {"curves": curves, "stores": stores}
 
 
-def kills(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Kill a rank so many times, each in a run of its own, and compare what the restarted run gives with an unbroken one."""
-    draw, made = random.Random(seed), list[dict[str, Any]]()
+def kills(made: list[dict[str, Any]], count: int) -> Iterator[list[dict[str, Any]]]:
+    """Kill a rank so many times, each in a run of its own, and compare what the restarted run gives with an unbroken one.
+
+    Args:
+        made: Those that an earlier call has killed.
+        count: How many there are to be.
+
+    Yields:
+        All so far, after each.
+    """
     whole = launched(0, 1e6)[0]
     length = max(each["seconds"] for each in whole)
+    draw = random.Random(len(made))
     while len(made) < count:
         doomed, after = draw.randrange(2), draw.uniform(0.0, length)
         found, died = launched(doomed, after)
@@ -136,8 +146,7 @@ def kills(count: int, seed: int = 0) -> list[dict[str, Any]]:
             same = all(equal(each[part], whole[0][part]) for each in found for part in ("curve", "generator", "net"))
             restarts = max(each["restarts"] for each in found)
             made.append({"rank": doomed, "share": round(after / length, 3), "restarts": restarts, "identical": same})
-            print(len(made), made[-1], flush=True)
-    return made
+            yield made
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -163,8 +172,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=KILLS, help=f"ranks to kill, default {KILLS}")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    figures = {"torch": torch.__version__, "backend": "gloo", **comparisons(), "kills": kills(options.kills)}
-    options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    figures: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    if "curves" not in figures:
+        figures = {"torch": torch.__version__, "backend": "gloo", **comparisons(), "kills": []}
+    for each in kills(figures["kills"], options.kills):
+        print(len(each), each[-1], flush=True)
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
     print(table(figures))
 
 

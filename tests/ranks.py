@@ -186,7 +186,7 @@ def under(launcher: str) -> None:
         lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp").launch()
     else:
         # gloo now and then waits for a connection that never comes; the next attempt gets one.
-        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=60))
+        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=30))
 
 
 def torchrun(folder: Path, *told: str, script: str = __file__, world: int = 2) -> tuple[list[dict[str, Any]], str]:

@@ -165,8 +165,8 @@ def audit(
         sole_owner(folder if main else None, argument="checkpoint"),
         gradients_on(),
     ):
+        audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
         with apart():
-            audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
             alone = tasks_alone(single_task, audited.tasks)
             for sentence in unregistered(audited.tasks):
                 warn(sentence)
