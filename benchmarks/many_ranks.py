@@ -3,8 +3,9 @@
     python benchmarks/many_ranks.py
 
 All runs are on gloo, on one machine, with the tiny set of `tests/ranks.py`: labels of classes and maps, many of them missing,
-and a last batch of one sample. Under ``torchrun`` this file is one of the ranks. A rank that is killed dies at a random moment
-of the training, which then starts again from its checkpoint. What stands in the file of ``--json`` is not done again.
+and a last batch of one sample. Each rank is a copy of this process. One that is killed dies at a random moment of the training;
+then all start again from the checkpoint, as under ``torchrun --max-restarts``, which the tests use. What stands in the file of
+``--json`` is not done again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,12 +39,17 @@ RESULTS = ROOT / "benchmarks" / "results" / "ranks.json"
 sys.path.append(str(ROOT / "tests"))
 ranks: Any = importlib.import_module("ranks")
 equal: Callable[[Any, Any], bool] = importlib.import_module("snapshots").equal
+at_once: Callable[..., Any] = importlib.import_module("faults").at_once
 
 WORLDS = (2, 3)
 #: Five steps each: fifty in all.
 EPOCHS = 10
 #: Ranks that are killed, and epochs of the runs that lose one.
 KILLS, BROKEN_EPOCHS = 20, 3
+#: How often ranks start at most: gloo now and then refuses to connect.
+_ATTEMPTS = 6
+#: Seconds to wait for a connection.
+_PATIENCE = timedelta(seconds=60)
 _SMALL_SHARD = 8
 
 LOSSES: dict[str, Callable[[], mtlue.BaseUELoss]] = {"EM": mtlue.EM, "RestartedEM": ranks.restarted}
@@ -73,40 +81,48 @@ def compared(folder: Path) -> dict[str, Any]:
     return {"curves": {name: curve(name) for name in LOSSES}, "store": written(folder / "store")}
 
 
-def killed(folder: Path, doomed: int, after: float) -> dict[str, Any]:
-    """Train with a checkpoint at each step. In the first attempt one rank is killed so many seconds after the start."""
+def trained(folder: Path, fuse: float | None) -> dict[str, Any]:
+    """Train with a checkpoint at each step, and be killed so many seconds after the start."""
     checkpoint._EVERY = 0.0
-    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and torch.distributed.get_rank() == doomed
-
-    def die() -> None:
-        place = folder / "run.pt"
-        (folder / "killed").write_text("before a checkpoint" if not place.exists() else "after one")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    timer = threading.Timer(after, die)
+    timer = threading.Timer(fuse or 0.0, lambda: os.kill(os.getpid(), signal.SIGKILL))
     timer.daemon = True
-    if first:
+    if fuse is not None:
         timer.start()
     started = time.monotonic()
     settings = {"epochs": BROKEN_EPOCHS, "augment": ranks.Shift(), "checkpoint": folder / "run.pt"}
     found: dict[str, Any] = ranks.trained(mtlue.EM(), **settings)
     timer.cancel()
-    return {**found, "seconds": time.monotonic() - started, "restarts": int(os.environ["TORCHELASTIC_RESTART_COUNT"])}
+    return {**found, "seconds": time.monotonic() - started}
 
 
-def at_rank(folder: Path, *told: str) -> None:
-    """Be one of the ranks that ``torchrun`` starts."""
-    ranks.under("torch")
-    found = killed(folder, int(told[0]), float(told[1])) if told else compared(folder)
-    torch.save(found, folder / f"{torch.distributed.get_rank()}.pt")
-    torch.distributed.destroy_process_group()
+def on_ranks(call: Callable[[int, int], dict[str, Any]], folder: Path, world: int) -> tuple[list[dict[str, Any]], list[int]]:
+    """Make a call on so many ranks at once, again if one of them ends before it is done.
 
+    Args:
+        call: Gets the rank and the number of the attempt.
+        folder: Where the ranks meet.
+        world: How many there are.
 
-def launched(*told: object, world: int = 2) -> tuple[list[dict[str, Any]], bool]:
-    """Run this file on so many ranks. Returns what each found, and whether one was killed."""
-    with tempfile.TemporaryDirectory() as place:
-        found, _ = ranks.torchrun(Path(place), *map(str, told), script=__file__, world=world)
-        return found, (Path(place) / "killed").exists()
+    Returns:
+        What each rank found, and the signals that ended some.
+
+    Raises:
+        RuntimeError: no attempt was successful.
+    """
+
+    def rank(number: int, attempt: int) -> None:
+        place = f"file://{folder}/group{attempt}"
+        torch.distributed.init_process_group("gloo", init_method=place, rank=number, world_size=world, timeout=_PATIENCE)
+        torch.save(call(number, attempt), folder / f"{number}.pt")
+        torch.distributed.destroy_process_group()
+
+    signals: list[int] = []
+    for attempt in range(_ATTEMPTS):
+        ended = at_once([partial(rank, number, attempt) for number in range(world)])
+        signals += [each.signal for each in ended if each.signal]
+        if not any(each.signal or each.error for each in ended):
+            return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(world)], signals
+    raise RuntimeError(f"no attempt was successful: {ended}")
 
 
 def comparisons() -> dict[str, Any]:
@@ -115,7 +131,9 @@ def comparisons() -> dict[str, Any]:
         alone = compared(Path(place))
     curves, stores = [], {"1": alone["store"]}
     for world in WORLDS:
-        found = launched(world=world)[0]
+        with tempfile.TemporaryDirectory() as place:
+            shared = Path(place)
+            found, _ = on_ranks(lambda rank, attempt, folder=shared: compared(folder), shared, world)  # type: ignore[misc]
         stores[str(world)] = found[0]["store"]
         if any(each["store"] != found[0]["store"] for each in found):
             sys.exit(f"{world} ranks return stores that differ")
@@ -136,17 +154,26 @@ def kills(made: list[dict[str, Any]], count: int) -> Iterator[list[dict[str, Any
     Yields:
         All so far, after each.
     """
-    whole = launched(0, 1e6)[0]
+    whole, _ = broken(0, None)
     length = max(each["seconds"] for each in whole)
     draw = random.Random(len(made))
     while len(made) < count:
-        doomed, after = draw.randrange(2), draw.uniform(0.0, length)
-        found, died = launched(doomed, after)
-        if died:
+        doomed, fuse = draw.randrange(2), draw.uniform(0.0, length)
+        found, signals = broken(doomed, fuse)
+        # It may have ended before.
+        if signals:
             same = all(equal(each[part], whole[0][part]) for each in found for part in ("curve", "generator", "net"))
-            restarts = max(each["restarts"] for each in found)
-            made.append({"rank": doomed, "share": round(after / length, 3), "restarts": restarts, "identical": same})
+            made.append({"rank": doomed, "share": round(fuse / length, 3), "signals": signals, "identical": same})
             yield made
+
+
+def broken(doomed: int, fuse: float | None) -> tuple[list[dict[str, Any]], list[int]]:
+    """Train on two ranks, of which one is killed in the first attempt."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        return on_ranks(
+            lambda rank, attempt: trained(folder, fuse if (rank, attempt) == (doomed, 0) else None), folder, world=2
+        )
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -175,6 +202,7 @@ def main() -> None:
     figures: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
     if "curves" not in figures:
         figures = {"torch": torch.__version__, "backend": "gloo", **comparisons(), "kills": []}
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
     for each in kills(figures["kills"], options.kills):
         print(len(each), each[-1], flush=True)
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -182,7 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "TORCHELASTIC_RESTART_COUNT" in os.environ:
-        at_rank(Path(sys.argv[1]), *sys.argv[2:])
-    else:
-        main()
+    main()

@@ -189,14 +189,13 @@ def under(launcher: str) -> None:
         torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=30))
 
 
-def torchrun(folder: Path, *told: str, script: str = __file__, world: int = 2) -> tuple[list[dict[str, Any]], str]:
-    """Run a file under ``torchrun``, with restarts. Returns what each rank found, and what was said."""
+def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
+    """Run this file under ``torchrun``, with restarts. Returns what each rank found, and what was said."""
     # More than one: gloo now and then refuses to connect at the first.
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)]
-    command += ["--max-restarts", "5", script, str(folder), *told]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "5"]
+    done = subprocess.run([*command, __file__, str(folder), launcher], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)], done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)], done.stderr
 
 
 def launched(folder: Path, world: int) -> list[dict[str, Any]]:

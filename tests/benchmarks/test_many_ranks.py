@@ -33,7 +33,7 @@ def test_several_ranks_give_what_one_process_gives() -> None:
 def test_killed_ranks_change_nothing() -> None:
     assert len(FIGURES["kills"]) == 20
     assert {each["rank"] for each in FIGURES["kills"]} == {0, 1}
-    assert all(each["identical"] and each["restarts"] for each in FIGURES["kills"])
+    assert all(each["identical"] and each["signals"] == [9] for each in FIGURES["kills"])
 
 
 def test_what_differs_is_told() -> None:
