@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import large_set
-import many_ranks
 import throughput
 from measure.page import strength_tables
 from mtlue.evaluation import Report
@@ -24,7 +23,7 @@ from robust.table import calls_table, fuzzed_table, tampered_table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 #: Pages of docs with tables, beside the README.
-PAGES = ("results", "robustness", "strength", "threats", "cost", "scale")
+PAGES = ("results", "robustness", "strength", "threats", "cost")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -170,7 +169,6 @@ def tables() -> dict[str, str]:
         "robustness-files": tampered_table(read("robustness")),
         "robustness-fuzzed": fuzzed_table(read("robustness")),
         "mutants": mutants_text(),
-        "ranks": many_ranks.table(read("ranks")),
     }
 
 
