@@ -431,7 +431,7 @@ def a_rank_that_does_not_go_on() -> None:
 
 def ranks_that_differ() -> None:
     with job() as call, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(call, "_gathered", lambda value: [{"seed": 1}])
+        patch.setattr(call, "gathered", lambda value: [{"seed": 1}])
         call.agree({"seed": 0})
 
 
