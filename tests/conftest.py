@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ import broken_search
 import commands
 import killed_run
 import mtlue
+import ranks
 import refusals
 from multi_fashion import MultiFashion
 
@@ -120,3 +122,15 @@ def script() -> Iterator[ModuleType]:
     """Runs that can be killed; the global random numbers that they set are put back."""
     with torch.random.fork_rng(devices=[]):
         yield killed_run
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two ranks finds."""
+    return ranks.launched(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of three ranks finds."""
+    return ranks.launched(tmp_path_factory.mktemp("three"), 3)

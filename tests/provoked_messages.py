@@ -140,6 +140,11 @@ def ranks_without_a_group() -> None:
     as_second_of_two_ranks(lambda: protect(path="ranks"))
 
 
+def ranks_with_a_loss_that_learns() -> None:
+    search = {"tasks": TWO, "surrogate": Net(TWO), "loss": mtlue.EM(), "path": "ranks"}
+    as_second_of_two_ranks(lambda: baselines.pgd(GOOD, **search))
+
+
 def path_of_two_calls() -> None:
     protect(path="two", progress=lambda figures: protect(path="two"))
 
@@ -426,7 +431,7 @@ def a_rank_that_does_not_go_on() -> None:
 
 def ranks_that_differ() -> None:
     with job() as call, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(call, "_gathered", lambda value: [{"seed": 1}])
+        patch.setattr(call, "gathered", lambda value: [{"seed": 1}])
         call.agree({"seed": 0})
 
 
@@ -666,6 +671,7 @@ PROVOKED: list[Callable[[], Any]] = [
     lambda: learned(MESS),
     no_matplotlib,
     several_processes,
+    ranks_with_a_loss_that_learns,
     ranks_that_do_not_come,
     a_rank_that_failed,
     a_rank_that_is_gone,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 import mtlue
+import resumed_victims
 from mtlue import evaluation
+from mtlue._fit import checkpoint as kept_at
 from mtlue._runtime import job
 
 torch.set_num_threads(1)
@@ -88,6 +92,12 @@ def protected(path: Path) -> dict[str, Any]:
     return {"images": torch.stack(list(map(safe.stored_image, range(SAMPLES)))), "generator": safe.generator.state_dict()}
 
 
+def audited(folder: Path | None, *, fails: bool = False) -> dict[str, Any]:
+    """Audit noise with nine victims. One that is trained here may fail."""
+    resumed_victims.light(2 if fails else 0, resumed_victims.BrokenError)
+    return {"report": resumed_victims.audit(folder, single_task=None).to_json()}
+
+
 def restarted() -> mtlue.RestartedEM:
     return mtlue.RestartedEM(count=2, restart_steps=4, misleading=1.0)
 
@@ -138,6 +148,8 @@ def in_turn(folder: Path) -> dict[str, Any]:
     rank = torch.distributed.get_rank()
     found["other weights"] = outcome(lambda: trained(mtlue.EM(), seed=rank, epochs=1))
     found["equal weights"] = outcome(lambda: trained(mtlue.EM(), epochs=1))
+    found["audit"] = outcome(lambda: audited(folder / "audit"))
+    found["failed victim"] = outcome(lambda: audited(None, fails=rank == 1))
     found["protect"] = outcome(lambda: protected(folder / "store"))
     memory = on_rank(1, torch.OutOfMemoryError("out of memory"), above=2)
     found["memory"] = outcome(lambda: trained(restarted(), fails=memory, after=12))
@@ -151,7 +163,8 @@ def in_turn(folder: Path) -> dict[str, Any]:
 
 
 def killed_once(checkpoint: str) -> dict[str, Any]:
-    """Train with a checkpoint. The first attempt of ``torchrun`` ends one rank in the second epoch."""
+    """Train with a checkpoint at each step. The first attempt of ``torchrun`` ends one rank amid the second epoch."""
+    kept_at._EVERY = 0.0
     fails = None
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and torch.distributed.get_rank() == 1:
 
@@ -172,7 +185,8 @@ def under(launcher: str) -> None:
 
         lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp").launch()
     else:
-        torch.distributed.init_process_group("gloo")
+        # gloo now and then waits for a connection that never comes; the next attempt gets one.
+        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=30))
 
 
 def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
@@ -195,6 +209,7 @@ def launched(folder: Path, world: int) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     if len(sys.argv) == 3:  # under torchrun
+        logging.basicConfig(level=logging.INFO)
         under(sys.argv[2])
         result = killed_once(str(place / "run.pt")) if sys.argv[2] == "torch" else trained(mtlue.EM(), epochs=1)
         torch.save(result, place / f"{torch.distributed.get_rank()}.pt")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from killed_run import parts
 from mtlue import baselines, evaluation
+from mtlue._runtime import apart
 from mtlue.defenses import EarlyStopping
 from mtlue.evaluation import Weighting
 
@@ -132,7 +133,9 @@ def audit(checkpoint: Any, clean: Any = None, **changes: Any) -> evaluation.Repo
     """An audit of three victims."""
     own, net, _ = parts()
     clean = own if clean is None else clean
-    protected = baselines.random_noise(own, tasks=TASKS, seed=3)  # type: ignore[arg-type]
+    # Each of several ranks makes it for itself.
+    with apart():
+        protected = baselines.random_noise(own, tasks=TASKS, seed=3)  # type: ignore[arg-type]
     settings = {**OPTIONS, "model": net, "single_task": [], "epochs": 2, **changes}
     settings.setdefault("protected", protected)
     return evaluation.audit(settings.pop("protected"), clean, own[::-1], checkpoint=checkpoint, **settings)

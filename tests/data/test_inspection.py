@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
 
 import mtlue
-from mtlue._data import Samples, inspect_dataset, read_image, to_bytes, to_unit_floats
+from mtlue._data import Samples, inspect_dataset, inspection, read_image, to_bytes, to_unit_floats
+from mtlue._runtime.job import _packed, _unpacked
 
 TASKS = {"shoe": mtlue.Classification(2), "front": mtlue.Classification(2)}
 
@@ -32,6 +34,65 @@ def test_what_is_known_of_a_sound_data_set() -> None:
         # Medians of 8, 8, 8, 10, 12 and of 6, 9, 9, 9, 20.
         assert found.typical_size == (8, 9)
     assert inspect_dataset(dataset[:2], TASKS).uniform
+
+
+@dataclass
+class Turn:
+    """One of three ranks that inspect a set one after the other. What they find is kept, and is then what each hears."""
+
+    rank: int
+    told: list[Any]
+    size: int = 3
+
+    def gathered(self, value: Any) -> list[Any]:
+        self.told[self.rank] = value
+        # As it arrives elsewhere.
+        return _unpacked(_packed([each for each in self.told if each is not None]))  # type: ignore[no-any-return]
+
+
+def inspected_by_three(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the last rank makes of a set, or raises, when it has heard all; the indices that each has read are noted."""
+    told: list[Any] = [None] * 3
+    for rank in range(3):
+        monkeypatch.setattr(inspection, "current_job", lambda rank=rank: Turn(rank, told))
+        dataset.read = []
+        try:
+            found: Any = inspect_dataset(dataset, TASKS)
+        except ValueError as error:
+            found = str(error)
+        assert sorted(set(dataset.read)) == list(range(len(dataset) * rank // 3, len(dataset) * (rank + 1) // 3))
+    monkeypatch.undo()
+    return found
+
+
+class Noting(list[Any]):
+    """Notes which samples are read."""
+
+    read: list[int]
+
+    def __getitem__(self, index: Any) -> Any:
+        self.read.append(index)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("faults", ["none", "labels", "values", "channels"])
+def test_ranks_inspect_a_part_each_and_know_all(faults: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Noting((torch.rand(3, 8, 8 + index % 2), (index % 2, int(index > 7))) for index in range(10))
+    for index in (1, 5, 6, 9):
+        image, labels = list.__getitem__(dataset, index)
+        if faults == "labels":
+            dataset[index] = image, (2 + index % 3, "left" if index > 5 else 0)
+        elif faults == "values":
+            dataset[index] = image * (index - 3), labels
+        elif faults == "channels":
+            dataset[index] = image[: index % 3], labels
+    dataset.read = []
+    try:
+        whole: Any = inspect_dataset(dataset, TASKS)  # type: ignore[arg-type]  # a list
+    except ValueError as error:
+        whole = str(error)
+    assert isinstance(whole, str) == (faults != "none")
+    assert inspected_by_three(dataset, monkeypatch) == whole
 
 
 def test_a_fault_that_many_samples_share_is_told_once() -> None:

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import to_pil_image
 import mtlue
 from killed_run import Untargeted, loss_of, same_state
 from mtlue._data import streams
-from mtlue._fit import recipe_for
+from mtlue._fit import checkpoint, recipe_for
 from mtlue._runtime import Compute, Stream
 from optional import needs
 
@@ -180,8 +180,12 @@ def test_a_lack_of_memory_changes_no_place(script: Any, perturbed: list[list[int
     assert list(chain(*generator_saw)) == [*range(8), *range(20, 28)]
 
 
-@pytest.mark.parametrize("kind", ["tap", "em", "restarted"])
-def test_an_interrupted_run_finds_its_place_in_the_stream(script: Any, tmp_path: Any, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "every"), [("tap", 600.0), ("em", 600.0), ("restarted", 600.0), ("em", 0.0)])
+def test_an_interrupted_run_finds_its_place_in_the_stream(
+    script: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, kind: str, every: float
+) -> None:
+    monkeypatch.setattr(checkpoint, "_EVERY", every)
+
     def stop(figures: Any) -> None:
         if figures["step"] == 8:
             raise KeyboardInterrupt

@@ -174,7 +174,7 @@ def test_a_rank_that_comes_late_finds_the_store(tmp_path: Path, whole: Any, as_r
 def test_a_rank_alone_does_not_wait_for_ever(tmp_path: Path, as_rank: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work_folder, "_PATIENCE", 0.0)
     as_rank(1, 2)
-    words = r"path: rank 0 has ended, or never began to write .*store\.partial; call protect on every rank"
+    words = r"path: rank 0 has ended, or never began to write .*store\.partial; make the call on every rank"
     with pytest.raises(TimeoutError, match=words):
         protect(tmp_path / "store")
     assert os.listdir(tmp_path) == []

@@ -242,7 +242,7 @@ def test_ranks_that_do_not_come_are_named(group: None, monkeypatch: pytest.Monke
 
 
 def test_ranks_with_other_settings_are_told(single: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single, "_gathered", lambda value: [{"seed": 1}])
+    monkeypatch.setattr(single, "gathered", lambda value: [{"seed": 1}])
     with pytest.raises(ValueError, match=r"rank 0 was called with other arguments than rank 0 \(seed was 1, is 0\)"):
         single.agree({"seed": 0})
 

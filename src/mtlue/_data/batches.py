@@ -181,9 +181,9 @@ class Samples(Dataset[tuple[Tensor, Any]]):
             raise ValueError(f"image of shape {tuple(image.shape)}, but sample {of} has {first}; {cure}")
 
 
-def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int) -> Iterator[Batch]:
-    """Yield every sample once, on the device, in an order that the seed alone decides."""
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
+def shuffled_batches(samples: Samples, *, batch_size: int, compute: Compute, seed: int, done: int = 0) -> Iterator[Batch]:
+    """Yield every sample once, except the first ``done``, on the device, in an order that the seed alone decides."""
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()[done:]
     return ordered_batches(samples, order, batch_size=batch_size, compute=compute, seed=seed)
 
 

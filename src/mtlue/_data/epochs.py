@@ -21,8 +21,8 @@ class Epochs(Protocol):
         """Samples in an epoch."""
         ...
 
-    def batches(self, epoch: int, *, batch_size: int) -> Iterator[Batch]:
-        """Yield the samples of an epoch, on the device."""
+    def batches(self, epoch: int, *, batch_size: int, done: int = 0) -> Iterator[Batch]:
+        """Yield the samples of an epoch, except the first ``done``, on the device."""
         ...
 
     def drawn(self, epoch: int, order: Sequence[int], *, batch_size: int) -> Iterator[Batch]:
@@ -51,10 +51,10 @@ class _Passes:
         self.length = length
         self._samples, self._compute = samples, compute
 
-    def batches(self, epoch: int, *, batch_size: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, *, batch_size: int, done: int = 0) -> Iterator[Batch]:
         first, skipped = divmod(epoch * self.length, len(self._samples))
         passes = chain.from_iterable(map(self._order, count(first)))
-        order = list(islice(passes, skipped, skipped + self.length))
+        order = list(islice(passes, skipped + done, skipped + self.length))
         seed = self._compute.seed_of(Stream.GENERATOR, epoch)
         return ordered_batches(self._samples, order, batch_size=batch_size, compute=self._compute, seed=seed)
 

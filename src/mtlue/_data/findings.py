@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mtlue._data.looks import Look
 from mtlue._data.problems import Problems, told_at_once
@@ -68,6 +69,19 @@ class Findings:
         for index, shape in look.shapes:
             self._channels.setdefault(shape[0], index)
             self._sizes[shape[1], shape[2]] += 1
+
+    def state(self) -> list[Any]:
+        """Return all of them as plain values, for another process."""
+        return [self._length, self._problems.state(), self._channels, dict(self._sizes)]
+
+    def take_over(self, state: Sequence[Any]) -> None:
+        """Add what is known of the samples that follow, from the `state` of another process."""
+        length, problems, channels, sizes = state
+        self._length += length
+        self._problems.take_over(problems)
+        for each, index in channels.items():
+            self._channels.setdefault(each, index)
+        self._sizes.update(sizes)
 
     def conclude(self, tasks: Mapping[str, Task], classes: Mapping[str, set[int]]) -> Inspection:
         """What is known of the data set.

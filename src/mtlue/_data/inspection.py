@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from mtlue._data.findings import Findings, Inspection
 from mtlue._data.looks import Looks, TaskLabels, read_twice
 from mtlue._data.reading import each_batch
+from mtlue._runtime import current_job
 from mtlue._tasks import Task
 
 
@@ -46,6 +47,8 @@ def inspect_dataset(
 ) -> Inspection:
     """Read every sample once, and some twice. Raise one error that lists all problems.
 
+    In a call that several ranks make together, each reads a part, and all learn what the others have found.
+
     Args:
         dataset: The data set.
         tasks: Its tasks.
@@ -60,8 +63,17 @@ def inspect_dataset(
     looks = Looks(dataset, TaskLabels(tasks), read_twice(dataset) if reread else frozenset())
     findings = Findings()
     classes: dict[str, set[int]] = {name: set() for name in tasks}
-    for look in each_batch(looks, num_workers=num_workers):
+    job, length = current_job(), len(looks)
+    part = range(length) if job is None else range(length * job.rank // job.size, length * (job.rank + 1) // job.size)
+    for look in each_batch(looks, num_workers=num_workers, indices=part):
         findings.add(look)
         for values, found in zip(classes.values(), look.labels, strict=False):
             values.update(found)
+    if job is not None:
+        own = [findings.state(), {name: list(values) for name, values in classes.items()}]
+        findings = Findings()
+        for state, occurring in job.gathered(own):
+            findings.take_over(state)
+            for name, values in occurring.items():
+                classes[name].update(values)
     return findings.conclude(tasks, classes)

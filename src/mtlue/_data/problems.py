@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -63,6 +65,20 @@ class Problems:
         if problem.values is not None:
             low, high = self._values.get(key, problem.values)
             self._values[key] = min(low, problem.values[0]), max(high, problem.values[1])
+
+    def state(self) -> list[Any]:
+        """Return them as plain values, for another process."""
+        return [self._where, {key: list(found) for key, found in self._found.items()}, self._values]
+
+    def take_over(self, state: Sequence[Any]) -> None:
+        """Add the problems of samples that follow, from the `state` of another process."""
+        where, found, values = state
+        for key, indices in where.items():
+            self._where.setdefault(key, []).extend(indices)
+            self._found.setdefault(key, {}).update(dict.fromkeys(found[key]))
+        for key, (low, high) in values.items():
+            before = self._values.get(key, (low, high))
+            self._values[key] = min(low, before[0]), max(high, before[1])
 
     def lines(self) -> list[str]:
         """Return a line for each kind of problem, with the samples that have it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mtlue._checks import naming
 from mtlue._data.images import image_problem, read_image
@@ -16,12 +16,24 @@ from mtlue._runtime import out_of_memory
 _Sample = TypeVar("_Sample")
 
 
-def each_batch(dataset: Dataset[Any], *, num_workers: int) -> Iterator[Any]:
-    """Return what the ``__getitems__`` of a data set gives for batches in order, read by the given number of processes."""
-    # A generator of its own, because the loader would otherwise draw from the caller's.
-    return iter(
-        DataLoader(dataset, batch_size=64, num_workers=num_workers, collate_fn=as_gathered, generator=torch.Generator())
+def each_batch(dataset: Dataset[Any], *, num_workers: int, indices: Sequence[int] | None = None) -> Iterator[Any]:
+    """Return what the ``__getitems__`` of a data set gives for batches in order, read by the given number of processes.
+
+    Args:
+        dataset: The data set.
+        num_workers: Processes that read it.
+        indices: The samples to read. None for all of them.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=64,
+        sampler=cast("Sampler[int] | None", indices),
+        num_workers=num_workers,
+        collate_fn=as_gathered,
+        # A generator of its own, because the loader would otherwise draw from the caller's.
+        generator=torch.Generator(),
     )
+    return iter(loader)
 
 
 def as_gathered(batch: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import cycle, islice
+from itertools import islice
 from typing import Any
 
 import torch
@@ -132,9 +132,9 @@ class _StreamedEpochs:
         self._position = 0
         self._batches: Iterator[Batch] | None = None
 
-    def batches(self, epoch: int, *, batch_size: int) -> Iterator[Batch]:
-        """Yield the samples of an epoch, on the device."""
-        return self._from(epoch * (self.length + self._turn), self.length)
+    def batches(self, epoch: int, *, batch_size: int, done: int = 0) -> Iterator[Batch]:
+        """Yield the samples of an epoch, except the first ``done``, on the device."""
+        return self._from(epoch * (self.length + self._turn) + done, self.length - done)
 
     def drawn(self, epoch: int, order: Sequence[int], *, batch_size: int) -> Iterator[Batch]:
         """Yield as many samples as there are in ``order``: those that come after an epoch."""
@@ -144,7 +144,7 @@ class _StreamedEpochs:
         """Yield samples from a position on, counted from the start of the training."""
         if self._batches is None:
             self._position = start
-            reader = _Reader(self._samples, start, windows=(self.length, self._turn), batch_size=self._batch_size)
+            reader = _Reader(self._samples, start, batch_size=self._batch_size)
             self._batches = iter(
                 DataLoader(
                     reader,
@@ -171,19 +171,17 @@ def _(samples: StreamSamples, compute: Compute, *, steps: int, batch_size: int, 
 
 
 class _Reader(IterableDataset[Batch]):
-    """Reads batches without end. No batch has samples of two windows: of an epoch and a turn of the surrogate."""
+    """Reads batches without end. Epochs and turns of the surrogate are whole batches."""
 
-    def __init__(self, samples: StreamSamples, start: int, *, windows: tuple[int, int], batch_size: int) -> None:
-        self.samples, self.start, self.windows, self.batch_size = samples, start, windows, batch_size
+    def __init__(self, samples: StreamSamples, start: int, *, batch_size: int) -> None:
+        self.samples, self.start, self.batch_size = samples, start, batch_size
 
     def __iter__(self) -> Iterator[Batch]:
         if self.start:
             logger.info("dataset: skipping %d samples of the stream, which have been read before", self.start)
         items = islice(_endless(self.samples.stream), self.start, None)
-        # A training goes on at the start of an epoch.
-        for window in cycle(self.windows):
-            for first in range(0, window, self.batch_size):
-                yield self.samples.streamed(list(islice(items, min(self.batch_size, window - first))))
+        while True:
+            yield self.samples.streamed(list(islice(items, self.batch_size)))
 
 
 def _endless(stream: Dataset[Any]) -> Iterator[tuple[int, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from torch import Tensor
 from mtlue._runtime import current_job, differences, from_rank, is_main, load_tensors, save_tensors
 
 _FORMAT = "mtlue run 1"
+# Seconds after which an epoch that still runs is kept.
+_EVERY = 600.0
 
 
 class OtherRunError(ValueError):
@@ -29,7 +32,7 @@ class OtherRunError(ValueError):
 
 
 class Checkpoint:
-    """The state of a run after its last complete epoch, in one file. Without a path nothing is kept.
+    """The state of a run after its last epoch, or within a long one, in one file. Without a path nothing is kept.
 
     In a call that several ranks make together, rank 0 reads and writes the file.
 
@@ -47,6 +50,7 @@ class Checkpoint:
         if self.path is not None and not self.path.parent.is_dir():
             raise FileNotFoundError(f"checkpoint: the folder {self.path.parent} does not exist; make it first")
         self._settings = dict(settings)
+        self._saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """Read the state that `save` wrote, or return None if there is no file.
@@ -91,6 +95,11 @@ class Checkpoint:
         """Replace the file in one step."""
         if self.path is not None:
             save_tensors({"format": _FORMAT, "settings": self._settings, "state": dict(state)}, self.path)
+            self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Return whether the file is so old that a run should not wait for the end of an epoch."""
+        return self.path is not None and time.monotonic() - self._saved >= _EVERY
 
 
 def count_in(state: Mapping[str, Any], name: str, *, minimum: int = 0) -> int:

@@ -102,10 +102,11 @@ def fit(
             gradients through. A plain function sees only images: it must not move pixels if labels are maps. A
             `mtlue.datasets.JointTransform` moves labels with the images. The random numbers of torch and of ``random`` are
             seeded for it.
-        checkpoint: File for the state after each epoch. If the file exists, the run resumes from it, and ends as an
-            uninterrupted run would. A file that belongs to another data set (some samples are compared), to other arguments, or
-            to a frozen surrogate with other weights is refused. So keep the surrogate in a file. A stream is read again from
-            its start to where the run stopped, and must give the same samples in the same order whenever it is read.
+        checkpoint: File for the state after each epoch, and every ten minutes in a longer one. If the file exists, the run
+            resumes from it, and ends as an uninterrupted run would. A file that belongs to another data set (some samples are
+            compared), to other arguments, or to a frozen surrogate with other weights is refused. So keep the surrogate in a
+            file. A stream is read again from its start to where the run stopped, and must give the same samples in the same
+            order whenever it is read.
         device: Where to compute. By default the surrogate's device if it has parameters, or else CUDA, MPS or the CPU.
         precision: ``torch.float32`` or ``torch.bfloat16`` (autocast). By default bfloat16 on a GPU that supports it.
         num_workers: Processes that read the data set. A stream is read by one at most.

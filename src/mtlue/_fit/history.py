@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, overload
 
@@ -68,6 +68,18 @@ class History(Sequence[Epoch]):
         self._epochs = list(epochs)
         #: Whether the surrogate's accuracy reached ``stop_accuracy`` before the last epoch.
         self.stopped_early = stopped_early
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> History:
+        """Return the history whose `state` a checkpoint has kept."""
+        epochs = [Epoch(**epoch) for epoch in state["history"]]
+        for epoch in epochs:
+            epoch_summary(epoch)  # formatting fails for anything that is not a number
+        return cls(epochs, stopped_early=bool(state["stopped_early"]))
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"history": [asdict(epoch) for epoch in self._epochs], "stopped_early": self.stopped_early}
 
     def append(self, epoch: Epoch) -> None:
         """Add an epoch."""

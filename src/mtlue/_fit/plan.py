@@ -70,9 +70,11 @@ class FitPlan(SurrogatePlan):
         """Return the learning rate after a share of the training."""
         return self.learning_rate * self.schedule(done)
 
-    def paced(self, batches: Iterable[Batch], optimizer: torch.optim.Optimizer, *, epoch: int, length: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, and set the optimiser's learning rate before each."""
-        seen = 0
+    def paced(
+        self, batches: Iterable[Batch], optimizer: torch.optim.Optimizer, *, epoch: int, length: int, done: int = 0
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch that are left after ``done`` of its samples, and set the learning rate before each."""
+        seen = done
         for batch in batches:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate((epoch + seen / length) / self.epochs)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mtlue._data import Batch, Samples, augmented, run_settings, shuffled_batches
 from mtlue._fit.checkpoint import Checkpoint, count_in
 from mtlue._fit.optimization import module_batch_size
 from mtlue._fit.plan import FitPlan
+from mtlue._fit.started_epoch import StartedEpoch
 from mtlue._fit.surrogate_training import SurrogateTraining
 from mtlue._losses import Surrogate
 from mtlue._runtime import BatchSize, Compute, Progress, Stream, from_rank, smallest
@@ -32,7 +35,7 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
         {} if checkpoint is None else run_settings(samples, {"stage": "surrogate", **plan.settings(), **compute.settings()})
     )
     kept = Checkpoint(checkpoint, settings)
-    state = kept.load()
+    state, started = kept.load(), StartedEpoch(batch_size, compute.device)
     if state is None:
         logger.info(
             "surrogate: %d samples, %d epochs, batches of %d samples, on %s", length, epochs, batch_size, compute.device
@@ -41,16 +44,23 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
         with kept.taking_up():
             training.load_state_dict(state)
             done, size.value = count_in(state, "epoch"), count_in(state, "batch_size", minimum=1)
-        logger.info("surrogate: going on after epoch %d of %d, from %s", done, epochs, kept.path)
+            started = StartedEpoch(size.value, compute.device)
+            started.take_up(state)
+        logger.info("surrogate: going on after %s, from %s", started.place(done, epochs), kept.path)
+
+    def reached(epoch: int) -> dict[str, Any]:
+        return {**training.state_dict(), "epoch": epoch, "batch_size": size.value}
+
     steps = -(-length // size.value)
     with Progress(compute.progress, stage="surrogate", total=epochs * steps, images=epochs * length) as shown:
-        shown.skip(done * steps, done * length)
+        shown.skip(done * steps + started.steps, done * length + started.done)
         for epoch in range(done, epochs):
             seed = compute.seed_of(Stream.PRETRAINING, epoch)
-            batches = shuffled_batches(samples, batch_size=size.value, compute=compute, seed=seed)
+            batches = shuffled_batches(samples, batch_size=started.batch_size, compute=compute, seed=seed, done=started.done)
             with compute.random_numbers(Stream.PRETRAINING, epoch):
-                paced = plan.paced(batches, training.optimizer, epoch=epoch, length=length)
-                loss = training.train(paced, view, shown).item()
-            kept.save({**training.state_dict(), "epoch": epoch + 1, "batch_size": size.value})
+                paced = plan.paced(batches, training.optimizer, epoch=epoch, length=length, done=started.done)
+                loss = training.train(started.followed(paced, kept, partial(reached, epoch)), view, shown).item()
+            kept.save(reached(epoch + 1))
+            started = StartedEpoch(size.value, compute.device)
             logger.info("surrogate: epoch %d of %d: loss %.4g", epoch + 1, epochs, loss)
     module.eval()

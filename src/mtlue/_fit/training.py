@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from mtlue._fit.checkpoint import Checkpoint, count_in, load_optimizer
 from mtlue._fit.history import Epoch, History, epoch_summary
 from mtlue._fit.optimization import perturbed_loss
 from mtlue._fit.plan import FitPlan
+from mtlue._fit.started_epoch import StartedEpoch
 from mtlue._fit.surrogate_training import SurrogateTraining, warn_if_it_knew
 from mtlue._generator import UEGenerator
 from mtlue._losses import NO_GRADIENT, BaseUELoss, Surrogate, frozen, has_state, image_gradient, restore_state, state_of
@@ -90,20 +89,23 @@ class GeneratorTraining:
             length, len(self.generator.tasks), described(self.loss), plan.epochs, self.batch_size.value, self.compute.device,
             self.compute.precision,
         )  # fmt: skip
-        state = checkpoint.load()
+        state, started = checkpoint.load(), self._started_epoch()
         if state is not None:
             with checkpoint.taking_up():
                 self._restore(state)
-            logger.info("fit: going on after epoch %d of %d, from %s", len(self.history), plan.epochs, checkpoint.path)
+                started = self._started_epoch()
+                started.take_up(state)
+            logger.info("fit: going on after %s, from %s", started.place(len(self.history), plan.epochs), checkpoint.path)
         elif has_state(self.loss):
             # A call that resumes an interrupted first epoch may bring a loss that already saw part of it.
             checkpoint.save(self._state())
         steps = -(-length // self.batch_size.value)
         with Progress(self.compute.progress, stage="fit", total=plan.epochs * steps, images=plan.epochs * length) as shown:
-            shown.skip(len(self.history) * steps, len(self.history) * length)
+            shown.skip(len(self.history) * steps + started.steps, len(self.history) * length + started.done)
             while len(self.history) < plan.epochs and not self.history.stopped_early:
-                self._run_epoch(len(self.history), shown)
+                self._run_epoch(started, checkpoint, shown)
                 checkpoint.save(self._state())
+                started = self._started_epoch()
                 logger.info("fit: epoch %d of %d: %s", len(self.history), plan.epochs, epoch_summary(self.history[-1]))
         if self.history.stopped_early:
             logger.info(
@@ -119,41 +121,45 @@ class GeneratorTraining:
         self.generator.trained = True
         return self.history
 
-    def _run_epoch(self, epoch: int, shown: Progress) -> None:
-        started = time.monotonic()
+    def _started_epoch(self) -> StartedEpoch:
+        return StartedEpoch(self.batch_size.value, self.compute.device, figures=len(_FIGURES))
+
+    def _run_epoch(self, started: StartedEpoch, checkpoint: Checkpoint, shown: Progress) -> None:
+        epoch = len(self.history)
         rate = self.plan.rate(epoch / self.plan.epochs)
         with self.compute.random_numbers(Stream.GENERATOR, epoch):
-            means = self._train_generator(epoch, shown)
+            means = self._train_generator(started, checkpoint, shown)
         accuracy = None
         if self.learner is not None:
             with self.compute.random_numbers(Stream.SURROGATE, epoch):
                 accuracy = self._train_surrogate(self.learner, epoch)
             self.history.stopped_early = accuracy is not None and accuracy >= self.plan.stop_accuracy
         total, base, intra, inter = means
-        self.history.append(Epoch(rate, total, base, intra, inter, accuracy, time.monotonic() - started))
+        self.history.append(Epoch(rate, total, base, intra, inter, accuracy, started.seconds))
 
-    def _train_generator(self, epoch: int, shown: Progress) -> list[float]:
-        """Run one epoch. Returns the means of total loss, base loss, intra-ER and inter-ER.
+    def _train_generator(self, started: StartedEpoch, checkpoint: Checkpoint, shown: Progress) -> list[float]:
+        """Run one epoch, or the rest of it. Returns the means of total loss, base loss, intra-ER and inter-ER.
 
         Raises:
             RuntimeError: the loss is no longer finite.
             ValueError: no gradient of the loss reaches the images.
         """
         self.surrogate.module.eval()
-        sums = torch.zeros(len(_FIGURES), device=self.compute.device)
-        batches = self.epochs.batches(epoch, batch_size=self.batch_size.value)
+        epoch, length = len(self.history), self.epochs.length
+        batches = self.epochs.batches(epoch, batch_size=started.batch_size, done=started.done)
+        paced = self.plan.paced(batches, self.optimizer, epoch=epoch, length=length, done=started.done)
         # The generator's step needs no gradient for the surrogate's parameters, not even with EM.
         with frozen(self.surrogate.module):
-            for batch in self.plan.paced(batches, self.optimizer, epoch=epoch, length=self.epochs.length):
+            for batch in started.followed(paced, checkpoint, self._state):
                 for part, figures in self.batch_size.run(self._step, batch):
-                    sums += figures * len(part)
+                    started.sums += figures * len(part)
                     named = dict(zip(_FIGURES, figures, strict=True))
                     shown.step(len(part), {"epoch": epoch + 1, **named, **self._last_accuracy()})
         if not self._gradient_seen:
             # Otherwise the regularisers alone would go on training, silently.
             raise ValueError(NO_GRADIENT)
-        means: list[float] = (sums / self.epochs.length).tolist()
-        if not torch.isfinite(sums).all():
+        means: list[float] = (started.sums / length).tolist()
+        if not torch.isfinite(started.sums).all():
             raise RuntimeError(f"fit: the loss is no longer finite in epoch {epoch + 1}; try a smaller learning_rate")
         return means
 
@@ -234,8 +240,8 @@ class GeneratorTraining:
             "generator": self.generator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "batch_size": self.batch_size.value,
-            "history": [asdict(epoch) for epoch in self.history],
-            "stopped_early": self.history.stopped_early,
+            **self.history.state(),
+            "gradient_seen": self._gradient_seen,
             **({} if self.learner is None else self.learner.state_dict()),
             **state_of(self.loss),
         }
@@ -244,10 +250,9 @@ class GeneratorTraining:
         self.generator.load_state_dict(state["generator"])
         load_optimizer(self.optimizer, state["optimizer"])
         self.batch_size.value = count_in(state, "batch_size", minimum=1)
-        epochs = [Epoch(**epoch) for epoch in state["history"]]
-        for epoch in epochs:
-            epoch_summary(epoch)  # formatting fails for anything that is not a number
-        self.history = History(epochs, stopped_early=bool(state["stopped_early"]))
+        self.history = History.restored(state)
+        # Older files lack it. It is then looked for again, which changes nothing.
+        self._gradient_seen = bool(state.get("gradient_seen"))
         if self.learner is not None:
             self.learner.load_state_dict(state)
         restore_state(self.loss, state)

@@ -144,8 +144,8 @@ class WorkFolder:
             time.sleep(POLL)
             if not is_owned(self.work) and time.monotonic() - started > patience and not until():
                 raise TimeoutError(
-                    f"path: rank 0 has ended, or never began to write {self.work}; call protect on every rank; a repeated call "
-                    "goes on where it stopped"
+                    f"path: rank 0 has ended, or never began to write {self.work}; make the call on every rank; a repeated "
+                    "call goes on where it stopped"
                 )
 
     def in_the_way(self) -> FileExistsError:

@@ -2,6 +2,7 @@
 
 from mtlue._formats import WorkFolder
 from mtlue._generator import add_in_levels, add_levels, check_levels, largest_level
+from mtlue._protect.arguments import ranks_for
 from mtlue._protect.attempts import Making
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.protect import protect
@@ -22,5 +23,6 @@ __all__ = [
     "make_surrogate",
     "open_sink",
     "protect",
+    "ranks_for",
     "through_jpeg",
 ]

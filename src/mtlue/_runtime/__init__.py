@@ -21,7 +21,7 @@ from mtlue._runtime.joint_call import current_job, from_rank, smallest, together
 from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
 from mtlue._runtime.ownership import is_owned, sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
-from mtlue._runtime.ranks import ALONE, Ranks, in_group, is_main, launched, rank, world_size
+from mtlue._runtime.ranks import ALONE, Ranks, apart, in_group, is_main, launched, rank, world_size
 from mtlue._runtime.seeds import RandomState, Stream, derived_seed, random_numbers
 from mtlue._runtime.share import (
     Share,
@@ -54,6 +54,7 @@ __all__ = [
     "Ranks",
     "Share",
     "Stream",
+    "apart",
     "check_single_process",
     "checksum",
     "choose_device",

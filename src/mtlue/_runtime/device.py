@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mtlue._runtime.bfloat16 import TrustedConvolutions, crash_in_bfloat16
+from mtlue._runtime.ranks import world_size
 from mtlue._runtime.warn import warn
 
 
@@ -95,7 +96,7 @@ def check_single_process() -> None:
     Raises:
         NotImplementedError: a process group of several ranks is initialised.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+    if world_size() > 1:
         raise NotImplementedError(
             "mtlue does not yet work across several processes: call it on one rank, and share what it returns"
         )

@@ -17,6 +17,8 @@ from mtlue._runtime.ranks import rank, world_size
 
 # Seconds to wait until all ranks have made the call, and until those that are in it have come to the same place.
 _PATIENCE, _REGROUPING = 300.0, 60.0
+#: Seconds to wait for a message of a rank that still works.
+PATIENCE = 600.0
 # Seconds between two looks at what other ranks say, and between two looks at a message that is under way.
 _LOOK, _NAP = 0.2, 0.0001
 
@@ -38,14 +40,15 @@ class Job:
     Args:
         number: How many such calls there were before in this process.
         device: Where the tensors are that ranks add up.
+        patience: Seconds that a rank waits for a message of another one that still works.
     """
 
-    def __init__(self, number: int, device: torch.device) -> None:
+    def __init__(self, number: int, device: torch.device, *, patience: float = PATIENCE) -> None:
         self.rank, self.size, self._device = rank(), world_size(), device
         # Private, but the only way to what a rank can read while it waits.
         distributed: Any = torch.distributed.distributed_c10d
         self._store = distributed.PrefixStore(f"mtlue {number}", distributed._get_default_store())
-        self._round = 0
+        self._round, self._patience = 0, timedelta(seconds=patience)
         self._groups: dict[str, Any] = {}
 
     def open(self) -> None:
@@ -91,7 +94,7 @@ class Job:
 
     def smallest(self, value: int) -> int:
         """Return the smallest of the ranks' values."""
-        return min(int(each) for each in self._gathered(value))
+        return min(int(each) for each in self.gathered(value))
 
     def agree(self, settings: Mapping[str, Any]) -> None:
         """Check that all ranks have the same settings.
@@ -99,7 +102,7 @@ class Job:
         Raises:
             ValueError: some differ.
         """
-        for other, theirs in enumerate(self._gathered(dict(settings))):
+        for other, theirs in enumerate(self.gathered(dict(settings))):
             changed = differences(theirs, dict(settings))
             if changed:
                 told = "; ".join(changed.values())
@@ -110,6 +113,10 @@ class Job:
         content = _packed(make()) if self.rank == source else torch.zeros(0, dtype=torch.uint8)
         length = int(self.sum(torch.tensor(len(content))))
         return _unpacked(self.sum(content if self.rank == source else torch.zeros(length, dtype=torch.uint8)))
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Return the values of all ranks: tensors, which come to the CPU, and plain values."""
+        return [self.from_rank(source, lambda: value) for source in range(self.size)]
 
     def tell_memory(self) -> None:
         """Tell the other ranks that this one has run out of memory. They give up what they are doing at the next message."""
@@ -150,15 +157,11 @@ class Job:
             self._absent("end", _REGROUPING)
         self._disconnect()
 
-    def _gathered(self, value: Any) -> list[Any]:
-        return [self.from_rank(source, lambda: value) for source in range(self.size)]
-
     def _connect(self) -> None:
-        patience = timedelta(seconds=2 * _PATIENCE)
         # A message on the CPU tells without waiting for a GPU whether a rank still works.
-        self._groups["control"] = torch.distributed.new_group(backend="gloo", timeout=patience)
+        self._groups["control"] = torch.distributed.new_group(backend="gloo", timeout=self._patience)
         on_device = self._device.type != "cpu" and torch.distributed.get_backend() != "gloo"
-        self._groups["data"] = torch.distributed.new_group(timeout=patience) if on_device else self._groups["control"]
+        self._groups["data"] = torch.distributed.new_group(timeout=self._patience) if on_device else self._groups["control"]
 
     def _disconnect(self) -> None:
         groups, self._groups = set(self._groups.values()), {}
@@ -168,12 +171,14 @@ class Job:
 
     def _watch(self, work: Any) -> None:
         """Wait for a message, and stop waiting if a rank says that it has failed."""
-        looked = time.monotonic()
+        began = looked = time.monotonic()
         while not work.is_completed():
-            time.sleep(_NAP)
-            if time.monotonic() - looked > _LOOK:
+            now = time.monotonic()
+            # Who has waited for long need not hear of it at once, and leaves the processor to those who compute.
+            time.sleep(min(max(_NAP, (now - began) / 100), _LOOK))
+            if now - looked > _LOOK:
                 self._look()
-                looked = time.monotonic()
+                looked = now
 
     def _look(self) -> None:
         """Read what other ranks say.

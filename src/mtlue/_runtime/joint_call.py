@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from mtlue._runtime.job import Job, LostRankError
-from mtlue._runtime.ranks import world_size
+from mtlue._runtime.job import PATIENCE, Job, LostRankError
+from mtlue._runtime.ranks import in_group, world_size
 
 _current: list[Job] = []
 # How many there were counts on each rank.
@@ -18,18 +18,19 @@ _opened: list[Job] = []
 
 
 def current_job() -> Job | None:
-    """Return the call that all ranks are making together, or None."""
-    return _current[-1] if _current else None
+    """Return the call that all ranks are making together, or None, also where this one works apart from the others."""
+    return _current[-1] if _current and in_group() else None
 
 
 @contextmanager
-def together(device: torch.device) -> Iterator[None]:
+def together(device: torch.device, *, patience: float = PATIENCE) -> Iterator[None]:
     """Make a call together with all ranks of the process group. Without a group of several ranks this does nothing.
 
     If one rank fails in this context, the others fail too, with its reason. Only rank 0 logs what it does.
 
     Args:
         device: Where this rank computes.
+        patience: Seconds that a rank waits for a message of another one that still works.
 
     Yields:
         Nothing.
@@ -37,7 +38,7 @@ def together(device: torch.device) -> Iterator[None]:
     if world_size() == 1 or current_job() is not None:
         yield
         return
-    job = Job(len(_opened), device)
+    job = Job(len(_opened), device, patience=patience)
     job.open()
     _opened.append(job)
     with joined(job):

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 
+_apart: list[bool] = []
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Compute in this context like a process without a group: what several ranks do at once, each for itself."""
+    _apart.append(True)
+    try:
+        yield
+    finally:
+        _apart.pop()
+
 
 def in_group() -> bool:
     """Return whether a process group is initialised: by ``torch.distributed``, Accelerate or Lightning Fabric alike."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not _apart and torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def rank() -> int:
@@ -40,6 +54,6 @@ ALONE = Ranks()
 
 def launched() -> Ranks:
     """Return the ranks of the process group, or else those that ``torchrun`` started, with or without a group."""
-    if not in_group() and torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+    if not _apart and not in_group() and torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     return Ranks(rank(), world_size())

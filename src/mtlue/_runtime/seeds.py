@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum, unique
+from typing import Any
 
 import torch
 
@@ -52,23 +53,41 @@ class RandomState:
 
     Args:
         device: The device whose random numbers to keep besides those of the CPU.
+        state: What `state` of an earlier one returned, or None for the state now.
+
+    Raises:
+        ValueError: random numbers cannot be in such a state.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, state: Mapping[str, Any] | None = None) -> None:
         self._device = device
-        self._python = random.getstate()
-        self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        self._mps = torch.mps.get_rng_state() if device.type == "mps" else None
+        self._state = dict(state) if state is not None else _random_state(device)
+        if state is not None:
+            # Numbers of nobody else tell whether it can be restored.
+            random.Random().setstate(self._state["python"])
+            torch.Generator().set_state(self._state["cpu"])
 
     def restore(self) -> None:
         """Restore the state."""
-        random.setstate(self._python)
-        torch.set_rng_state(self._cpu)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state(self._cuda, self._device)
-        if self._mps is not None:
-            torch.mps.set_rng_state(self._mps)
+        random.setstate(self._state["python"])
+        torch.set_rng_state(self._state["cpu"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(self._state["device"], self._device)
+        if self._device.type == "mps":
+            torch.mps.set_rng_state(self._state["device"])
+
+    def state(self) -> dict[str, Any]:
+        """Return the state as tensors and plain values."""
+        return dict(self._state)
+
+
+def _random_state(device: torch.device) -> dict[str, Any]:
+    own = None
+    if device.type == "cuda":
+        own = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        own = torch.mps.get_rng_state()
+    return {"python": random.getstate(), "cpu": torch.get_rng_state(), "device": own}
 
 
 @contextmanager

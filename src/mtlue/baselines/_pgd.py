@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from mtlue._data import Inspection, Samples, Transform, inspect_dataset
 from mtlue._fit import check_loss, check_parameters
-from mtlue._losses import BaseUELoss, Surrogate
-from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, check_unprotected
-from mtlue._runtime import Compute, ProgressOption, check_single_process, gradients_on
+from mtlue._losses import BaseUELoss, Surrogate, has_state
+from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, check_unprotected, ranks_for
+from mtlue._runtime import Compute, ProgressOption, Ranks, gradients_on
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._pgd_stages import search_images
 from mtlue.baselines._pixel_search import SearchPlan
@@ -47,6 +47,9 @@ def pgd(
     [-epsilon, epsilon] and the image to [0, 1]. A frozen loss (TAP, SEP) takes ``rounds`` times ``steps`` steps from zero on
     each batch. A loss that trains the surrogate (EM) alternates: in each round the surrogate takes ``surrogate_steps`` steps on
     perturbed images, then the perturbations of all samples take ``steps`` steps from where they were.
+
+    Called on all ranks of a process group, or of ``torchrun``, with a loss that keeps nothing from batch to batch, such as TAP
+    and SEP, it has each rank make a part of the images. They write one store, whose bytes do not depend on their number.
 
     The defaults are the paper's for TAP and SEP (appendix A.1). **For EM set** ``rounds``, ``steps=20`` and
     ``step_size=0.8/255``. The paper uses ten rounds on NYUv2, and only the limit ``stop_accuracy`` if all tasks have classes.
@@ -87,8 +90,9 @@ def pgd(
         FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         OSError: the disk is full. Repeat the call to resume.
-        NotImplementedError: called inside a process group of several ranks.
+        NotImplementedError: called on several ranks with EM, or another loss that depends on the batches before.
         RuntimeError: the loss or its gradient is not finite.
+        TimeoutError: rank 0 has ended, or did not begin.
 
     Example:
         >>> import torch, mtlue
@@ -100,10 +104,11 @@ def pgd(
         >>> baselines.pgd(dataset, tasks={"shape": 2}, surrogate=net, **em, progress=False)
         ProtectedDataset(16 samples, tasks={'shape': Classification(2)}, epsilon=8/255)
     """
-    check_single_process()
     check_unprotected(dataset)
     resolved = resolve_tasks(tasks)
     check_loss(loss)
+    ranks = ranks_for(path)
+    _check_shareable(loss, ranks)
     if isinstance(surrogate, Surrogate) and surrogate.tasks != resolved:
         raise ValueError(f"surrogate: its tasks {surrogate.tasks} differ from the tasks of this call, {resolved}")
     wrapped = surrogate if isinstance(surrogate, Surrogate) else Surrogate(surrogate, resolved)
@@ -125,14 +130,27 @@ def pgd(
         precision=precision,
         num_workers=num_workers,
         seed=seed,
-        progress=progress,
+        progress=False if ranks.rank else progress,
     )
     check_levels(epsilon)
-    with WorkFolder.claim(path) as folders, gradients_on():
+    with WorkFolder.claim(path, ranks) as folders, gradients_on():
         inspection = inspect_dataset(dataset, resolved, num_workers=num_workers)
         _check_uniform(inspection)
         images = search_images(Samples(dataset, resolved), inspection.image_shape, wrapped, loss, plan, compute, folders)
         return ProtectedDataset[Tensor](images, dataset, tasks=resolved, epsilon=epsilon)
+
+
+def _check_shareable(loss: BaseUELoss, ranks: Ranks) -> None:
+    """Refuse a loss for which each batch depends on those before, if several ranks are to share them out.
+
+    Raises:
+        NotImplementedError: it trains the surrogate, or has a state.
+    """
+    if ranks.size > 1 and (loss.trains_surrogate or has_state(loss)):
+        raise NotImplementedError(
+            f"loss: {type(loss).__name__} learns from batch to batch, so {ranks.size} ranks cannot share the images; call pgd "
+            "on one rank, or take a loss such as TAP"
+        )
 
 
 def _check_uniform(inspection: Inspection) -> None:

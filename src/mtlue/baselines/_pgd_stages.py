@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 from collections.abc import Generator, Sequence
@@ -16,7 +17,7 @@ from mtlue._fit import Checkpoint, check_answers, check_gradient, probed_batch_s
 from mtlue._formats import Images, ImageSink, Portion
 from mtlue._losses import BaseUELoss, Surrogate, borrowed, has_state, networks_of, restore_state, state_of
 from mtlue._protect import WorkFolder, add_in_levels, open_sink
-from mtlue._runtime import BatchSize, Compute, Progress, described, repeatable_convolutions
+from mtlue._runtime import ALONE, BatchSize, Compute, Progress, described, repeatable_convolutions
 from mtlue._tasks import tasks_to_config
 from mtlue.baselines._alternation import Alternation
 from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan
@@ -72,9 +73,9 @@ def search_images(
                 "pgd: %d samples, %s, %d rounds of %d steps, batches of %d samples, on %s in %s",
                 len(samples), described(loss), plan.rounds, plan.steps, batch_size, compute.device, compute.precision,
             )  # fmt: skip
-            steps = plan.rounds * plan.steps
-            total, seen = steps * -(-len(samples) // batch_size), steps * len(samples)
-            with Progress(compute.progress, stage="pgd", total=total, images=seen) as shown:
+            steps, ranks = plan.rounds * plan.steps, ALONE if folders is None else folders.ranks
+            share = -(-len(samples) // ranks.size)
+            with Progress(compute.progress, stage="pgd", total=steps * -(-share // batch_size), images=steps * share) as shown:
                 search = PixelSearch(surrogate, loss, samples, plan, compute, BatchSize(batch_size), shown)
                 work = None if folders is None else folders.work
                 if not loss.trains_surrogate:
@@ -118,9 +119,12 @@ def _frozen(search: PixelSearch, portion: Portion, kept: Checkpoint) -> Generato
         elif states:
             raise ValueError(f"{start} images are there, and no state of the loss at that point")
     kept.save({"before": {start: state_of(search.loss)}})
-    for batch in search.batches(portion.indices):
+    # The loader asks for them ahead of what it yields.
+    indices, asked = itertools.tee(portion.indices)
+    for batch in search.batches(asked):
         states = {} if kept.path is None else {start: copy.deepcopy(state_of(search.loss))}
-        delta = search.descend(Pixels(batch, torch.zeros_like(batch.images), start), steps=steps, round=0)
+        first, *_ = itertools.islice(indices, len(batch))
+        delta = search.descend(Pixels(batch, torch.zeros_like(batch.images), first), steps=steps, round=0)
         start += len(batch)
         kept.save({"before": {**states, start: state_of(search.loss)}})
         yield add_in_levels(to_bytes(batch.images.cpu()), delta, plan.epsilon).unbind()

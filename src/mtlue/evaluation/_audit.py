@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,18 +14,30 @@ from torch.utils.data import Dataset
 
 from mtlue._data import Transform
 from mtlue._fit import Schedule
-from mtlue._runtime import Compute, Progress, ProgressOption, gradients_on, sole_owner, warn
+from mtlue._runtime import (
+    Compute,
+    Progress,
+    ProgressOption,
+    apart,
+    current_job,
+    gradients_on,
+    is_main,
+    sole_owner,
+    together,
+    warn,
+)
 from mtlue._tasks import Tasks
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited, check_seeds, named_defenses, tasks_alone
 from mtlue.evaluation._chance import measure_chance
 from mtlue.evaluation._controls import Controls, settings_of
 from mtlue.evaluation._examples import find_examples
-from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED
+from mtlue.evaluation._measurement import CLEAN, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._metrics import unregistered
 from mtlue.evaluation._records import Records, check_folder
 from mtlue.evaluation._report import Report
-from mtlue.evaluation._trainings import plan_trainings, reached, run_training
+from mtlue.evaluation._shared_victims import PATIENCE, known_victims, own_victims, victims_of_all
+from mtlue.evaluation._trainings import Training, plan_trainings, reached, run_training
 from mtlue.evaluation._victim_training import Model, VictimPlan
 from mtlue.evaluation._weighting import Uniform, Weighting
 
@@ -67,6 +79,9 @@ def audit(
     and on protected images. Every victim is measured on clean test images after each epoch, as `evaluate` does it, and so is
     the best answer that ignores the image (`Report.chance`).
 
+    Called on all ranks of a process group, each trains a part of the victims, and every rank gets the whole report. It equals
+    that of one process. ``checkpoint`` is then a folder that all ranks share.
+
     Args:
         protected: The protected set, as `mtlue.protect` or a baseline returns it.
         clean: The same samples without protection.
@@ -104,6 +119,7 @@ def audit(
         NotADirectoryError: ``checkpoint`` is a file.
         FileNotFoundError: the parent folder of ``checkpoint`` does not exist.
         BlockingIOError: another call is writing to ``checkpoint``.
+        RuntimeError: another rank of the process group did not come or has failed.
 
     Example:
         >>> import torch
@@ -141,35 +157,81 @@ def audit(
     check_seeds(seeds)
     defended = named_defenses(defenses)
     folder = check_folder(checkpoint)
-    with sole_owner(folder, argument="checkpoint"), gradients_on():
+    main = is_main()
+    if not main:
+        compute = replace(compute, progress=False)
+    with (
+        together(compute.device, patience=PATIENCE),
+        sole_owner(folder if main else None, argument="checkpoint"),
+        gradients_on(),
+    ):
         audited = Audited.checked(protected, clean, test, tasks=tasks, image_size=plan.image_size, num_workers=num_workers)
-        alone = tasks_alone(single_task, audited.tasks)
-        for sentence in unregistered(audited.tasks):
-            warn(sentence)
-        chance = measure_chance(audited.samples(test, audited.tasks), compute)
-        audited.rehearse(plan, compute, defended.values(), alone)
-        settings = settings_of(plan, compute, audited, defended, seeds)
-        known = Controls.checked(controls, audited, settings)
-        records = Records.opened(folder, plan, compute, audited, defended)
-        trainings = plan_trainings(audited.tasks, alone, defended, seeds)
+        with apart():
+            alone = tasks_alone(single_task, audited.tasks)
+            for sentence in unregistered(audited.tasks):
+                warn(sentence)
+            chance = measure_chance(audited.samples(test, audited.tasks), compute)
+            audited.rehearse(plan, compute, defended.values(), alone)
+            settings = settings_of(plan, compute, audited, defended, seeds)
+            known = Controls.checked(controls, audited, settings)
+            records = Records.opened(folder, plan, compute, audited, defended)
+            trainings = plan_trainings(audited.tasks, alone, defended, seeds)
+        job = current_job()
+        if job is not None:
+            job.agree({**settings, "victims": list(map(str, trainings))})
         # Read all of them before training anything: one may be refused.
-        found = {training: known.of(training) or records.of(training) for training in trainings}
-        noise: dict[int, Dataset[Any]] = {}
-        with Progress(progress, stage="audit", total=len(trainings)) as shown:
+        found = known_victims(trainings, lambda training: known.of(training) or records.of(training))
+        own = own_victims([training for training in trainings if not found[training]])
+        trainer = _Trainer(audited, plan, compute, defended, chance, records)
+
+        def tell(training: Training) -> None:
+            told = reached(found[training], audited.tasks)
+            logger.info("audit: victim %d of %d, %s: %s", trainings.index(training) + 1, len(trainings), training, told)
+
+        with Progress(compute.progress, stage="audit", total=len(trainings)) as shown:
             shown.skip(sum(map(bool, found.values())))
-            for number, training in enumerate(trainings, start=1):
-                if not found[training]:
+            for training in trainings:
+                if training in own:
                     shown.announce(str(training))
-                    if training.data == NOISE and training.seed not in noise:
-                        noise = {training.seed: audited.noise(training.seed)}
-                    dataset = {CLEAN: clean, PROTECTED: protected, NOISE: noise.get(training.seed, clean)}[training.data]
-                    own = replace(plan, defense=defended.get(training.defense, Defense()))
-                    computed = replace(compute, seed=training.seed)
-                    unfinished = records.unfinished(training)
-                    found[training] = run_training(training, dataset, audited, own, computed, chance, unfinished)
-                    records.keep(training, found[training])
+                    with apart():
+                        found[training] = trainer.train(training)
                     shown.step(1)
-                told = reached(found[training], audited.tasks)
-                logger.info("audit: victim %d of %d, %s: %s", number, len(trainings), training, told)
+                if found[training]:
+                    tell(training)
+            elsewhere = [training for training in trainings if not found[training]]
+            found = victims_of_all(found)
+            for training in elsewhere:
+                shown.step(1)
+                tell(training)
     measurements = [each for several in found.values() for each in several]
     return Report(audited.tasks, audited.epsilon, measurements, settings, chance, find_examples(clean, protected))
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains one victim after the other, and keeps what they have reached."""
+
+    audited: Audited
+    plan: VictimPlan
+    compute: Compute
+    defenses: Mapping[str, Defense]
+    chance: Mapping[str, float]
+    records: Records
+    noise: dict[int, Dataset[Any]] = field(default_factory=dict)
+
+    def train(self, training: Training) -> list[Measurement]:
+        own = replace(self.plan, defense=self.defenses.get(training.defense, Defense()))
+        computed = replace(self.compute, seed=training.seed)
+        unfinished = self.records.unfinished(training)
+        found = run_training(training, self._set_of(training), self.audited, own, computed, self.chance, unfinished)
+        self.records.keep(training, found)
+        return found
+
+    def _set_of(self, training: Training) -> Dataset[Any]:
+        if training.data == NOISE:
+            if training.seed not in self.noise:
+                # One at a time: it may be large.
+                self.noise.clear()
+                self.noise[training.seed] = self.audited.noise(training.seed)
+            return self.noise[training.seed]
+        return {CLEAN: self.audited.clean, PROTECTED: self.audited.protected}[training.data]

@@ -45,7 +45,7 @@ def settings_of(
         "samples": len(audited.samples(audited.clean, audited.tasks)),
         "clean": _checksum_of(audited, audited.clean),
         "test": _checksum_of(audited, audited.test),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "mtlue": version("mtlue"),
     }
     chosen = getattr(audited.protected, "protected_tasks", None)
