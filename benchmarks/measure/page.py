@@ -18,11 +18,13 @@ _EPOCHS = ("recipe", "multi-task", "worst", "JPEG 10", "CPU s")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
 _DEFAULT = "mtlue.protect"
-_PARTS = [name for name in RECIPES if name in (_DEFAULT, "without TAP") or name.startswith("not balanced")]
+_FEWER = [name for name in RECIPES if name == _DEFAULT or name.endswith("epochs")]
+_PARTS = [name for name in RECIPES if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in _FEWER[1:]]
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
+_PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]
 _FULL_SIZE = [name for name in RECIPES if name.startswith("full size")]
-# The budget that recipes of the image's full size had.
-_LONGER = 48_000
+# The budget that recipes of the image's full size had, and one that takes about the CPU seconds of the default.
+_LONGER, _AS_LONG = 48_000, 96_000
 
 
 def strength_tables(committed: Path) -> dict[str, str]:
@@ -30,14 +32,15 @@ def strength_tables(committed: Path) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         cells, scale = Cells(Path(folder), committed), SCALES["small"]
         stick = Stick(cells, scale, None, make=False)
-        longer = Stick(cells, scale.changed(budget=_LONGER), None, make=False)
+        longer, as_long = (Stick(cells, scale.changed(budget=budget), None, make=False) for budget in (_LONGER, _AS_LONG))
         default = _rows(stick, SETS, [_DEFAULT])
         return {
             "strength-default": table(default, _SHORT),
-            "strength-epochs": table(_rows(stick, ["utkface"], [name for name in RECIPES if _DEFAULT in name], [0]), _EPOCHS),
+            "strength-epochs": table(_rows(stick, ["utkface"], _FEWER, [0]), _EPOCHS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
             "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
-            "strength-price": table(_rows(stick, SETS, ["MTL-UE-TAP", "MTL-UE-EM", "students"]), _IN_FULL),
+            "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
+            "strength-as-long": table(_rows(as_long, SETS, _PAPER), _SIDE_BY_SIDE),
             "strength-students": table(_rows(stick, SETS, _TRIED), _IN_FULL),
             "strength-full-size": table(_rows(longer, SETS, _FULL_SIZE), _IN_FULL),
             "strength-check": f"{check_table(default)}\n\n{agreement(default)}",
