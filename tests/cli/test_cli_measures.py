@@ -145,7 +145,7 @@ def test_a_picture(safe: Run) -> None:
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        ("picture.doc", "--out: expected a name that ends in .png, .jpg, .pdf, .svg, got picture.doc"),
+        ("picture.doc", "--out: expected a name that ends in .png, .jpg, .jpeg, .pdf, .svg, got picture.doc"),
         ("nowhere/picture.png", "--out: the folder nowhere does not exist; make it first"),
     ],
 )

@@ -18,7 +18,7 @@ from mtlue._protect import ProtectedDataset
 from mtlue.datasets import ImageTable
 
 _SHOWN = 6
-_ENDINGS = (".png", ".jpg", ".pdf", ".svg")
+_ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 # No protection changes a pixel by a quarter of all levels.
 _LARGEST = 0.25
 _HELP = "draw clean photos, perturbations and protected photos"
