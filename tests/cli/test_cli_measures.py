@@ -142,6 +142,18 @@ def test_a_picture(safe: Run) -> None:
     assert "picture.png: 6 photos" in safe("preview", "photos", "safe", "--out", "picture.png").out
 
 
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ("picture.doc", "--out: expected a name that ends in .png, .jpg, .jpeg, .pdf, .svg, got picture.doc"),
+        ("nowhere/picture.png", "--out: the folder nowhere does not exist; make it first"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused_first(safe: Run, picture: str, message: str) -> None:
+    done = safe("preview", "photos", "safe", "--labels", "photos.csv", "--out", picture)
+    assert (done.status, done.out, done.err) == (2, "", f"mtlue: error: {message}\n")
+
+
 def test_a_picture_of_other_photos_is_refused(safe: Run) -> None:
     words = ("preview", "photos", "safe", "--labels", "photos.csv", "--out", "picture.png")
     assert "--images: expected numbers from 0 to 11, got 12" in safe(*words, "--images", 12).err
@@ -170,6 +182,12 @@ def test_a_folder_is_verified(safe: Run) -> None:
 def test_no_command_is_wrong_usage(run: Run) -> None:
     assert run().status == 2
     assert run("publish").status == 2
+    done = run("protect", "photos", "--epochs", "none")
+    assert (done.status, done.err) == (
+        2,
+        "mtlue protect: error: argument --epochs: expected a whole number from 1 on, got 'none'; "
+        "mtlue protect --help lists what there is\n",
+    )
     assert run("--version").out.startswith("mtlue ")
     for command in ("protect", "audit", "verify", "preview"):
         assert run(command, "--help").status == 0

@@ -6,7 +6,7 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -76,27 +76,49 @@ def test_a_table_of_names_is_neither_published_nor_written_over(run: Run) -> Non
     assert (Path("names.csv").read_text(), Path("safe").exists()) == ("mine", False)
 
 
-def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    protect = mtlue.protect
+def with_check(verdict: dict[str, str]) -> Callable[..., Any]:
+    """`mtlue.protect`, and a check of its result with a given verdict."""
+    protect, given = mtlue.protect, verdict
 
-    class Failed:
-        verdict: ClassVar[dict[str, str]] = {"pet": "not protected", "lit": "protected"}
+    class Made:
+        verdict = given
 
         def __str__(self) -> str:
             return "pet is learned: 0.90 ± 0.12"
 
-    def learned(*arguments: Any, **settings: Any) -> Any:
+    def checked(*arguments: Any, **settings: Any) -> Any:
         protected: Any = protect(*arguments, **settings)
-        protected.check = Failed()
+        protected.check = Made()
         return protected
 
-    monkeypatch.setattr(mtlue, "protect", learned)
+    return checked
+
+
+def test_a_check_that_fails_is_told_by_the_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mtlue, "protect", with_check({"pet": "not protected", "lit": "protected"}))
     done = run("protect", "photos", *QUICK, "--out", "safe")
     assert done.status == 1
     assert "pet is learned: 0.90 ± 0.12\nR: what is still learned, as a share of what clean photos teach" in done.out
     assert "safe: 12 photos and their labels, not protected well enough to publish" in done.out
     assert done.out.endswith("try more --epochs or a larger --epsilon; mtlue audit measures the protection in full\n")
     assert Path("safe/labels.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "options", "words"),
+    [
+        (("weakly protected", "cannot tell"), [], "ready to publish; it took"),
+        (("cannot tell", "cannot tell"), [], "how well is not known, so run mtlue audit before you publish; it took"),
+        (("protected", "protected"), ["--no-check"], "how well is not known, so run mtlue audit before you publish; it took"),
+    ],
+)
+def test_what_no_check_has_shown_is_not_called_ready(
+    run: Run, monkeypatch: pytest.MonkeyPatch, verdicts: tuple[str, str], options: list[str], words: str
+) -> None:
+    monkeypatch.setattr(mtlue, "protect", with_check(dict(zip(("pet", "lit"), verdicts, strict=True))))
+    done = run("protect", "photos", *QUICK, "--out", "safe", *options)
+    assert done.status == 0
+    assert words in done.out
 
 
 def test_options_are_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

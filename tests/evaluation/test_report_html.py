@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 import mtlue
+from browser import layout
 from mtlue import evaluation
 from mtlue.evaluation import Example, Measurement, Report
 from page import HOSTILE, Page
 
+SETS = {"clean": "clean", "noise": "random noise", "protected": "protected"}
+
 
 def report(*, task: str = "side", settings: dict[str, object] | None = None, **accuracies: float) -> Report:
     """A report of one binary task; of what is named after a defence, such as ``jpeg``, that on protected images."""
-    sets = {"clean": "clean", "noise": "random noise", "protected": "protected"}
     found = []
     for name, value in accuracies.items():
         values = {"balanced_accuracy": value}
-        defense = "none" if name in sets else name
-        found.append(Measurement(sets.get(name, "protected"), "multi-task", defense, task, 0, values, values, 1))
+        defense = "none" if name in SETS else name
+        found.append(Measurement(SETS.get(name, "protected"), "multi-task", defense, task, 0, values, values, 1))
     return Report({task: mtlue.Classification(2)}, 8 / 255, found, settings or {})
 
 
@@ -103,6 +106,39 @@ def test_a_page_stands_alone_and_is_accessible() -> None:
     assert all(each["tabindex"] == "0" and each["aria-label"] for each in boxes)
     assert all(each["scope"] in {"row", "col"} for each in page.attributes("th"))
     assert "prefers-color-scheme: dark" in text
+
+
+def test_a_cell_says_where_it_stands_once_its_row_is_a_block() -> None:
+    page = Page(full().to_html())
+    roles = {"table": {"table"}, "td": {"cell"}}
+    assert all({each["role"] for each in page.attributes(tag)} == found for tag, found in roles.items())
+    columns = [each["data-column"] for each in page.attributes("td") if "data-column" in each]
+    assert columns[:3] == ["kind", "metric", "chance"]
+    assert (
+        columns[3:10]
+        == columns[10:]
+        == ["chance", "clean", "random noise", "protected", "best epoch", "R noise", "R protected"]
+    )
+    # A setting has a name and a value, and needs no other.
+    assert len(page.attributes("td")) == len(columns) + len(full().settings)
+
+
+@pytest.mark.parametrize("width", [320, 390, 900, 1280])
+def test_no_window_is_too_narrow_for_a_page(width: int, tmp_path: Path) -> None:
+    task = "wears_a_coat_that_reaches_to_the_knees"
+    spread = [
+        Measurement(each.data, each.victim, defense, task, seed, values, values, 1)
+        for each in full().measurements
+        for defense in ("none", "strong augmentation")
+        for seed, values in enumerate([each.last, {"balanced_accuracy": 0.1}])
+    ]
+    made = Report({task: mtlue.Classification(2)}, 8 / 255, spread, {"sizes": ["resnet18"] * 30}, {}, [example()])
+    assert layout(made.to_html(), tmp_path, width=width) == (width, 0)
+
+
+def test_an_empty_setting_says_so() -> None:
+    text = Page(report(clean=0.9, settings={"defenses": [], "seeds": [0]}).to_html()).text
+    assert "defensesnone" in "".join(line.strip() for line in text.splitlines())
 
 
 def test_a_page_has_all_parts_in_their_order() -> None:

@@ -134,7 +134,7 @@ def test_shuffled_labels_are_called_weak(plain: Garments) -> None:
     check, said = found(lambda: mtlue.protect(shuffled, generator=Stripes(), **QUIET))
     assert set(check.verdict.values()) == {"cannot tell"}
     assert len(said) == 1
-    assert said[0].startswith("check: cannot tell whether 'top', 'shoe' is protected")
+    assert said[0].startswith("check: cannot tell what is protected of 'top', 'shoe': ")
     assert said[0].endswith("do the labels belong to the images?")
 
 

@@ -13,7 +13,7 @@ import mtlue
 from mtlue import defenses, evaluation
 from mtlue._check import PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import say
-from mtlue._cli.options import add_compute, add_photos, compute_settings, levels, natural, positive
+from mtlue._cli.options import add_compute, add_photos, check_file, compute_settings, levels, natural, positive
 from mtlue._cli.photos import find_table, open_table
 from mtlue._cli.published import open_pair
 from mtlue._fit import OtherRunError
@@ -82,13 +82,10 @@ def run(options: argparse.Namespace) -> int:
     """Audit the folder.
 
     Raises:
-        FileNotFoundError: the folder of the report does not exist.
-        ValueError: the report has an ending that cannot be written, or another command left its work beside it.
+        ValueError: another command left its work beside the report.
     """
-    if options.report is not None and options.report.suffix not in _WRITERS:
-        raise ValueError(f"--report: expected a name that ends in {', '.join(_WRITERS)}, got {options.report}")
-    if options.report is not None and not options.report.parent.is_dir():
-        raise FileNotFoundError(f"--report: the folder {options.report.parent} does not exist; make it first")
+    if options.report is not None:
+        check_file(options.report, "--report", _WRITERS)
     clean, protected = open_pair(options, epsilon=options.epsilon or mtlue.verify(options.folder).epsilon)
     test_table = find_table(options.test, options.test_labels, "--test-labels")
     test = open_table(options.test, test_table, options, tasks=clean.tasks, classes=clean.classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,19 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
 def compute_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `add_compute` as arguments of the library's functions."""
     return {"batch_size": options.batch_size, "device": options.device, "num_workers": options.workers}
+
+
+def check_file(file: Path, option: str, endings: Collection[str]) -> None:
+    """Refuse a file to write before the work on it begins: one with another ending, or in no folder.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        ValueError: it has another ending.
+    """
+    if file.suffix not in endings:
+        raise ValueError(f"{option}: expected a name that ends in {', '.join(endings)}, got {file}")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{option}: the folder {file.parent} does not exist; make it first")
 
 
 def positive(text: str) -> int:

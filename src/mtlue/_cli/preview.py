@@ -11,13 +11,14 @@ from torch import Tensor
 
 from mtlue import analysis, evaluation
 from mtlue._cli.console import say
-from mtlue._cli.options import add_photos, natural, positive
+from mtlue._cli.options import add_photos, check_file, natural, positive
 from mtlue._cli.published import open_pair
 from mtlue._data import to_bytes, to_unit_floats
 from mtlue._protect import ProtectedDataset
 from mtlue.datasets import ImageTable
 
 _SHOWN = 6
+_ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 # No protection changes a pixel by a quarter of all levels.
 _LARGEST = 0.25
 _HELP = "draw clean photos, perturbations and protected photos"
@@ -40,6 +41,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw the picture."""
+    check_file(options.out, "--out", _ENDINGS)
     clean, protected = open_pair(options, epsilon=1.0)
     count = min(options.count, len(clean))
     indices = options.images or [round(step * (len(clean) - 1) / max(1, count - 1)) for step in range(count)]

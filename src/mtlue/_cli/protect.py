@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mtlue
-from mtlue._check import NOT_PROTECTED, WEAKLY_PROTECTED
+from mtlue._check import NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import complain, duration, say
 from mtlue._cli.dry_run import rehearse
 from mtlue._cli.losses import NAMES, sep_settings, training_settings
@@ -92,8 +92,10 @@ def run(options: argparse.Namespace) -> int:
     failed = NOT_PROTECTED in verdicts
     if failed:
         result = "photos and their labels, not protected well enough to publish"
-    else:
+    elif PROTECTED in verdicts or WEAKLY_PROTECTED in verdicts:
         result = "protected photos and their labels, ready to publish"
+    else:
+        result = "protected photos and their labels; how well is not known, so run mtlue audit before you publish"
     say(f"{options.out}: {len(photos.dataset)} {result}; it took {took}")
     if options.key is not None:
         say(f"{options.key}: the key, which can undo the protection; keep it to yourself")

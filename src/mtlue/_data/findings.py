@@ -96,7 +96,10 @@ class Findings:
         lines = self._problems.lines()
         if len(self._channels) > 1:
             found = ", ".join(f"{channels} (first at sample {where})" for channels, where in self._channels.items())
-            lines.append(f"images have different numbers of channels: {found}; convert them all to one mode")
+            lines.append(
+                f"images have different numbers of channels: {found}; convert them all to one mode "
+                "(ImageTable: channels=3; command line: --channels 3)"
+            )
         if not self._problems:
             lines += [f"task {name!r}: every label is missing" for name in tasks if classes[name] == {-1}]
         if lines:

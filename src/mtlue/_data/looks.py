@@ -24,7 +24,7 @@ class SampleLook:
         index: Its number.
         problems: What is wrong with it.
         shape: Shape of its image; empty where that cannot be read.
-        reads: Its targets, read once or twice; none where it is no pair.
+        reads: Its targets, read once or twice; none where it is not a pair.
     """
 
     index: int

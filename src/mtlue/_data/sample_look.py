@@ -41,7 +41,7 @@ def read_again(dataset: Dataset[Any], index: int, image: Tensor) -> tuple[list[o
 
 
 def read_pair(dataset: Dataset[Any], index: int) -> tuple[Any, list[Problem]]:
-    """A sample as the data set gives it, and why it is no pair of image and targets."""
+    """A sample as the data set gives it, and why it is not a pair of image and targets."""
     try:
         item = dataset[index]
     except Exception as error:

@@ -96,8 +96,8 @@ def tell(check: Check, *, fraction: float, default: bool) -> None:
     if check.protected_tasks and all(check.verdict[name] == "cannot tell" for name in check.protected_tasks):
         names = ", ".join(map(repr, check.protected_tasks))
         warn(
-            f"check: cannot tell whether {names} is protected, because a small network learns too little from clean images; do "
-            "the labels belong to the images?"
+            f"check: cannot tell what is protected of {names}: a small network learns too little from clean images; do the "
+            "labels belong to the images?"
         )
 
 

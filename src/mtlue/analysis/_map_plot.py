@@ -93,7 +93,7 @@ def draw_map(task: Task, values: Tensor, first: Tensor) -> Tensor:
         >>> import torch, mtlue
         >>> from mtlue import analysis
         >>> class Heat(mtlue.Depth):
-        ...     "Temperatures; 0 is no reading."
+        ...     "Temperatures; 0 means that there is no reading."
         >>> @analysis.draw_map.register
         ... def _(task: Heat, values: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
         ...     share = (values / first.max()).clamp(0, 1)

@@ -42,7 +42,7 @@ def read_table(path: Path, root: Path) -> LabelTable:
 
     Args:
         path: The file.
-        root: The folder of the images. A first line that names one of its files is no header.
+        root: The folder of the images. If the first line names one of its files, it is not a header.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -64,7 +64,8 @@ def read_table(path: Path, root: Path) -> LabelTable:
     except csv.Error as error:
         raise ValueError(f"{path}: cannot be read as a CSV file ({error})") from None
     if len(rows) < 2:
-        raise ValueError(f"{path}: expected a line with the names of the columns and one line an image, got {len(rows)} lines")
+        found = "only the first" if rows else "an empty file"
+        raise ValueError(f"{path}: expected a line with the names of the columns, then one line for each image; found {found}")
     (_, header), *body = rows
     images = [cell for cell in header if Path(cell).suffix and os.path.isfile(root / cell)]
     if images:

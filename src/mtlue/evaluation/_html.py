@@ -34,7 +34,8 @@ p { margin: .5rem 0; max-width: 46rem; } .soft, caption, figcaption, footer { co
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal; }
 caption { text-align: left; padding: .5rem .75rem; font-size: .9rem; }
 th, td { text-align: left; padding: .35rem .75rem; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th { background: var(--raised); } tbody th { font-weight: inherit; background: var(--ground); }
+th { white-space: normal; } thead th { background: var(--raised); vertical-align: bottom; }
+tbody th { font-weight: inherit; background: var(--ground); min-width: 8rem; overflow-wrap: anywhere; }
 tr > :first-child { position: sticky; left: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; } .long { white-space: normal; min-width: 12rem; }
 .strong { font-weight: 700; } .mean th, .mean td { font-weight: 600; background: var(--raised); }
@@ -47,8 +48,14 @@ tr > :first-child { position: sticky; left: 0; }
 figure { margin: 0; } figure > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .25rem; }
 img { width: 100%; height: auto; display: block; image-rendering: pixelated; border-radius: .2rem; }
 figcaption { font-size: .9rem; margin-top: .25rem; } footer { margin-top: 3rem; font-size: .85rem; }
-@media (max-width: 34rem) { table { font-size: .75rem; } th, td { padding: .3rem; } thead th { white-space: normal;
-  overflow-wrap: normal; vertical-align: bottom; } }
+/* On a phone each row is a block: its name, and below it the other cells under the names of their columns. */
+@media (max-width: 56rem) { table, caption, tbody { display: block; font-size: .85rem; } thead { display: none; }
+  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(4.5rem, 1fr)); gap: .25rem .5rem; padding: .5rem .75rem;
+    border-top: 1px solid var(--line); } .mean { background: var(--raised); }
+  tr > th, tr > td { border: 0; padding: 0; text-align: left; white-space: normal; overflow-wrap: anywhere; }
+  tr > th { grid-column: 1 / -1; position: static; background: none; font-weight: 600; }
+  td:not(.number) { grid-column: span 2; } tr > .long { grid-column: 1 / -1; } tr > .number { text-align: left; }
+  td::before { content: attr(data-column); display: block; color: var(--soft); font-size: .7rem; font-weight: 400; } }
 @media print { .scroll { overflow: visible; } }
 """
 
@@ -94,7 +101,7 @@ def table(
     long: bool = False,
     strong: Collection[tuple[int, int]] = (),
 ) -> str:
-    """Return a table. Where the page is narrower, the table scrolls in a box of its own.
+    """Return a table. On a phone each row becomes a block; on a wider page the table scrolls in a box if it has to.
 
     Args:
         caption: What the table shows, as text.
@@ -104,17 +111,21 @@ def table(
         long: Whether to break the text of cells into lines.
         strong: Row and column, from 0, of each bold cell.
     """
-    kinds = [(" long" if long else "") if index < texts else " number" for index in range(len(header))]
-    lines = [f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">', "<table>"]
+    kinds = ["long" * long if index < texts else "number" for index in range(len(header))]
+    # Roles, because a browser forgets what a table is where its rows are shown as blocks.
+    lines = [f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">', '<table role="table">']
     lines.append(f"<caption>{escape(caption)}</caption>")
-    cells = (f'<th scope="col" class="{kind.strip()}">{escape(cell)}</th>' for cell, kind in zip(header, kinds, strict=True))
+    cells = (f'<th scope="col" class="{kind}">{escape(cell)}</th>' for cell, kind in zip(header, kinds, strict=True))
     lines.append(f"<thead><tr>{''.join(cells)}</tr></thead>")
     lines.append("<tbody>")
     for number, row in enumerate(rows):
         mean = ' class="mean"' if "mean" in row[:texts] else ""
         styles = [f"{kind} strong" if (number, index) in strong else kind for index, kind in enumerate(kinds)]
-        body = [_cell(cell, kind.strip(), first=not index) for index, (cell, kind) in enumerate(zip(row, styles, strict=True))]
-        lines.append(f"<tr{mean}>{''.join(body)}</tr>")
+        body = [f'<th scope="row" role="rowheader" class="{styles[0]}">{escape(row[0])}</th>']
+        for cell, style, column in zip(row[1:], styles[1:], header[1:], strict=True):
+            named = "" if long else f' data-column="{escape(column)}"'
+            body.append(f'<td role="cell" class="{style}"{named}>{escape(cell)}</td>')
+        lines.append(f'<tr role="row"{mean}>{"".join(body)}</tr>')
     return "\n".join([*lines, "</tbody>", "</table>", "</div>"])
 
 
@@ -129,10 +140,6 @@ def bars(values: Mapping[str, float]) -> str:
             f'</span></dd><dd class="number">{number}</dd>'
         )
     return '<dl class="bars">\n' + "\n".join(lines) + "\n</dl>"
-
-
-def _cell(text: str, kind: str, *, first: bool) -> str:
-    return f'<th scope="row" class="{kind}">{escape(text)}</th>' if first else f'<td class="{kind}">{escape(text)}</td>'
 
 
 def picture(image: Tensor, alt: str) -> str:

@@ -47,8 +47,8 @@ class Verdict:
 def verdict_of(rows: Sequence[Row], protected_tasks: Collection[str], lost: Collection[str], *, margin: float) -> Verdict:
     """Judge the rows of a report.
 
-    Undefended victims decide, by the limits of a check (see `mtlue.Check.verdict`) and by the control: a change that works no
-    better than noise is no protection. If a defence brings a task to "not protected", the protection is weak.
+    Undefended victims decide, by the limits of a check (see `mtlue.Check.verdict`) and by the control: a change has to work
+    better than noise. If a defence brings a task to "not protected", the protection is weak.
 
     Args:
         rows: All rows of the report.

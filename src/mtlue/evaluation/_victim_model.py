@@ -47,7 +47,7 @@ def _called(model: Callable[[dict[str, Task]], nn.Module], tasks: Mapping[str, T
     """What a function that makes a module makes for the tasks.
 
     Raises:
-        TypeError: it is no such function, or is a class that cannot be called with the tasks.
+        TypeError: it is not such a function, or it is a class that cannot be called with the tasks.
     """
     if isinstance(model, Surrogate | Mapping) or not callable(model):
         got, cure = repr(model), ""

@@ -64,7 +64,7 @@ def best_constant_for(task: Task) -> BestConstant | None:
         >>> import torch, mtlue
         >>> from mtlue import evaluation
         >>> median = evaluation.best_constant_for(mtlue.Depth())
-        >>> median.update(torch.tensor([[[[2.0, 3.0, 7.0, 0.0]]]]))  # 0 is no reading
+        >>> median.update(torch.tensor([[[[2.0, 3.0, 7.0, 0.0]]]]))  # 0: no reading
         >>> median.answer()
         tensor([3.])
     """
