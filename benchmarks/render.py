@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import large_set
+import many_ranks
 import throughput
 from measure.page import strength_tables
 from mtlue.evaluation import Report
@@ -23,7 +24,7 @@ from robust.table import calls_table, fuzzed_table, tampered_table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 #: Pages of docs with tables, beside the README.
-PAGES = ("results", "robustness", "strength", "threats", "cost")
+PAGES = ("results", "robustness", "strength", "threats", "cost", "scale")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -169,6 +170,7 @@ def tables() -> dict[str, str]:
         "robustness-files": tampered_table(read("robustness")),
         "robustness-fuzzed": fuzzed_table(read("robustness")),
         "mutants": mutants_text(),
+        "ranks": many_ranks.table(read("ranks")),
     }
 
 

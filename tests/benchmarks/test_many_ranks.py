@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import render
 
 import many_ranks
 
@@ -18,6 +19,30 @@ FIGURES: dict[str, Any] = {
     "stores": {"1": "a", "2": "a", "3": "a"},
     "kills": [{"rank": 0, "share": 0.5, "signals": [9], "identical": True}] * 2,
 }
+
+
+COMMITTED: dict[str, Any] = json.loads(many_ranks.RESULTS.read_text())
+
+
+def test_the_page_shows_the_committed_figures() -> None:
+    page = (Path(render.ROOT) / "docs" / "scale.md").read_text()
+    assert f"<!-- table: ranks -->\n{many_ranks.table(COMMITTED)}\n<!-- end -->" in page
+
+
+def test_several_ranks_give_what_one_process_gives() -> None:
+    found = [(each["loss"], each["ranks"]) for each in COMMITTED["curves"]]
+    assert found == [(loss, world) for world in (2, 3) for loss in ("EM", "RestartedEM")]
+    for each in COMMITTED["curves"]:
+        assert each["steps"] == 50
+        assert each["relative_difference"] <= 1e-4
+    assert list(COMMITTED["stores"]) == ["1", "2", "3"]
+    assert len(set(COMMITTED["stores"].values())) == 1
+
+
+def test_killed_ranks_change_nothing() -> None:
+    assert len(COMMITTED["kills"]) == 20
+    assert {each["rank"] for each in COMMITTED["kills"]} == {0, 1}
+    assert all(each["identical"] and each["signals"] for each in COMMITTED["kills"])
 
 
 def test_the_table_tells_what_differs() -> None:
