@@ -1,4 +1,4 @@
-"""Calls that two ranks make together, broken off on some of them, and what must hold of them then and when they are repeated."""
+"""Calls that two ranks make together, broken off on some of them, and what must hold then and when they are repeated."""
 
 from __future__ import annotations
 

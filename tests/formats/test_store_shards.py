@@ -151,9 +151,37 @@ def test_a_finished_shard_that_is_cut_is_refused_by_name(tmp_path: Path) -> None
         writer_of(tmp_path / "store", 23, (3, 4, 6)).fill(stopped(8, images))
     file = tmp_path / "draft" / "shards" / "images-000000.bin"
     file.write_bytes(file.read_bytes()[:-1])
-    words = r"^path: .*draft is damaged and cannot be resumed \(images-000000\.bin has 431 bytes, expected 432\); delete it$"
+    words = (
+        r"^path: .*draft is damaged and cannot be resumed \(images-000000\.bin has 431 bytes, expected 432: .*\); delete it$"
+    )
     with pytest.raises(ValueError, match=words):
         writer_of(tmp_path / "store", 23, (3, 4, 6))
+
+
+def test_a_finished_shard_that_was_changed_meanwhile_is_not_published(tmp_path: Path) -> None:
+    images = images_of(SIZES["alike"])
+    with pytest.raises(KeyboardInterrupt):
+        writer_of(tmp_path / "store", 23, (3, 4, 6)).fill(stopped(14, images))
+    file = tmp_path / "draft" / "shards" / "images-000001.bin"
+    file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+    words = r"draft is damaged and cannot be resumed \(images-000001\.bin does not have the expected checksum: it was changed\)"
+    with pytest.raises(ValueError, match=words):
+        writer_of(tmp_path / "store", 23, (3, 4, 6))
+    file.unlink()
+    with pytest.raises(ValueError, match=r"cannot be resumed \(images-000001\.bin is missing\)"):
+        writer_of(tmp_path / "store", 23, (3, 4, 6))
+
+
+@pytest.mark.parametrize("place", ["shards", "ready", "store"])
+def test_finished_shards_are_found_while_the_first_rank_gives_them_their_name(tmp_path: Path, place: str) -> None:
+    images, writer = images_of(SIZES["alike"]), writer_of(tmp_path / "store", 23, (3, 4, 6))
+    with pytest.raises(KeyboardInterrupt):
+        writer.fill(stopped(14, images))
+    file = tmp_path / "draft" / "shards" / "images-000001.bin"
+    to = tmp_path / "store" if place == "store" else tmp_path / "draft" / place
+    to.mkdir(exist_ok=True)
+    file.rename(to / file.name)
+    assert [writer._noted(number) for number in (1, 2)] == [6, 2]
 
 
 def ranks_in_threads(path: Path, works: list[Callable[[StoreWriter], Any]]) -> list[Any]:
