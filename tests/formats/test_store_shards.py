@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import mtlue
+from faults import Faults
 from mtlue._formats import Portion, StoredImages, StoreWriter, WorkFolder, store, work_folder
 from mtlue._formats.images import Maker
 from mtlue._formats.manifest import file_entry, signed
@@ -74,6 +75,16 @@ def test_only_the_shard_that_is_read_is_checked(tmp_path: Path, kind: str) -> No
         StoredImages(tmp_path / "store").check_layout()
     # What was opened before stays readable.
     assert torch.equal(stored[0], images[0])
+
+
+@pytest.mark.parametrize("kind", list(SIZES))
+def test_a_disk_that_fails_while_images_are_read_is_told_of_by_file(tmp_path: Path, kind: str) -> None:
+    written(tmp_path / "store", images_of(SIZES[kind]))
+    with Faults(tmp_path) as counted:
+        StoredImages(tmp_path / "store")[0]
+    for at in range(len(counted.operations)):
+        with Faults(tmp_path, at=at), pytest.raises((OSError, ValueError), match=str(tmp_path)):
+            StoredImages(tmp_path / "store")[0]
 
 
 def test_opening_reads_the_manifest_alone(tmp_path: Path) -> None:
