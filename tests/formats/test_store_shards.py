@@ -265,7 +265,8 @@ def test_a_rank_is_told_when_the_first_one_fails(tmp_path: Path) -> None:
     assert same(stored, images)
 
 
-def test_the_first_rank_comes_in_while_another_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_comes_in_while_another_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     refused, owner = [2], work_folder.sole_owner
 
     def held_for_a_moment(path: Any, *, argument: str) -> Any:
@@ -275,10 +276,10 @@ def test_the_first_rank_comes_in_while_another_looks_for_it(tmp_path: Path, monk
         return owner(path, argument=argument)
 
     monkeypatch.setattr(work_folder, "sole_owner", held_for_a_moment)
-    with WorkFolder.claim(tmp_path / "store", Ranks(0, 2)) as folders:
+    with WorkFolder.claim(tmp_path / "store", Ranks(rank, 2)) as folders:
         assert folders is not None
     refused[0] = 4
-    with pytest.raises(BlockingIOError), WorkFolder.claim(tmp_path / "store", Ranks(0, 2)):
+    with pytest.raises(BlockingIOError), WorkFolder.claim(tmp_path / "store", Ranks(rank, 2)):
         pass
 
 
