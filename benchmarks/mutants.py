@@ -36,6 +36,13 @@ MODULES = (
     "_formats/store.py", "_formats/stored_images.py", "_formats/manifest.py", "_formats/verify.py", "_formats/parts.py",
     "_runtime/tensor_file.py", "_runtime/files.py",
 )  # fmt: skip
+#: What was added after these were drawn from, and its figures: ``--modules`` with these names, and ``--json``.
+LATER = (
+    "_losses/class_balance.py", "_losses/restarted_em.py", "_formats/shard_writer.py", "_runtime/share.py",
+    "_runtime/joint_step.py", "_runtime/joint_batch_norm.py", "_runtime/job.py", "_runtime/joint_call.py", "_runtime/ranks.py",
+    "_protect/arguments.py", "_protect/collecting.py", "_protect/stages.py",
+)  # fmt: skip
+LATER_RESULTS = RESULTS.with_name("mutants-later.json")
 #: What is to notice it: files, and folders of them. The first are run first.
 TESTS = (
     "tests/tasks", "tests/losses", "tests/generator", "tests/protect", "tests/formats", "tests/fit", "tests/data", "tests/api",

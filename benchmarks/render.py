@@ -143,12 +143,14 @@ def cost_tables() -> dict[str, str]:
 
 def mutants_text() -> str:
     """How many mutants the tests noticed."""
-    figures = read("mutants")
+    figures, later = read("mutants"), read("mutants-later")
+    survivors = [*figures["survivors"], *later["survivors"]]
     return (
         f"Of {figures['places']:,} places in the tasks, the generator, the losses and the stores, {figures['drawn']} were "
         "drawn and broken one at a time: an operator, a number or a condition. The tests noticed "
-        f"{figures['noticed']}. The other {len(figures['survivors'])} change nothing that a test need notice; "
-        "`benchmarks/results/mutants-explained.md` says why."
+        f"{figures['noticed']}. Of {later['places']} places in what was added later, mostly for several processes, "
+        f"{later['drawn']} were drawn, and {later['noticed']} noticed. The other {len(survivors)} change nothing that a test need "
+        "notice; `benchmarks/results/mutants-explained.md` says why."
     )
 
 
@@ -166,6 +168,7 @@ def tables() -> dict[str, str]:
         **strength_tables(RESULTS / "strength" / "cells.json"),
         "throughput": throughput_table(throughput.read(throughput.RESULTS)),
         "robustness-calls": calls_table(read("robustness")),
+        "robustness-ranks": calls_table(read("robustness"), "ranks"),
         "robustness-files": tampered_table(read("robustness")),
         "robustness-fuzzed": fuzzed_table(read("robustness")),
         "mutants": mutants_text(),

@@ -169,6 +169,17 @@ def test_a_finished_shard_that_is_cut_is_refused_by_name(tmp_path: Path) -> None
         writer_of(tmp_path / "store", 23, (3, 4, 6))
 
 
+def test_a_finished_shard_is_on_the_disk_before_its_note_says_so(tmp_path: Path) -> None:
+    images = images_of(SIZES["of several sizes"])
+    with Faults(tmp_path) as done:
+        written(tmp_path / "store", images)
+    told = [f"{each.name} {Path(each.path).name.split('.')[0]}" for each in done.operations]
+    for number in range(4):
+        last = max(place for place, each in enumerate(told) if each == f"rename {number:06d}")
+        for kind in ("images", "shapes"):
+            assert f"sync {kind}-{number:06d}" in told[:last]
+
+
 def test_a_finished_shard_that_was_changed_meanwhile_is_not_published(tmp_path: Path) -> None:
     images = images_of(SIZES["alike"])
     with pytest.raises(KeyboardInterrupt):

@@ -123,6 +123,14 @@ def test_stand_ins_hold_the_places_of_other_ranks() -> None:
         assert (shares.joint_count(3), shares.joint_count(3)) == (8, 8)
 
 
+def test_the_norm_of_a_gradient_is_that_of_the_whole_batch() -> None:
+    # Half of it is here, and means over this half weigh half as much as those over the batch.
+    gradient = torch.tensor([3.0, 4.0])
+    assert shares.joint_norm(gradient) == 5
+    with shares.activated(share(0, 2, 4)):
+        assert shares.joint_norm(gradient).item() == pytest.approx(torch.cat([gradient, gradient]).div(2).norm().item())
+
+
 def test_a_constant_loss_is_held_to_what_other_ranks_depend_on() -> None:
     outputs = torch.tensor([1.0, torch.inf], requires_grad=True)
     value = torch.tensor(2.0)
