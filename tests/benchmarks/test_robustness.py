@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import good_runs
 import rank_verbs
 import render
 import robustness
@@ -44,6 +45,14 @@ def test_nothing_failed_in_as_many_runs_as_the_page_promises() -> None:
         assert (found["refused"] + found["equal"], found["faults"]) == (found["files"], [])
     assert FIGURES["fuzzed"]["calls"] >= 20_000
     assert FIGURES["fuzzed"]["anything else"] == 0
+
+
+def test_good_runs_are_not_warned_of() -> None:
+    page = (Path(render.ROOT) / "docs" / "robustness.md").read_text()
+    assert f"<!-- table: good-runs -->\n{render.good_runs_text()}\n<!-- end -->" in page
+    runs = json.loads(good_runs.RESULTS.read_text())
+    assert len(runs) >= 20
+    assert all(run["R"] < good_runs.GOOD and not run["warnings"] for run in runs)
 
 
 @pytest.mark.parametrize("name", [name for name in kinds() if "checkpoint" not in name and "Parquet" not in name])
