@@ -156,7 +156,7 @@ def mutants_text() -> str:
 
 def good_runs_text() -> str:
     """How many good runs the look at weak outcomes warns of."""
-    runs = read("good-runs")
+    runs: Any = read("good-runs")
     default = sum(run["recipe"] == "mtlue.protect" for run in runs)
     return (
         f"It was shown {len(runs)} generators that protect their sets well (R below 0.3 for a full multi-task victim, as a "

@@ -251,7 +251,7 @@ def test_a_rank_that_fails_while_others_connect_is_told(group: None, monkeypatch
         pass
     # It counts on the other ranks too, which had connected.
     assert len(calls._opened) == opened + 1
-    monkeypatch.setattr(calls, "Job", lambda number, device: made)
+    monkeypatch.setattr(calls, "Job", lambda number, device, **_: made)
     made = Job(opened + 1, CPU)
     made.tell(BlockingIOError("checkpoint: another call is writing"))
     with (
