@@ -16,7 +16,7 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ MODULES = (
     "_formats/store.py", "_formats/stored_images.py", "_formats/manifest.py", "_formats/verify.py", "_formats/parts.py",
     "_runtime/tensor_file.py", "_runtime/files.py",
 )  # fmt: skip
+#: What was added after these were drawn from, and its figures: ``--modules`` with these names, and ``--json``.
+LATER = (
+    "_losses/class_balance.py", "_losses/restarted_em.py", "_formats/shard_writer.py", "_runtime/share.py",
+    "_runtime/joint_step.py", "_runtime/joint_batch_norm.py", "_runtime/job.py", "_runtime/joint_call.py", "_runtime/ranks.py",
+    "_protect/arguments.py", "_protect/collecting.py", "_protect/stages.py",
+)  # fmt: skip
+LATER_RESULTS = RESULTS.with_name("mutants-later.json")
 #: What is to notice it: files, and folders of them. The first are run first.
 TESTS = (
     "tests/tasks", "tests/losses", "tests/generator", "tests/protect", "tests/formats", "tests/fit", "tests/data", "tests/api",
@@ -47,9 +54,9 @@ TESTS = (
 _LIBRARIES = ("torchvision", "hypothesis", "numpy", "PIL.Image", "torchmetrics", "matplotlib.pyplot")
 
 
-def drawn(count: int, seed: int) -> tuple[int, list[Place]]:
+def drawn(count: int, seed: int, modules: Sequence[str] = MODULES) -> tuple[int, list[Place]]:
     """How many places there are, and some of them: the same ones while their code stays."""
-    every = [place for pattern in MODULES for file in sorted(SOURCE.glob(pattern)) for place in places(file, SOURCE)]
+    every = [place for pattern in modules for file in sorted(SOURCE.glob(pattern)) for place in places(file, SOURCE)]
     return len(every), sorted(every, key=lambda place: hashlib.sha256(f"{seed} {place.name}".encode()).digest())[:count]
 
 
@@ -73,11 +80,11 @@ def test_files(only: list[str]) -> list[str]:
     return found
 
 
-def tests_by_name(tests: list[str], jobs: int, work: Path) -> dict[str, Any]:
+def tests_by_name(tests: list[str], jobs: int, work: Path, modules: Sequence[str]) -> dict[str, Any]:
     """What each test reaches. Files of tests are not run again while neither they nor what is broken change."""
     file = work / "reached.json"
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    sources = sorted(path for pattern in MODULES for path in SOURCE.glob(pattern))
+    sources = sorted(path for pattern in modules for path in SOURCE.glob(pattern))
     keys = {f"{test} {_digest([*sources, *(sorted(Path(test).rglob('*.py')) or [Path(test)])])}": test for test in tests}
     todo = [Work(key, reached(test, sources), 240) for key, test in keys.items() if key not in kept]
     for key, answer in answers(todo, jobs):
@@ -128,6 +135,7 @@ def options_given() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=290, help="how many mutants to draw (default: 290)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only places whose name contains this")
+    parser.add_argument("--modules", nargs="*", default=MODULES, help="what to break, below src/mtlue, if not all")
     parser.add_argument("--tests", nargs="*", default=[], help="files and folders of tests, if not all")
     parser.add_argument("--jobs", type=int, default=2, help="forks at a time (default: 2)")
     parser.add_argument("--budget", type=float, default=40, help="seconds of tests for one mutant (default: 40)")
@@ -148,7 +156,7 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
     options.work.mkdir(parents=True, exist_ok=True)
-    count, chosen = drawn(options.count, options.seed)
+    count, chosen = drawn(options.count, options.seed, options.modules)
     log = options.work / "mutants.jsonl"
     ended = {each["mutant"]: each for each in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
     todo = [
@@ -156,7 +164,7 @@ def main() -> None:
         for place in chosen
         if options.only in place.name and (place.name not in ended or (options.again and ended[place.name]["noticed"] == ""))
     ]
-    tests = tests_by_name(test_files(options.tests), options.jobs, options.work)
+    tests = tests_by_name(test_files(options.tests), options.jobs, options.work, options.modules)
     began = time.monotonic()
     with log.open("a") as lines:
         for number, (name, noticed) in enumerate(answers(tries(todo, tests, options.budget), options.jobs), 1):

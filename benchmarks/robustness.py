@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from robust.calls import tried, verbs
+from robust.calls import tried, tried_on_ranks, verbs, verbs_on_ranks
 from robust.table import tables
 from robust.tampering import kinds, tampered
 
@@ -46,6 +46,7 @@ def main() -> None:
         figures["fuzzed"] = json.loads(options.fuzzed.read_text())
     todo: list[tuple[str, str, Callable[[], dict[str, Any]]]] = []
     todo += [("calls", name, partial(tried, verb)) for name, verb in verbs().items()]
+    todo += [("ranks", name, partial(tried_on_ranks, each)) for name, each in verbs_on_ranks().items()]
     todo += [("files", name, partial(tampered, kind, options.files, 0)) for name, kind in kinds().items()]
     for part, name, work in todo:
         found = figures.setdefault(part, {})
@@ -55,12 +56,12 @@ def main() -> None:
             options.json.write_text(json.dumps(_ordered(figures), indent=1, ensure_ascii=False) + "\n")
     options.json.write_text(json.dumps(_ordered(figures), indent=1, ensure_ascii=False) + "\n")
     print(tables(figures))
-    sys.exit(any(found["faults"] for part in ("calls", "files") for found in figures.get(part, {}).values()))
+    sys.exit(any(found["faults"] for part in ("calls", "ranks", "files") for found in figures.get(part, {}).values()))
 
 
 def _ordered(figures: dict[str, Any]) -> dict[str, Any]:
     """The parts in the order of the tables, whatever was done first."""
-    order = {"calls": list(verbs()), "files": list(kinds())}
+    order = {"calls": list(verbs()), "ranks": list(verbs_on_ranks()), "files": list(kinds())}
     return {
         name: {row: part[row] for row in order[name] if row in part} if name in order else part
         for name, part in figures.items()

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
 import mtlue
 from fuzzing_cases import Case, as_bytes
 from mtlue import baselines, datasets, evaluation
+from mtlue._formats import NPY, store
 from mtlue._tasks import read_single, split_by_task
 from properties import assert_protected
+from rank_copies import environment
 
 #: What a message may begin with: the arguments of the public functions, and what a result was wrong in.
 ARGUMENTS = re.compile(
     r"(dataset|tasks|surrogate|model|loss|generator|epsilon|protected_tasks|fraction|batch_size|seeds?|images|targets|task '|"
-    r"image_shape|image_size|budget|patterns|fusion|steps|step_size|epochs)\b"
+    r"image_shape|image_size|budget|patterns|fusion|steps|step_size|epochs|steps_per_epoch|focus|misleading|count|restart_steps)\b"
 )
 
 
@@ -90,10 +97,25 @@ def generator_of(case: Case) -> mtlue.UEGenerator:
 
 def settings_of(case: Case, *left_out: str) -> dict[str, Any]:
     """The options of a case as keyword arguments."""
-    settings = {name: value for name, value in case.options.items() if name not in left_out}
+    unused = {*left_out, "of_loss", "stream", "ranks", "shard", "format"}
+    settings = {name: value for name, value in case.options.items() if name not in unused}
     if "loss" in settings:
-        settings["loss"] = {"em": mtlue.EM(), "tap": mtlue.TAP()}[settings["loss"]]
+        settings["loss"] = {"em": mtlue.EM, "tap": mtlue.TAP, "restarted": _restarted(case)}[settings["loss"]]()
     return settings
+
+
+def _restarted(case: Case) -> Callable[[], mtlue.RestartedEM]:
+    return lambda: mtlue.RestartedEM(**case.options["of_loss"])
+
+
+class Stream(IterableDataset[Any]):
+    """Samples without a length."""
+
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples = samples
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.samples)
 
 
 def check_bound(safe: Any, case: Case) -> None:
@@ -119,7 +141,7 @@ def surrogate(case: Case) -> None:
 
 
 def fit(case: Case) -> None:
-    generator, data = generator_of(case), case.samples
+    generator, data = generator_of(case), Stream(case.samples) if case.options["stream"] else case.samples
     quick = {"epochs": 1, "surrogate_steps": 1, "seed": case.seed, "progress": False}
     history = mtlue.fit(generator, data, net_of(case), **quick, **settings_of(case, "epsilon"))  # type: ignore[arg-type]
     assert len(history) == 1
@@ -128,11 +150,34 @@ def fit(case: Case) -> None:
 
 def protect(case: Case) -> None:
     models = {"tasks": case.tasks, "surrogate": net_of(case), "generator": generator_of(case)}
-    quick = {"epochs": 1, "seed": case.seed, "progress": False}
-    safe = mtlue.protect(case.samples, **models, **quick, **settings_of(case, "epsilon"))  # type: ignore[arg-type]
-    check_bound(safe, case)
-    if case.options["fraction"] == 0:
-        assert all(torch.equal(safe.stored_image(index), image) for index, (image, _) in enumerate(clean_set(case)))
+    quick = {"epochs": 1, "seed": case.seed, "progress": False, **settings_of(case, "epsilon")}
+    with _place(case) as path:
+        if (case.options["ranks"] or 1) > 1:
+            # This one is the first. The others do not come, and it makes their shards as well.
+            models["generator"].trained = True
+        safe = mtlue.protect(case.samples, path=path, **models, **quick)  # type: ignore[arg-type]
+        check_bound(safe, case)
+        if case.options["fraction"] == 0:
+            assert all(torch.equal(safe.stored_image(index), image) for index, (image, _) in enumerate(clean_set(case)))
+        if path is not None:
+            assert os.listdir(path.parent) == [path.name]
+            again = mtlue.ProtectedDataset.load(path, case.samples)  # type: ignore[arg-type]
+            assert all(torch.equal(again.stored_image(index), safe.stored_image(index)) for index in range(len(safe)))
+
+
+@contextmanager
+def _place(case: Case) -> Iterator[Path | None]:
+    """Where the first of some ranks writes shards of a size, or nowhere."""
+    ranks = case.options["ranks"]
+    if ranks is None:
+        yield None
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(store, "_SHARD_SIZE", case.options["shard"]),
+        mock.patch.dict(os.environ, environment(0, ranks)),
+    ):
+        yield Path(folder, "store")
 
 
 def pgd(case: Case) -> None:
@@ -158,9 +203,13 @@ def infer(case: Case) -> None:
 def export(case: Case) -> None:
     safe = baselines.random_noise(case.samples, tasks=case.tasks)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
-        safe.export(folder, format="npy")
+        shards = case.options["format"] == "shards"
+        safe.export(folder, format=datasets.TarShards(2, files=NPY()) if shards else "npy")
         mtlue.verify(folder)
-        found, given = datasets.ImageTable(folder, tasks=case.tasks), labels_of(case)
+        given = labels_of(case)
+        found: Any = (
+            list(datasets.WebDataset(folder, tasks=case.tasks)) if shards else datasets.ImageTable(folder, tasks=case.tasks)
+        )
         assert len(found) == len(given)
         for index, (image, labels) in enumerate(found):
             assert torch.equal(as_bytes(image), safe.stored_image(index))

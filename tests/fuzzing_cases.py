@@ -176,7 +176,25 @@ def _draw_options(draw: Any, case: Case) -> None:
     if case.verb in {"fit", "protect", "pgd", "train_victim", "evaluate", "audit"}:
         options["batch_size"] = draw(st.sampled_from([None, 1, 2, 3, 1000]))
     if case.verb in {"fit", "protect", "pgd"}:
-        options["loss"] = draw(st.sampled_from(["em", "tap"]))
+        options["loss"] = draw(st.sampled_from(["em", "tap", "restarted", "restarted"]))
+    if options.get("loss") == "restarted":
+        choices = {
+            "balanced": [True, False],
+            "misleading": [0.0, 1.0],
+            "focus": [0.0, 4.0],
+            "count": [1, 2],
+            "restart_steps": [1, 400],
+        }
+        options["of_loss"] = {name: draw(st.sampled_from(values)) for name, values in choices.items()}
+    if case.verb == "fit":
+        options["steps_per_epoch"] = draw(st.sampled_from([None, 1, 3]))
+        options["stream"] = options["steps_per_epoch"] is not None and draw(st.booleans())
+    if case.verb == "protect":
+        # Ranks that write the shards of a store; none for a set in memory.
+        options["ranks"] = draw(st.sampled_from([None, None, 1, 2, 3]))
+        options["shard"] = draw(st.integers(1, 8))
+    if case.verb == "export":
+        options["format"] = draw(st.sampled_from(["npy", "shards"]))
 
 
 def wrong_targets(case: Case) -> list[Any]:
@@ -186,8 +204,28 @@ def wrong_targets(case: Case) -> list[Any]:
     return [None, {}, (), "cat", 3.5, *(other if case.verb != "infer" or len(case.samples) > 1 else [])]
 
 
+#: Wrong values of options.
+BAD_OPTIONS: dict[str, list[Any]] = {
+    "steps_per_epoch": [0, -1, 1.5, "8", True],
+    "of_loss": [{"focus": -1.0}, {"misleading": float("nan")}, {"count": 0}, {"restart_steps": 0}],
+}
+
+
 def _draw_faults(draw: Any, case: Case, random: torch.Generator) -> None:
-    kinds = ["image", "label", "pair", "targets", "answer", "epsilon", "seed", "batch size", "names", "empty", "fraction"]
+    kinds = [
+        "image",
+        "label",
+        "pair",
+        "targets",
+        "answer",
+        "epsilon",
+        "seed",
+        "batch size",
+        "names",
+        "empty",
+        "fraction",
+        *BAD_OPTIONS,
+    ]
     if case.verb in {"forward", "surrogate"}:
         # These take tensors, and no data set.
         kinds = ["answer", "epsilon", "names"]
@@ -232,6 +270,11 @@ def _draw_faults(draw: Any, case: Case, random: torch.Generator) -> None:
     elif kind == "fraction" and "fraction" in case.options:
         case.options["fraction"] = draw(st.sampled_from([-0.1, 1.5, float("nan"), "all", None]))
         case.faults.append("fraction")
+    elif kind in BAD_OPTIONS and kind in case.options:
+        case.options[kind] = (
+            {**case.options[kind], **bad} if isinstance(bad := draw(st.sampled_from(BAD_OPTIONS[kind])), dict) else bad
+        )
+        case.faults.append(kind)
     elif kind == "empty":
         case.samples.clear()
         case.faults.append("empty")

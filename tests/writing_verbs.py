@@ -31,7 +31,7 @@ from photos import write_photos
 from verb import RESULT, Verb, files_below
 
 
-def _images_of(protected: mtlue.ProtectedDataset[Any]) -> str:
+def images_of(protected: mtlue.ProtectedDataset[Any]) -> str:
     return tensors_digest(protected.stored_image(index) for index in range(len(protected)))
 
 
@@ -44,7 +44,7 @@ def _fit(kind: str) -> Callable[[Path], Any]:
     return run
 
 
-def _checkpoint(folder: Path) -> dict[str, Any]:
+def checkpoint_in(folder: Path) -> dict[str, Any]:
     """What a checkpoint holds, without times, and all other files."""
     found = files_below(folder)
     if RESULT in found:
@@ -54,7 +54,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _is_checkpoint(folder: Path) -> bool:
+def is_checkpoint(folder: Path) -> bool:
     return not (folder / RESULT).exists() or bool(load_tensors(folder / RESULT))
 
 
@@ -79,7 +79,7 @@ def _are_tensors(folder: Path) -> bool:
 
 def _protect(kind: str, **changes: Any) -> Callable[[Path], Any]:
     def run(folder: Path) -> Any:
-        return _images_of(killed_run.protect(kind, folder / RESULT, **{"epochs": 2, "check": False, **changes}))
+        return images_of(killed_run.protect(kind, folder / RESULT, **{"epochs": 2, "check": False, **changes}))
 
     return run
 
@@ -93,7 +93,7 @@ def _attempts(folder: Path) -> Any:
     with mock.patch.object(checking, "_checked", _checked_once), mock.patch.object(stages, "recipe_for", return_value=small):
         made = {"loss": mtlue.EM(), "attempts": 2, "epochs": 1, "path": folder / RESULT, "progress": False}
         surrogate = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
-        return _images_of(mtlue.protect(dataset, tasks={"a": 2}, surrogate=surrogate, **made))
+        return images_of(mtlue.protect(dataset, tasks={"a": 2}, surrogate=surrogate, **made))
 
 
 def _checked_once(generation: Any, *arguments: Any, check: Any = checking._checked) -> Any:
@@ -110,31 +110,31 @@ def _protect_with_key(folder: Path) -> Any:
     dataset, _, generator = killed_run.parts()
     generator.trained = True
     settings: Any = {"path": folder / RESULT, "check": False, "batch_size": 7, "progress": False}
-    return _images_of(mtlue.protect(dataset, generator=generator, **settings))
+    return images_of(mtlue.protect(dataset, generator=generator, **settings))
 
 
 _SHORT: dict[str, Any] = {"rounds": 2, "steps": 2, "surrogate_steps": 2, "batch_size": 10}
 
 
 def _search(kind: str) -> Callable[[Path], Any]:
-    return lambda folder: _images_of(broken_search.search(kind, folder / RESULT, **_SHORT))
+    return lambda folder: images_of(broken_search.search(kind, folder / RESULT, **_SHORT))
 
 
 def _shortcut(folder: Path) -> Any:
     dataset = [(torch.full((3, 16, 16), 100, dtype=torch.uint8), {"age": index % 3, "smile": index % 2}) for index in range(6)]
     made = {"patterns": baselines.LSP(), "fusion": baselines.patch_fusion}
-    return _images_of(baselines.shortcut(dataset, tasks={"age": 3, "smile": 2}, path=folder / RESULT, **made))
+    return images_of(baselines.shortcut(dataset, tasks={"age": 3, "smile": 2}, path=folder / RESULT, **made))
 
 
 def _one_pixel(folder: Path) -> Any:
     dataset = [(torch.full((3, 6, 6), 40 * index, dtype=torch.uint8), {"age": index % 3}) for index in range(6)]
-    return _images_of(baselines.one_pixel_shortcut(dataset, tasks={"age": 3}, path=folder / RESULT))
+    return images_of(baselines.one_pixel_shortcut(dataset, tasks={"age": 3}, path=folder / RESULT))
 
 
 def _noise(folder: Path) -> Any:
     sizes = [(3, 4), (5, 2), (1, 1)]
     dataset = [(torch.full((1, *sizes[index % 3]), 100, dtype=torch.uint8), index % 2) for index in range(6)]
-    return _images_of(baselines.random_noise(dataset, tasks={"a": 2}, path=folder / RESULT))
+    return images_of(baselines.random_noise(dataset, tasks={"a": 2}, path=folder / RESULT))
 
 
 class _Two(datasets.PNG):
@@ -211,8 +211,8 @@ _protect_really = mtlue.protect
 
 
 VERBS: tuple[Verb, ...] = (
-    Verb("fit(checkpoint=), EM", _fit("em"), read=_checkpoint, valid=_is_checkpoint),
-    Verb("fit(checkpoint=), a loss with a state", _fit("students"), read=_checkpoint, valid=_is_checkpoint),
+    Verb("fit(checkpoint=), EM", _fit("em"), read=checkpoint_in, valid=is_checkpoint),
+    Verb("fit(checkpoint=), a loss with a state", _fit("students"), read=checkpoint_in, valid=is_checkpoint),
     Verb("protect(path=)", _protect("em")),
     Verb("protect(path=, attempts=2)", _attempts),
     Verb("protect(path=) with a trained generator", _protect_with_key),
@@ -226,7 +226,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("UEGenerator.save", _key),
     Verb("UEGenerator.save over another", _key, prepare=_other_key),
     Verb("a report", _report),
-    Verb("train_victim(checkpoint=)", _victim, read=_checkpoint, valid=_is_checkpoint),
+    Verb("train_victim(checkpoint=)", _victim, read=checkpoint_in, valid=is_checkpoint),
     Verb("audit(checkpoint=)", _audit, read=_names, valid=_are_tensors),
     Verb("mtlue protect", _command, done="result exists and is not empty"),
 )

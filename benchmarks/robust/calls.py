@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 RANDOM_KILLS, PAIRS, DISKS = 40, 40, 10
+#: The same for two ranks, whose calls take seconds, and at how many of their operations they are killed, or fail.
+RANKS_KILLS, RANKS_PAIRS, RANKS_DISKS, RANKS_OPERATIONS = 20, 10, 5, 40
 
 
 def verbs() -> dict[str, Any]:
@@ -28,6 +30,46 @@ def tried(verb: Any) -> dict[str, Any]:
             where = whole.operations[place] if name in {"killed", "failed"} else f"at {place:.4g}"
             faults += [f"{name}, {where}: {fault}" for fault in trial(verb, whole, place)]
     return {**found, "faults": faults}
+
+
+def verbs_on_ranks() -> dict[str, Any]:
+    """The rows of the table of calls that several ranks make together, by name."""
+    return {each.verb.name: each for each in importlib.import_module("rank_verbs").VERBS}
+
+
+def tried_on_ranks(each: Any) -> dict[str, Any]:
+    """Break a call of two ranks off in every way; count the trials of each, and tell of all that went wrong."""
+    runs: Any = importlib.import_module("rank_faults")
+    whole = runs.undisturbed(each)
+    # The first call warms up.
+    whole = runs.undisturbed(each)
+    found: dict[str, Any] = {"operations": sum(whole.operations)}
+    faults = []
+    for name, (trial, places) in _trials_on_ranks(runs, whole).items():
+        found[name] = 0
+        for place in places:
+            wrong = trial(each, whole, *place)
+            # A rank that waits less often for the other one does not come to all operations.
+            found[name] += wrong is not None
+            faults += [f"{name}, {place}: {fault}" for fault in wrong or ()]
+    return {**found, "faults": faults}
+
+
+def _trials_on_ranks(runs: Any, whole: Any) -> dict[str, tuple[Callable[..., list[str] | None], Sequence[tuple[Any, ...]]]]:
+    """What is done to the ranks, and where: at which operation of which rank, or to which ranks after how many seconds."""
+    every = [(rank, at) for rank, count in enumerate(whole.operations) for at in range(count)]
+    operations = [every[int(place)] for place in _spread(min(RANKS_OPERATIONS, len(every)), len(every))]
+    end = 1.1 * whole.seconds
+    # One of them, the other, or both.
+    chosen = [range(1), range(1, 2), range(2)]
+    moments = [(chosen[index % 3], seconds) for index, seconds in enumerate(_spread(RANKS_KILLS, end))]
+    return {
+        "killed": (runs.after_kill, operations),
+        "failed": (runs.after_error, operations),
+        "killed at random": (runs.after_random_kill, moments),
+        "two at once": (runs.after_two_calls, [(seconds,) for seconds in _spread(RANKS_PAIRS, end)]),
+        "full disk": (runs.after_full_disk, [(int(room),) for room in _spread(RANKS_DISKS, whole.written)]),
+    }
 
 
 def _trials(runs: Any, whole: Any) -> dict[str, tuple[Callable[[Any, Any, Any], list[str]], Sequence[float]]]:

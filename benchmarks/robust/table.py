@@ -17,14 +17,17 @@ TRIALS = {
 
 def tables(figures: dict[str, Any]) -> str:
     """All of them."""
-    parts = [calls_table(figures), tampered_table(figures)]
+    parts = [calls_table(figures), calls_table(figures, "ranks"), tampered_table(figures)]
     return "\n\n".join([*parts, fuzzed_table(figures)] if "fuzzed" in figures else parts)
 
 
-def calls_table(figures: dict[str, Any]) -> str:
-    """How often each call was broken off in each way, and what went wrong."""
+def calls_table(figures: dict[str, Any], part: str = "calls") -> str:
+    """How often each call was broken off in each way, and what went wrong; the part is "calls" or "ranks"."""
     heads = ["call", *TRIALS.values(), "failures"]
-    rows = [[name, *(found[each] for each in TRIALS), len(found["faults"])] for name, found in figures.get("calls", {}).items()]
+    if part == "ranks":
+        # Not at all of their operations.
+        heads = [head.replace("at each", "at some") for head in heads]
+    rows = [[name, *(found[each] for each in TRIALS), len(found["faults"])] for name, found in figures.get(part, {}).items()]
     return _table(heads, rows)
 
 

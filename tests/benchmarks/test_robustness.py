@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import good_runs
+import rank_verbs
 import render
 import robustness
 from robust.table import TRIALS, calls_table, fuzzed_table, tables, tampered_table
@@ -20,7 +23,8 @@ FIGURES: dict[str, Any] = json.loads(robustness.RESULTS.read_text())
 
 def test_the_page_shows_the_committed_figures() -> None:
     page = (Path(render.ROOT) / "docs" / "robustness.md").read_text()
-    for name, table in (("calls", calls_table), ("files", tampered_table), ("fuzzed", fuzzed_table)):
+    parts = {"calls": calls_table, "ranks": partial(calls_table, part="ranks"), "files": tampered_table, "fuzzed": fuzzed_table}
+    for name, table in parts.items():
         assert f"<!-- table: robustness-{name} -->\n{table(FIGURES)}\n<!-- end -->" in page
 
 
@@ -30,12 +34,25 @@ def test_nothing_failed_in_as_many_runs_as_the_page_promises() -> None:
         assert found["killed"] == found["failed"] == found["operations"] > 0
         assert (found["killed at random"], found["two at once"], found["full disk"]) == (40, 40, 10)
         assert found["faults"] == []
+    assert list(FIGURES["ranks"]) == [each.verb.name for each in rank_verbs.VERBS]
+    for found in FIGURES["ranks"].values():
+        assert min(found["killed"], found["failed"]) > 30
+        assert (found["killed at random"], found["two at once"], found["full disk"]) == (20, 10, 5)
+        assert found["faults"] == []
     assert list(FIGURES["files"]) == list(kinds())
     assert sum(found["files"] for found in FIGURES["files"].values()) >= 2000
     for found in FIGURES["files"].values():
         assert (found["refused"] + found["equal"], found["faults"]) == (found["files"], [])
     assert FIGURES["fuzzed"]["calls"] >= 20_000
     assert FIGURES["fuzzed"]["anything else"] == 0
+
+
+def test_good_runs_are_not_warned_of() -> None:
+    page = (Path(render.ROOT) / "docs" / "robustness.md").read_text()
+    assert f"<!-- table: good-runs -->\n{render.good_runs_text()}\n<!-- end -->" in page
+    runs = json.loads(good_runs.RESULTS.read_text())
+    assert len(runs) >= 20
+    assert all(run["R"] < good_runs.GOOD and not run["warnings"] for run in runs)
 
 
 @pytest.mark.parametrize("name", [name for name in kinds() if "checkpoint" not in name and "Parquet" not in name])

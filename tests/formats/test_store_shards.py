@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import mtlue
+from faults import Faults
 from mtlue._formats import Portion, StoredImages, StoreWriter, WorkFolder, store, work_folder
 from mtlue._formats.images import Maker
 from mtlue._formats.manifest import file_entry, signed
@@ -74,6 +75,16 @@ def test_only_the_shard_that_is_read_is_checked(tmp_path: Path, kind: str) -> No
         StoredImages(tmp_path / "store").check_layout()
     # What was opened before stays readable.
     assert torch.equal(stored[0], images[0])
+
+
+@pytest.mark.parametrize("kind", list(SIZES))
+def test_a_disk_that_fails_while_images_are_read_is_told_of_by_file(tmp_path: Path, kind: str) -> None:
+    written(tmp_path / "store", images_of(SIZES[kind]))
+    with Faults(tmp_path) as counted:
+        StoredImages(tmp_path / "store")[0]
+    for at in range(len(counted.operations)):
+        with Faults(tmp_path, at=at), pytest.raises((OSError, ValueError), match=str(tmp_path)):
+            StoredImages(tmp_path / "store")[0]
 
 
 def test_opening_reads_the_manifest_alone(tmp_path: Path) -> None:
@@ -151,9 +162,48 @@ def test_a_finished_shard_that_is_cut_is_refused_by_name(tmp_path: Path) -> None
         writer_of(tmp_path / "store", 23, (3, 4, 6)).fill(stopped(8, images))
     file = tmp_path / "draft" / "shards" / "images-000000.bin"
     file.write_bytes(file.read_bytes()[:-1])
-    words = r"^path: .*draft is damaged and cannot be resumed \(images-000000\.bin has 431 bytes, expected 432\); delete it$"
+    words = (
+        r"^path: .*draft is damaged and cannot be resumed \(images-000000\.bin has 431 bytes, expected 432: .*\); delete it$"
+    )
     with pytest.raises(ValueError, match=words):
         writer_of(tmp_path / "store", 23, (3, 4, 6))
+
+
+def test_a_finished_shard_is_on_the_disk_before_its_note_says_so(tmp_path: Path) -> None:
+    images = images_of(SIZES["of several sizes"])
+    with Faults(tmp_path) as done:
+        written(tmp_path / "store", images)
+    told = [f"{each.name} {Path(each.path).name.split('.')[0]}" for each in done.operations]
+    for number in range(4):
+        last = max(place for place, each in enumerate(told) if each == f"rename {number:06d}")
+        for kind in ("images", "shapes"):
+            assert f"sync {kind}-{number:06d}" in told[:last]
+
+
+def test_a_finished_shard_that_was_changed_meanwhile_is_not_published(tmp_path: Path) -> None:
+    images = images_of(SIZES["alike"])
+    with pytest.raises(KeyboardInterrupt):
+        writer_of(tmp_path / "store", 23, (3, 4, 6)).fill(stopped(14, images))
+    file = tmp_path / "draft" / "shards" / "images-000001.bin"
+    file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+    words = r"draft is damaged and cannot be resumed \(images-000001\.bin does not have the expected checksum: it was changed\)"
+    with pytest.raises(ValueError, match=words):
+        writer_of(tmp_path / "store", 23, (3, 4, 6))
+    file.unlink()
+    with pytest.raises(ValueError, match=r"cannot be resumed \(images-000001\.bin is missing\)"):
+        writer_of(tmp_path / "store", 23, (3, 4, 6))
+
+
+@pytest.mark.parametrize("place", ["shards", "ready", "store"])
+def test_finished_shards_are_found_while_the_first_rank_gives_them_their_name(tmp_path: Path, place: str) -> None:
+    images, writer = images_of(SIZES["alike"]), writer_of(tmp_path / "store", 23, (3, 4, 6))
+    with pytest.raises(KeyboardInterrupt):
+        writer.fill(stopped(14, images))
+    file = tmp_path / "draft" / "shards" / "images-000001.bin"
+    to = tmp_path / "store" if place == "store" else tmp_path / "draft" / place
+    to.mkdir(exist_ok=True)
+    file.rename(to / file.name)
+    assert [writer._noted(number) for number in (1, 2)] == [6, 2]
 
 
 def ranks_in_threads(path: Path, works: list[Callable[[StoreWriter], Any]]) -> list[Any]:
@@ -226,7 +276,8 @@ def test_a_rank_is_told_when_the_first_one_fails(tmp_path: Path) -> None:
     assert same(stored, images)
 
 
-def test_the_first_rank_comes_in_while_another_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_comes_in_while_another_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     refused, owner = [2], work_folder.sole_owner
 
     def held_for_a_moment(path: Any, *, argument: str) -> Any:
@@ -236,10 +287,10 @@ def test_the_first_rank_comes_in_while_another_looks_for_it(tmp_path: Path, monk
         return owner(path, argument=argument)
 
     monkeypatch.setattr(work_folder, "sole_owner", held_for_a_moment)
-    with WorkFolder.claim(tmp_path / "store", Ranks(0, 2)) as folders:
+    with WorkFolder.claim(tmp_path / "store", Ranks(rank, 2)) as folders:
         assert folders is not None
     refused[0] = 4
-    with pytest.raises(BlockingIOError), WorkFolder.claim(tmp_path / "store", Ranks(0, 2)):
+    with pytest.raises(BlockingIOError), WorkFolder.claim(tmp_path / "store", Ranks(rank, 2)):
         pass
 
 

@@ -180,6 +180,7 @@ def test_wrong_checkpoints(checkpoints: object, error: type[Exception], message:
 def test_only_em_trains_the_surrogate() -> None:
     losses = [mtlue.EM(), mtlue.TAP(), mtlue.SEP([nn.Linear(2, 2)])]
     assert [loss.trains_surrogate for loss in losses] == [True, False, False]
+    assert not mtlue.RestartedEM().trains_surrogate
     assert all(isinstance(loss, mtlue.BaseUELoss) for loss in losses)
     assert [repr(loss) for loss in losses] == ["EM()", "TAP()", "SEP(1 checkpoints)"]
 

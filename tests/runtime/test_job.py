@@ -38,6 +38,7 @@ def single(group: None) -> Iterator[Job]:
     """A call of a group of one, which takes all the ways of several ranks."""
     made = Job(0, CPU)
     made.open()
+    made.connect()
     with calls.joined(made):
         yield made
 
@@ -120,6 +121,14 @@ def test_stand_ins_hold_the_places_of_other_ranks() -> None:
         assert shares.stand_ins(torch.tensor([1, 4, 7])).tolist() == [1, 1, 1, 4, 4, 4, 7, 7]
         assert shares.drawn_alike(lambda rows: rows * torch.arange(8), torch.ones(3)).tolist() == [1, 4, 7]
         assert (shares.joint_count(3), shares.joint_count(3)) == (8, 8)
+
+
+def test_the_norm_of_a_gradient_is_that_of_the_whole_batch() -> None:
+    # Half of it is here, and means over this half weigh half as much as those over the batch.
+    gradient = torch.tensor([3.0, 4.0])
+    assert shares.joint_norm(gradient) == 5
+    with shares.activated(share(0, 2, 4)):
+        assert shares.joint_norm(gradient).item() == pytest.approx(torch.cat([gradient, gradient]).div(2).norm().item())
 
 
 def test_a_constant_loss_is_held_to_what_other_ranks_depend_on() -> None:
@@ -230,6 +239,28 @@ def test_a_lost_connection_is_told(single: Job, monkeypatch: pytest.MonkeyPatch)
         single.sum(torch.ones(1))
 
 
+def test_a_rank_that_fails_while_others_connect_is_told(group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **named: Any) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed")
+
+    monkeypatch.setattr(job, "_LOOK", 0.01)
+    monkeypatch.setattr(torch.distributed, "new_group", broken)
+    monkeypatch.setattr(calls, "world_size", lambda: 2)
+    opened = len(calls._opened)
+    with pytest.raises(LostRankError, match="another rank cannot be reached any more: Gloo connectFullMesh"), together(CPU):
+        pass
+    # It counts on the other ranks too, which had connected.
+    assert len(calls._opened) == opened + 1
+    monkeypatch.setattr(calls, "Job", lambda number, device, **_: made)
+    made = Job(opened + 1, CPU)
+    made.tell(BlockingIOError("checkpoint: another call is writing"))
+    with (
+        pytest.raises(LostRankError, match="rank 0 stopped: BlockingIOError: checkpoint: another call is writing"),
+        together(CPU),
+    ):
+        pass
+
+
 def test_ranks_that_do_not_come_are_named(group: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "_PATIENCE", 0.0)
     monkeypatch.setattr(job, "_REGROUPING", 0.0)
@@ -250,6 +281,7 @@ def test_ranks_with_other_settings_are_told(single: Job, monkeypatch: pytest.Mon
 def test_what_fails_here_is_told_and_other_ranks_log_only_warnings(group: None, caplog: pytest.LogCaptureFixture) -> None:
     made = Job(0, CPU)
     made.open()
+    made.connect()
     made.rank = 1
     caplog.set_level(logging.INFO)
 

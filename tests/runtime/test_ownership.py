@@ -18,6 +18,7 @@ from torch import nn
 
 import mtlue
 from mtlue import baselines
+from mtlue._runtime import is_owned, ownership
 from mtlue._runtime.ownership import sole_owner
 
 VERBS = ["protect", "pgd", "shortcut", "random_noise", "fit"]
@@ -161,3 +162,17 @@ if __name__ == "__main__":
                 wait(child)
             time.sleep(600)
     call(chosen, Stuck([None] * 8), Path(where))
+
+
+def test_whoever_looks_for_an_owner_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, locked = tmp_path / "out", list[int]()
+    lock = ownership._lock
+    monkeypatch.setattr(ownership, "_lock", lambda descriptor: (locked.append(descriptor), lock(descriptor)))
+    assert not is_owned(path)
+    assert locked == []
+    with sole_owner(path, argument="path"):
+        assert is_owned(path)
+    # What a killed call left is removed.
+    path.with_name("out.lock").touch()
+    assert not is_owned(path)
+    assert os.listdir(tmp_path) == []

@@ -10,6 +10,7 @@ from mtlue._runtime import ALONE, apart, in_group, is_main, launched, rank, worl
 
 def test_a_process_without_a_group_is_alone_and_the_main_one() -> None:
     assert (in_group(), rank(), world_size(), is_main()) == (False, 0, 1, True)
+    assert launched() == ALONE == (0, 1)
 
 
 def test_torch_may_lack_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

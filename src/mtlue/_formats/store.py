@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from mtlue._formats.images import ImageSink, Portion
-from mtlue._formats.manifest import Fields, signed
+from mtlue._formats.manifest import Fields, file_fault, signed, size_fault
 from mtlue._formats.shard_writer import Noted, ShardWriter, note_of
 from mtlue._formats.stored_images import FORMAT, MANIFEST, SETTINGS, SHARD, StoredImages, call_of
 from mtlue._formats.work_folder import POLL, WorkFolder
@@ -68,7 +68,7 @@ class StoreWriter(ImageSink):
         # Whole batches: their size must not depend on which shards a process makes.
         self._size = self.batch_size * max(1, _SHARD_SIZE // self.batch_size)
         self._all = range(-(-length // self._size))
-        self.count = length if self._is_out else sum(map(self._noted, self._all))
+        self.count = length if self._is_out else sum(self._noted(each, whole=each in self._own) for each in self._all)
         if self.count < length:
             done = f"going on after {self.count} of" if self.count else "streaming"
             where = "in" if self.count else "to"
@@ -95,8 +95,12 @@ class StoreWriter(ImageSink):
     def _indices(self, number: int) -> range:
         return range(number * self._size, min((number + 1) * self._size, self.length))
 
-    def _noted(self, number: int) -> int:
+    def _noted(self, number: int, *, whole: bool = False) -> int:
         """Return how many images of a shard are there.
+
+        Args:
+            number: Number of the shard.
+            whole: Whether to read a finished shard, and not only its size.
 
         Raises:
             ValueError: the note of the shard is damaged, or a finished shard is.
@@ -106,22 +110,40 @@ class StoreWriter(ImageSink):
         try:
             noted = Noted.read(note_of(self.folder, number))
             if noted.count == len(self._indices(number)):
-                for name, (size, _) in noted.files.items():
-                    places = [folder / name for folder in (self.folder, self.folders.work / _READY)]
-                    found = max((place.stat().st_size for place in places if place.exists()), default=0)
-                    if found != size:
-                        raise ValueError(f"{name} has {found} bytes, expected {size}")
+                self._check(noted, whole=whole)
                 self._finished.add(number)
         except ValueError as error:
             raise self.folders.damaged(error) from None
         return noted.count
 
+    def _check(self, noted: Noted, *, whole: bool) -> None:
+        """Check the files of a finished shard against its note.
+
+        Raises:
+            ValueError: one is missing, truncated or was changed.
+        """
+        for name, expected in noted.files.items():
+            fault: str | None = f"{name} is missing"
+            # In the order in which the first rank moves it from one to the next, perhaps just now.
+            for folder in (self.folder, self.folders.work / _READY, self.folders.final):
+                if fault is not None and (folder / name).exists():
+                    with suppress(FileNotFoundError):
+                        fault = (
+                            file_fault(folder / name, name, expected) if whole else size_fault(folder / name, name, expected[0])
+                        )
+            if fault is not None:
+                raise ValueError(fault)
+
     def _missing(self, numbers: Sequence[int]) -> list[int]:
         return [number for number in numbers if self._noted(number) < len(self._indices(number))]
 
+    @property
+    def _own(self) -> range:
+        return self._all[self.folders.ranks.rank :: self.folders.ranks.size]
+
     def portions(self) -> Iterator[Portion]:
         """Yield the images of the shards of this rank, and then what other ranks leave undone."""
-        own = self._all[self.folders.ranks.rank :: self.folders.ranks.size]
+        own = self._own
         # Others go through their shards from the front.
         for numbers in itertools.chain([own], itertools.repeat(self._all[::-1])):
             if self._is_out:

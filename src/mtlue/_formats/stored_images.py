@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtlue._formats.image_files import LABELS
 from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_fault, size_fault
-from mtlue._runtime import text_digest
+from mtlue._runtime import file_named, text_digest
 
 FORMAT = "mtlue protected images 2"
 #: The form of 0.1 and 0.2: one file of images.
@@ -142,7 +142,8 @@ class _Shard:
     def __init__(self, files: list[Path], shape: tuple[int, ...] | None) -> None:
         size, self._shape = files[0].stat().st_size, shape
         if shape is None:
-            raw = torch.frombuffer(bytearray(files[1].read_bytes()), dtype=torch.int32)
+            with file_named(files[1]):
+                raw = torch.frombuffer(bytearray(files[1].read_bytes()), dtype=torch.int32)
             self._shapes = raw.reshape(-1, 3).long()
             if bool((self._shapes < 1).any()):
                 raise ValueError(f"{files[1].name} has a side of less than one pixel")

@@ -90,11 +90,8 @@ class WorkFolder:
         work.parent.mkdir(parents=True, exist_ok=True)
         folders = cls(final, work, argument, ranks)
         with ExitStack() as stack:
-            if ranks.rank:
-                # By these the first rank sees who is still reading its work.
-                stack.enter_context(sole_owner(folders._presence(ranks.rank), argument=argument))
-            else:
-                folders._own(stack)
+            # By those of the others the first rank sees who is still reading its work.
+            folders._own(stack, folders._presence(ranks.rank) if ranks.rank else work)
             try:
                 with file_named(work):
                     yield folders
@@ -117,14 +114,14 @@ class WorkFolder:
         settings = self.work / SETTINGS
         return {"call": call_digits(settings.read_text())} if settings.exists() else {}
 
-    def _own(self, stack: ExitStack) -> None:
+    def _own(self, stack: ExitStack, lock: Path) -> None:
         # Another rank that looks whether this one is there holds the lock for a moment.
         for _ in range(3 * (self.ranks.size > 1)):
             with suppress(BlockingIOError):
-                stack.enter_context(sole_owner(self.work, argument=self.argument))
+                stack.enter_context(sole_owner(lock, argument=self.argument))
                 return
             time.sleep(POLL / 2)
-        stack.enter_context(sole_owner(self.work, argument=self.argument))
+        stack.enter_context(sole_owner(lock, argument=self.argument))
 
     def _presence(self, rank: int | str) -> Path:
         return self.work.with_name(f"{self.work.name}.rank-{rank}")

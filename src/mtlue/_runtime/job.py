@@ -52,7 +52,7 @@ class Job:
         self._groups: dict[str, Any] = {}
 
     def open(self) -> None:
-        """Wait for all ranks, and connect to them.
+        """Wait for all ranks.
 
         Raises:
             LostRankError: some did not come.
@@ -64,7 +64,18 @@ class Job:
                 f"waited {_PATIENCE:.0f} s for rank {', '.join(map(str, absent))} of {self.size}, which did not come; "
                 "call it on all ranks of the process group, or on a single process without one"
             )
-        self._connect()
+
+    def connect(self) -> None:
+        """Connect to the other ranks.
+
+        Raises:
+            LostRankError: one has failed meanwhile, or cannot be reached.
+        """
+        try:
+            self._connect()
+        except RuntimeError as error:
+            self._disconnect()
+            raise self._lost(error) from error
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over all ranks. It is the same on each of them, to the last bit.
@@ -82,10 +93,7 @@ class Job:
         except LostRankError:
             raise
         except RuntimeError as error:
-            # The system closes the connections of a process that has ended.
-            time.sleep(2 * _LOOK)
-            self._look()
-            raise LostRankError(f"another rank cannot be reached any more: {error}") from error
+            raise self._lost(error) from error
         return total
 
     def everywhere(self, flag: bool) -> bool:
@@ -144,7 +152,7 @@ class Job:
                 f"rank {', '.join(map(str, absent))} did not come back after a rank ran out of memory; start again with "
                 "a smaller batch_size"
             )
-        self._connect()
+        self.connect()
         return min(self.smallest(self.size if failed else self.rank), self.size - 1)
 
     def close(self, *, wait: bool) -> None:
@@ -179,6 +187,12 @@ class Job:
             if now - looked > _LOOK:
                 self._look()
                 looked = now
+
+    def _lost(self, error: Exception) -> LostRankError:
+        """Return the error for a connection that the system has closed, or raise what the rank says that has ended."""
+        time.sleep(2 * _LOOK)
+        self._look()
+        return LostRankError(f"another rank cannot be reached any more: {error}")
 
     def _look(self) -> None:
         """Read what other ranks say.

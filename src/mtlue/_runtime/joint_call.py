@@ -40,7 +40,9 @@ def together(device: torch.device, *, patience: float = PATIENCE) -> Iterator[No
         return
     job = Job(len(_opened), device, patience=patience)
     job.open()
+    # All have come: it counts on each, also if one is lost from here on.
     _opened.append(job)
+    job.connect()
     with joined(job):
         yield
 

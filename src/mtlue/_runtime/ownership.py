@@ -60,8 +60,7 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
         yield
         return
     check_path(argument, path)
-    target = Path(path)
-    lock = target.with_name(target.name + ".lock")
+    target, lock = Path(path), _lock_of(Path(path))
     try:
         # Windows removes it automatically, and refuses to do so while it is open.
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_TEMPORARY", 0), 0o600)
@@ -90,11 +89,18 @@ def sole_owner(path: str | os.PathLike[str] | None, *, argument: str) -> Iterato
 
 def is_owned(path: str | os.PathLike[str]) -> bool:
     """Return whether a living call is the `sole_owner` of a file or folder. What a dead one left of its lock is removed."""
+    # Taking the lock, if only for a moment, would be in the way of a call that comes now.
+    if not _lock_of(Path(path)).exists():
+        return False
     try:
         with sole_owner(path, argument="path"):
             return False
     except BlockingIOError:
         return True
+
+
+def _lock_of(target: Path) -> Path:
+    return target.with_name(target.name + ".lock")
 
 
 def _locked(descriptor: int, lock: Path, argument: str) -> bool:
