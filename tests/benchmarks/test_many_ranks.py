@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import render
 
 import many_ranks
+import render
 
 FIGURES: dict[str, Any] = {
     "curves": [
