@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -185,15 +184,22 @@ def under(launcher: str) -> None:
 
         lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp").launch()
     else:
-        # gloo now and then waits for a connection that never comes; the next attempt gets one.
-        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=30))
+        torch.distributed.init_process_group("gloo")
 
 
 def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
     """Run this file under ``torchrun``, with restarts. Returns what each rank found, and what was said."""
-    # More than one: gloo now and then refuses to connect at the first.
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "5"]
-    done = subprocess.run([*command, __file__, str(folder), launcher], capture_output=True, text=True, timeout=500, check=False)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    # Otherwise a restarted rank may find the address that another one had before it was killed, and wait there.
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    done = subprocess.run(
+        [*command, __file__, str(folder), launcher],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)], done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import threading
@@ -255,6 +256,23 @@ def test_a_rank_waits_for_what_another_is_writing(tmp_path: Path) -> None:
     assert made[1] == [*range(6, 12), *range(18, 23), *range(12, 18)]
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     assert content(tmp_path / "store").keys() == {"manifest.json", *(f"images-{number:06d}.bin" for number in range(4))}
+
+
+def test_batches_are_the_same_whoever_makes_them(tmp_path: Path) -> None:
+    images = images_of(SIZES["alike"])
+    made: list[list[int]] = []
+
+    def make(portion: Portion) -> Generator[list[Tensor], None, None]:
+        while batch := list(itertools.islice(portion.indices, 2)):
+            made.append(batch)
+            yield [images[index] for index in batch]
+
+    with WorkFolder.claim(tmp_path / "store", Ranks(0, 2)) as folders:
+        assert folders is not None
+        assert folders.check_settings({"seed": 0}) is None
+        StoreWriter(folders, length=23, shape=(3, 4, 6), batch_size=2, manifest={"epsilon": 8 / 255}).fill(make)
+    # The other rank has shards 1 and 3, and makes none.
+    assert sorted(made) == [list(range(first, min(first + 2, 23))) for first in range(0, 23, 2)]
 
 
 def test_a_rank_is_told_when_the_first_one_fails(tmp_path: Path) -> None:

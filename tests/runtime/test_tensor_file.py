@@ -166,7 +166,8 @@ def test_an_edited_checkpoint_ends_in_words_that_name_it(script: Any, tmp_path: 
     script.fit("em", path, epochs=1)
     for where, edited, wrong in edits(load_tensors(path)):
         save_tensors(edited, path)
-        missing = wrong is None and len(where) < 3
+        # Checkpoints of 0.2.0 do not say whether a gradient was seen.
+        missing = wrong is None and len(where) < 3 and where[-1] != "gradient_seen"
         # What fits in type and shape, such as another momentum, cannot be told from what belongs there.
         with pytest.raises(ValueError, match=r"run\.pt") if missing else named(r"run\.pt") as caught:
             script.fit("em", path, epochs=1)

@@ -144,8 +144,9 @@ class StoreWriter(ImageSink):
     def portions(self) -> Iterator[Portion]:
         """Yield the images of the shards of this rank, and then what other ranks leave undone."""
         own = self._own
-        # Others go through their shards from the front.
-        for numbers in itertools.chain([own], itertools.repeat(self._all[::-1])):
+        # Others go through their shards from the front. The last one may be short, and no batch has images of two.
+        every = [*self._all[-2::-1], *self._all[-1:]]
+        for numbers in itertools.chain([own], itertools.repeat(every)):
             if self._is_out:
                 break
             missing = self._missing(numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -47,7 +48,9 @@ class Job:
         self.rank, self.size, self._device = rank(), world_size(), device
         # Private, but the only way to what a rank can read while it waits.
         distributed: Any = torch.distributed.distributed_c10d
-        self._store = distributed.PrefixStore(f"mtlue {number}", distributed._get_default_store())
+        # The store of `torchrun` outlives its ranks: what an earlier attempt left there is not for this one.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        self._store = distributed.PrefixStore(f"mtlue {attempt} {number}", distributed._get_default_store())
         self._round, self._patience = 0, timedelta(seconds=patience)
         self._groups: dict[str, Any] = {}
 
