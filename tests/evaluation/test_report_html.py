@@ -136,8 +136,9 @@ def test_no_window_is_too_narrow_for_a_page(width: int, tmp_path: Path) -> None:
     assert layout(made.to_html(), tmp_path, width=width) == (width, 0)
 
 
-def test_an_empty_setting_says_so() -> None:
-    text = Page(report(clean=0.9, settings={"defenses": [], "seeds": [0]}).to_html()).text
+@pytest.mark.parametrize("empty", [{}, []])
+def test_an_empty_setting_says_so(empty: object) -> None:
+    text = Page(report(clean=0.9, settings={"defenses": empty, "seeds": [0]}).to_html()).text
     assert "defensesnone" in "".join(line.strip() for line in text.splitlines())
 
 

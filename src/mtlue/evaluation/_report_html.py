@@ -125,7 +125,7 @@ def settings_table(settings: Mapping[str, Any]) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_text(each)}" for name, each in value.items())
+        return ", ".join(f"{name}: {_text(each)}" for name, each in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value)) or "none"
     return "default" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
