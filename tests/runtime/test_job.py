@@ -226,6 +226,14 @@ def test_a_waiting_rank_hears_what_others_say(single: Job, monkeypatch: pytest.M
         single.sum(torch.ones(1))
 
 
+def test_a_restarted_rank_does_not_hear_the_attempt_before(group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    Job(0, CPU).tell(ValueError("wrong"))
+    with pytest.raises(LostRankError, match="ValueError: wrong"):
+        Job(0, CPU)._look()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    Job(0, CPU)._look()
+
+
 def test_a_lost_connection_is_told(single: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any, **named: Any) -> None:
         raise RuntimeError("Connection closed by peer")
