@@ -252,7 +252,8 @@ def _draw_faults(draw: Any, case: Case, random: torch.Generator) -> None:
     elif kind == "targets":
         case.samples[index] = (image, draw(st.sampled_from(wrong_targets(case))))
         case.faults.append("targets")
-    elif kind == "answer" and case.verb in ON_MODELS:
+    # Ranks have a trained generator, which asks no surrogate.
+    elif kind == "answer" and case.verb in ON_MODELS and (case.options.get("ranks") or 1) == 1:
         case.answer = draw(st.sampled_from(BAD_ANSWERS))
         case.faults.append(f"answer {case.answer}")
     elif kind == "epsilon" and "epsilon" in case.options:

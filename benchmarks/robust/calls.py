@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 RANDOM_KILLS, PAIRS, DISKS = 40, 40, 10
-#: The same for two ranks, whose calls take seconds, and at how many of their operations they are killed, or fail.
-RANKS_KILLS, RANKS_PAIRS, RANKS_DISKS, RANKS_OPERATIONS = 20, 10, 5, 40
 
 
 def verbs() -> dict[str, Any]:
@@ -57,18 +55,17 @@ def tried_on_ranks(each: Any) -> dict[str, Any]:
 
 def _trials_on_ranks(runs: Any, whole: Any) -> dict[str, tuple[Callable[..., list[str] | None], Sequence[tuple[Any, ...]]]]:
     """What is done to the ranks, and where: at which operation of which rank, or to which ranks after how many seconds."""
-    every = [(rank, at) for rank, count in enumerate(whole.operations) for at in range(count)]
-    operations = [every[int(place)] for place in _spread(min(RANKS_OPERATIONS, len(every)), len(every))]
+    operations = [(rank, at) for rank, count in enumerate(whole.operations) for at in range(count)]
     end = 1.1 * whole.seconds
     # One of them, the other, or both.
     chosen = [range(1), range(1, 2), range(2)]
-    moments = [(chosen[index % 3], seconds) for index, seconds in enumerate(_spread(RANKS_KILLS, end))]
+    moments = [(chosen[index % 3], seconds) for index, seconds in enumerate(_spread(RANDOM_KILLS, end))]
     return {
         "killed": (runs.after_kill, operations),
         "failed": (runs.after_error, operations),
         "killed at random": (runs.after_random_kill, moments),
-        "two at once": (runs.after_two_calls, [(seconds,) for seconds in _spread(RANKS_PAIRS, end)]),
-        "full disk": (runs.after_full_disk, [(int(room),) for room in _spread(RANKS_DISKS, whole.written)]),
+        "two at once": (runs.after_two_calls, [(seconds,) for seconds in _spread(PAIRS, end)]),
+        "full disk": (runs.after_full_disk, [(int(room),) for room in _spread(DISKS, whole.written)]),
     }
 
 

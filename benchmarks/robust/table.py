@@ -24,9 +24,6 @@ def tables(figures: dict[str, Any]) -> str:
 def calls_table(figures: dict[str, Any], part: str = "calls") -> str:
     """How often each call was broken off in each way, and what went wrong; the part is "calls" or "ranks"."""
     heads = ["call", *TRIALS.values(), "failures"]
-    if part == "ranks":
-        # Not at all of their operations.
-        heads = [head.replace("at each", "at some") for head in heads]
     rows = [[name, *(found[each] for each in TRIALS), len(found["faults"])] for name, found in figures.get(part, {}).items()]
     return _table(heads, rows)
 

@@ -36,8 +36,9 @@ def test_nothing_failed_in_as_many_runs_as_the_page_promises() -> None:
         assert found["faults"] == []
     assert list(FIGURES["ranks"]) == [each.verb.name for each in rank_verbs.VERBS]
     for found in FIGURES["ranks"].values():
-        assert min(found["killed"], found["failed"]) > 30
-        assert (found["killed at random"], found["two at once"], found["full disk"]) == (20, 10, 5)
+        # Some never come: how often a rank looks for the other one differs.
+        assert min(found["killed"], found["failed"]) > 0.85 * found["operations"]
+        assert (found["killed at random"], found["two at once"], found["full disk"]) == (40, 40, 10)
         assert found["faults"] == []
     assert list(FIGURES["files"]) == list(kinds())
     assert sum(found["files"] for found in FIGURES["files"].values()) >= 2000

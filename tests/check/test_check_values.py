@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
 import mtlue
@@ -68,9 +72,21 @@ def test_the_table() -> None:
 
 def test_json_gives_an_equal_check() -> None:
     assert mtlue.Check.from_json(check().to_json()) == check()
-    for text in ("{", "[]", '{"verdict": {}}', '{"verdict": {}, "images": [1, 2], "other": 3}'):
+    for text in ("{", "[]", "[" * 100_000, '{"verdict": {}}', '{"verdict": {}, "images": [1, 2], "other": 3}'):
         with pytest.raises(ValueError, match=r"text: expected what Check\.to_json writes"):
             mtlue.Check.from_json(text)
+
+
+@pytest.mark.parametrize("bad", [None, "x", 5, [1], {"race": None}, {"race": "x"}, {"race": 10**400}])
+def test_json_of_a_check_that_was_edited_is_refused_or_can_be_shown(bad: Any) -> None:
+    whole = json.loads(check().to_json())
+    for name in set(whole) - {"verdict"}:
+        edited = check()
+        with suppress(ValueError):
+            edited = mtlue.Check.from_json(json.dumps({**whole, name: bad}))
+        assert str(edited)
+        assert len(edited.sentences) == len(edited.verdict)
+        assert len(edited.protection) == 2
 
 
 def test_the_stronger_protection() -> None:

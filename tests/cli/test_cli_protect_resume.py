@@ -81,8 +81,9 @@ def test_another_command_cannot_take_up_the_work(run: Run, monkeypatch: pytest.M
     done = run("protect", "photos", *QUICK, "--out", "safe", "--epsilon", 4, "--image-size", 8)
     assert done.status == 2
     assert "safe.partial was left by a command with another --image-size, --epsilon; repeat that, or delete it" in done.err
-    Path("safe.partial/command.json").write_text("[")
-    assert "is damaged and cannot be resumed" in run("protect", "photos", *QUICK, "--out", "safe").err
+    for damaged in ("[", "[" * 100_000):
+        Path("safe.partial/command.json").write_text(damaged)
+        assert "is damaged and cannot be resumed" in run("protect", "photos", *QUICK, "--out", "safe").err
 
 
 def test_the_training_of_sep_s_surrogate_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

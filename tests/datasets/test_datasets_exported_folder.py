@@ -46,6 +46,7 @@ def test_an_exported_set_keeps_the_names_and_numbers_of_its_classes(root: Path, 
     [
         "",
         "[1",
+        "[" * 100_000,
         '["Asian"]',
         '{"lit": "no"}',
         '{"lit": ["no"]}',

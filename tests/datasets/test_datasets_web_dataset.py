@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms.functional import to_pil_image
 
@@ -142,6 +143,25 @@ def test_it_trains_a_generator_and_is_protected_in_one_pass(shards: list[Path], 
     for index, (image, targets) in enumerate(generator.on_stream(stream, batch_size=4)):
         assert torch.equal(levels(image), safe.stored_image(index))
         assert int(targets["age"]) == index % 3
+
+
+def test_what_is_published_is_not_protected_again(tmp_path: Path, make_generator: Any) -> None:
+    safe = mtlue.baselines.random_noise([(image, {"age": index % 3}) for index, image in enumerate(IMAGES)])
+    safe.export(tmp_path / "out", format="webdataset")
+    generator = make_generator({"age": 3}, (3, 16, 16), trained=True)
+    with pytest.raises(ValueError, match="stream: it is protected already"):
+        generator.on_stream(datasets.WebDataset(tmp_path / "out"))
+    (tmp_path / "out" / "mtlue.json").unlink()
+    assert not datasets.WebDataset(tmp_path / "out", tasks={"age": 3}).is_protected
+
+
+def test_images_are_upright(tmp_path: Path) -> None:
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    to_pil_image(IMAGES[0][:, :4]).save(buffer, "PNG", exif=exif)
+    path = archive(tmp_path / "a.tar", [{"png": buffer.getvalue(), "cls": b"0"}])
+    image, _ = next(iter(datasets.WebDataset(path, tasks={"cls": 2})))
+    assert torch.equal(levels(image), IMAGES[0][:, :4].rot90(-1, (1, 2)))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from torchvision.transforms.functional import to_pil_image
 
 import mtlue
 from mtlue import baselines, datasets, evaluation
+from mtlue._formats import EXPORT_MANIFEST
 from noise_rooms import write_rooms
 from optional import needs
 from people import Net, people, random_images
@@ -104,6 +105,8 @@ def prepare(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     elif page == "scale.md":
         needs("webdataset", extra="webdataset")
         baselines.random_noise(clean, tasks=TASKS).export("shards", format=datasets.TarShards(9))
+        # An export is not protected again; these shards stand for clean ones.
+        Path("shards", EXPORT_MANIFEST).unlink()
         monkeypatch.setattr(mtlue, "fit", shortened(mtlue.fit, steps_per_epoch=2))
     elif page == "publishing.md":
         names["new_images"] = people(4, seed=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ import pytest
 import mtlue
 from exported_sets import Four, files_of, format_of, make_set
 from mtlue import datasets
+from mtlue._formats.manifest import signed
+from mtlue._formats.parts import Parts
 
 
 @contextmanager
@@ -126,6 +129,28 @@ def test_an_interrupted_call_is_not_taken_up_by_another(tmp_path: Path, monkeypa
     note.write_text("{}")
     with pytest.raises(ValueError, match=r"out\.partial is damaged and cannot be resumed \(.* has no entry 'files'\)"):
         make_set().export(tmp_path / "out", format=Four())
+
+
+def test_a_changed_plan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(parts: Parts) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_set(length=3).export(tmp_path / "out")
+    plan = tmp_path / "out.partial" / "plan.json"
+    whole = plan.read_text()
+    odd: list[Any] = [5, [5], [["parts/000000/labels.csv"]], [["parts/000000/labels.csv", "../x"]], [["", "x"]], [["/x", "x"]]]
+    edited = [json.dumps(signed({**json.loads(whole), "moves": moves})) for moves in odd]
+    for text in (*edited, whole.replace('"images/000001.png"', '"images/000009.png"'), "[", "{}"):
+        assert text != whole
+        plan.write_text(text)
+        with pytest.raises(ValueError, match=r"folder: .*out\.partial is damaged and cannot be resumed \(.*plan\.json"):
+            make_set(length=3).export(tmp_path / "out")
+    plan.write_text(whole)
+    make_set(length=3).export(tmp_path / "out")
+    assert mtlue.verify(tmp_path / "out").length == 3
 
 
 def test_two_exports_to_one_folder_are_not_made_at_once(tmp_path: Path) -> None:

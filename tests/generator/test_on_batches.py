@@ -98,6 +98,13 @@ def test_a_stream_is_protected_as_it_comes(generator: Any, wanted: Tensor) -> No
     assert torch.equal((first[0] * 255).round().byte(), wanted[0])
 
 
+def test_a_stream_that_is_protected_already_is_refused(generator: Any) -> None:
+    safe = mtlue.protect(ROWS, generator=generator, check=False, progress=False)
+    for again in (safe, DataLoader(safe, batch_size=None)):
+        with pytest.raises(ValueError, match="stream: it is protected already, and the budgets would add up"):
+            generator.on_stream(again, device="cpu")
+
+
 def test_what_cannot_be_used_is_refused(generator: Any, make_generator: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="generator: expected a trained one"):
         make_generator(TASKS, (3, 12, 10)).on_batches()

@@ -190,7 +190,14 @@ def test_it_is_part_of_what_resumes(pale: Garments, tmp_path: Path, monkeypatch:
         patch.setattr("mtlue._protect.stages.open_sink", stop)
         with pytest.raises(StoppedError):
             mtlue.protect(pale[:80], **call)
-    assert (tmp_path / "store.partial" / "check.json").exists()
+    kept = tmp_path / "store.partial" / "check.json"
+    whole = kept.read_text()
+    # A digit, half a file, and what a version without checksums wrote.
+    for damaged in (whole.replace("0.1", "0.9"), whole[: len(whole) // 2], "[" * 100_000, mtlue.Check().to_json()):
+        kept.write_text(damaged)
+        with pytest.raises(ValueError, match=r"path: .*check\.json is damaged \(.*\); delete it, and the check is made again"):
+            mtlue.protect(pale[:80], **call)
+    kept.write_text(whole)
     with monkeypatch.context() as patch:
         patch.setattr(checking, "run_check", None)
         resumed = mtlue.protect(pale[:80], **call)

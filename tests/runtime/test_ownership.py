@@ -153,17 +153,6 @@ def test_drafts_of_a_killed_call_are_removed(tmp_path: Path, name: str) -> None:
         assert [file.exists() for file in [*drafts, other]] == [False, True]
 
 
-if __name__ == "__main__":
-    chosen, where = sys.argv[1:]
-    if chosen == "fork":
-        with sole_owner(where, argument="path"):
-            child = os.fork()
-            if child:
-                wait(child)
-            time.sleep(600)
-    call(chosen, Stuck([None] * 8), Path(where))
-
-
 def test_whoever_looks_for_an_owner_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, locked = tmp_path / "out", list[int]()
     lock = ownership._lock
@@ -176,3 +165,14 @@ def test_whoever_looks_for_an_owner_is_in_nobodys_way(tmp_path: Path, monkeypatc
     path.with_name("out.lock").touch()
     assert not is_owned(path)
     assert os.listdir(tmp_path) == []
+
+
+if __name__ == "__main__":
+    chosen, where = sys.argv[1:]
+    if chosen == "fork":
+        with sole_owner(where, argument="path"):
+            child = os.fork()
+            if child:
+                wait(child)
+            time.sleep(600)
+    call(chosen, Stuck([None] * 8), Path(where))

@@ -11,6 +11,8 @@ _WEAK, _LEARNED = 0.3, 0.6
 #: An unprotected task counts as spoilt if it loses this much more than noise costs.
 _SPOILT = 0.2
 
+#: What a check says of each task, as a number.
+_SHARES = ("residual_learnability", "single_task", "noise", "clean", "luck")
 PROTECTED, WEAKLY_PROTECTED, NOT_PROTECTED = "protected", "weakly protected", "not protected"
 KEPT, SPOILT, UNTOLD = "left learnable", "spoilt", "cannot tell"
 
@@ -109,8 +111,13 @@ class Check:
         try:
             content = json.loads(text)
             del content["verdict"]
-            return cls(**{**content, "images": tuple(content["images"])})
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            shares = {name: {task: float(share) for task, share in content[name].items()} for name in _SHARES}
+            untold = {task: str(reason) for task, reason in content["untold"].items()}
+            learned_from, tested_on = map(int, content["images"])
+            protected = [str(name) for name in content["protected_tasks"]]
+            read = {**shares, "untold": untold, "protected_tasks": protected, "images": (learned_from, tested_on)}
+            return cls(**{**content, **read})
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"text: expected what Check.to_json writes: {error!r}") from error
 
     def _verdict(self, name: str) -> str:

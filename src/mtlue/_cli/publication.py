@@ -123,7 +123,7 @@ class Publication:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise ValueError(f"--out: {path.parent} is damaged and cannot be resumed ({path.name}); delete it")

@@ -19,6 +19,7 @@ from mtlue._data.joint_transform import (
 )
 from mtlue._data.reading import as_gathered, checked_image, checked_sample
 from mtlue._data.streams import FIRST_SAMPLES, check_source, inspected
+from mtlue._data.unprotected import check_unprotected
 from mtlue._data.wrappers import collected, whole_set, wrapped
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "check_map_style",
     "check_quality",
     "check_source",
+    "check_unprotected",
     "checked_image",
     "checked_sample",
     "checked_transform",

@@ -6,7 +6,7 @@ from mtlue._formats.export import export
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG, ImageFiles, find_map
 from mtlue._formats.images import Images, ImageSink, MemoryImages, Portion
-from mtlue._formats.manifest import EXPORT_MANIFEST, exported_tasks
+from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, exported_tasks, signed
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import check_finished
 from mtlue._formats.readme import README
@@ -24,6 +24,7 @@ __all__ = [
     "Description",
     "ExportFormat",
     "ExportSamples",
+    "Fields",
     "ImageFiles",
     "ImageSink",
     "Images",
@@ -42,5 +43,6 @@ __all__ = [
     "find_map",
     "load_array",
     "read_class_names",
+    "signed",
     "verify",
 ]

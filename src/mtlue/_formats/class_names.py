@@ -47,7 +47,7 @@ def read_class_names(folder: Path) -> dict[str, list[str]]:
     """
     try:
         found = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return _lists_of_names(found)
 

@@ -90,12 +90,22 @@ class Fields:
         """
         files = {}
         for name, entry in self.mapping("files").items():
-            path = PurePosixPath(name)
             well = isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
-            if not well or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+            if not well or not _lies_inside(name):
                 raise ValueError(f"{self.name}: files has the entry {name!r}: {str(entry)[:100]}, expected bytes and sha256")
             files[name] = entry["bytes"], entry["sha256"]
         return files
+
+    def moves(self) -> list[tuple[str, str]]:
+        """Return which file goes where. All lie inside their folders.
+
+        Raises:
+            ValueError: an entry has another form.
+        """
+        moves = self.items("moves")
+        if not all(isinstance(move, list) and len(move) == 2 and all(map(_lies_inside, move)) for move in moves):
+            raise self.wrong("moves", "pairs of files inside the folder")
+        return [(source, name) for source, name in moves]
 
 
 def exported_tasks(folder: Path) -> dict[str, Task]:
@@ -106,6 +116,14 @@ def exported_tasks(folder: Path) -> dict[str, Task]:
     """
     path = folder / EXPORT_MANIFEST
     return tasks_from_config(Fields.read(path).items("tasks")) if path.is_file() else {}
+
+
+def _lies_inside(name: object) -> bool:
+    """Return whether this names something inside a folder, on any system."""
+    if not isinstance(name, str) or "\\" in name or "\0" in name:
+        return False
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def read_json(path: Path) -> dict[str, Any]:

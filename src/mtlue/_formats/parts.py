@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlue._formats.export_format import ExportFormat, ExportSamples
-from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, files_in
+from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, file_entry, files_in, signed
 from mtlue._formats.readme import README
 from mtlue._formats.stored_images import SETTINGS
 from mtlue._formats.work_folder import WorkFolder
@@ -19,6 +19,7 @@ from mtlue._runtime import write_bytes
 
 _THREADS = 16
 _PARTS, _JOINED, _READY, _PLAN = "parts", "joined", "ready", "plan.json"
+_FORMAT = "mtlue plan 1"
 
 
 class Parts:
@@ -123,7 +124,8 @@ class Parts:
             write_bytes(readme, page)
             self._moves.append((page.relative_to(self._work).as_posix(), README))
         self._moves.append((copy.relative_to(self._work).as_posix(), EXPORT_MANIFEST))
-        write_bytes(json.dumps({"moves": self._moves, "into_place": into_place}).encode(), self._work / _PLAN)
+        content = {"format": _FORMAT, "moves": self._moves, "into_place": into_place}
+        write_bytes(json.dumps(signed(content)).encode(), self._work / _PLAN)
 
     def publish(self) -> None:
         """Follow the plan, and remove the rest.
@@ -133,12 +135,16 @@ class Parts:
             ValueError: the plan is damaged, or a file that it moves is missing.
         """
         final, manifest = self._folders.final, (self._work / EXPORT_MANIFEST).read_bytes()
-        plan = Fields.read(self._work / _PLAN)
-        into_place = bool(plan.content.get("into_place"))
+        try:
+            plan = Fields.read(self._work / _PLAN)
+            plan.check(_FORMAT)
+            moves, into_place = plan.moves(), bool(plan.content.get("into_place"))
+        except ValueError as error:
+            raise self._folders.damaged(error) from None
         done = (final / EXPORT_MANIFEST).is_file() and (final / EXPORT_MANIFEST).read_bytes() == manifest
         if not done:
             target = final if into_place else self._work / _READY
-            for source, name in plan.items("moves"):
+            for source, name in moves:
                 self._move(self._work / source, target / name)
             if not into_place:
                 self._folders.publish(target)

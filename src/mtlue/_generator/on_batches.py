@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from mtlue._checks import check_count, check_task_names, naming
-from mtlue._data import Samples, checked_image, checked_sample, to_bytes, to_unit_floats
+from mtlue._data import Samples, check_unprotected, checked_image, checked_sample, to_bytes, to_unit_floats
 from mtlue._generator.rounding import add_to_image
 from mtlue._runtime import Compute, fitting_batch_size, repeatable_convolutions
 from mtlue._tasks import is_array
@@ -180,7 +180,7 @@ class Engines:
             Protected images in [0, 1] with their targets, as an iterator.
 
         Raises:
-            ValueError: the generator is not trained, or a name is unknown; while it runs: a sample cannot be used.
+            ValueError: the generator is not trained, a name is unknown, or the stream is protected; later: a bad sample comes.
             TypeError: while it runs: an image or a label is nothing that is one.
 
         Example:
@@ -192,6 +192,7 @@ class Engines:
             [0, 1, 0, 1, 0]
         """
         check_count("batch_size", batch_size, minimum=1)
+        check_unprotected("stream", stream)
         function = Engines.on_batches(self, protected_tasks=protected_tasks, device=device, precision=precision)
         return _protected(iter(stream), function, batch_size)
 

@@ -8,7 +8,6 @@ from mtlue._protect.collecting import open_sink
 from mtlue._protect.protect import protect
 from mtlue._protect.protected_dataset import ProtectedDataset
 from mtlue._protect.stages import default_loss, make_surrogate, through_jpeg
-from mtlue._protect.unprotected import check_unprotected
 
 __all__ = [
     "Making",
@@ -17,7 +16,6 @@ __all__ = [
     "add_in_levels",
     "add_levels",
     "check_levels",
-    "check_unprotected",
     "default_loss",
     "largest_level",
     "make_surrogate",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,13 +25,13 @@ from mtlue._check import (
 )
 from mtlue._data import Batch, Inspection, Samples, Transform, ordered_batches, resize, to_bytes, to_unit_floats
 from mtlue._fit import History
-from mtlue._formats import WorkFolder
+from mtlue._formats import Fields, WorkFolder, signed
 from mtlue._generator import add_levels, generation_batch_size, largest_level
 from mtlue._protect.generation import Generation
 from mtlue._runtime import Compute, Stream, warn, write_bytes
 from mtlue._tasks import CheckedTargets
 
-_CHECK = "check.json"
+_CHECK, _FORMAT = "check.json", "mtlue check 1"
 #: With fewer samples nothing can be judged.
 FEWEST_SAMPLES = 64
 #: A check may cost this share of the generator's training. Small networks take longer than their operations suggest.
@@ -63,11 +65,25 @@ def check_generation(
     if file is not None and folders is not None and folders.ranks.rank:
         folders.wait_for_main(file.exists)
     if file is not None and file.exists():
-        return Check.from_json(file.read_text())
+        return _kept(file)
     check = _checked(generation, inspection, history, transform, network_passes)
     if file is not None:
-        write_bytes(check.to_json().encode(), file)
+        write_bytes(json.dumps(signed({"format": _FORMAT, "check": check.to_json()})).encode(), file)
     return check
+
+
+def _kept(file: Path) -> Check:
+    """Read the check of an interrupted call.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        fields = Fields.read(file)
+        fields.check(_FORMAT)
+        return Check.from_json(fields.text("check"))
+    except ValueError as error:
+        raise ValueError(f"path: {file} is damaged ({error}); delete it, and the check is made again") from None
 
 
 def tell(check: Check, *, fraction: float, default: bool) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
-from mtlue._data import Samples, check_map_style, inspect_dataset, run_settings
+from mtlue._data import Samples, check_map_style, check_unprotected, inspect_dataset, run_settings
 from mtlue._fit import check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator, check_levels
@@ -29,7 +29,6 @@ from mtlue._protect.attempts import Making, check_attempts
 from mtlue._protect.checking import tell
 from mtlue._protect.protected_dataset import ProtectedDataset
 from mtlue._protect.stages import Models, default_loss, selected_samples, write_images
-from mtlue._protect.unprotected import check_unprotected
 from mtlue._protect.weak_outcomes import warn_of_data, warn_of_weak_outcomes
 from mtlue._runtime import Compute, ProgressOption, gradients_on, warn
 from mtlue._tasks import Tasks
@@ -132,7 +131,7 @@ def protect(
         True
     """
     ranks = ranks_for(path)
-    check_unprotected(check_map_style("dataset", dataset))
+    check_unprotected("dataset", check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
     check_share("fraction", fraction)
     check_attempts(check_count("attempts", attempts, minimum=1), check=check, generator=generator)

@@ -39,6 +39,7 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         generator: The generator that made the perturbations and can undo them. None for a loaded set.
         history: The training of the generator. None if this call did not train it.
         check: What a small network still learns. None if this call did not check it.
+        is_protected: Always True: these images must not be protected again.
 
     Example:
         >>> import pathlib, tempfile
@@ -61,6 +62,8 @@ class ProtectedDataset(Dataset[tuple[Image, Any]], Generic[Image]):
         >>> images.shape, targets["young"]
         (torch.Size([8, 3, 8, 8]), tensor([0, 0, 1, 1, 0, 0, 1, 1]))
     """
+
+    is_protected = True
 
     def __init__(
         self,

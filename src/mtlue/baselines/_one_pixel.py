@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_seed
-from mtlue._data import Samples, check_map_style, inspect_dataset, to_bytes
-from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, check_unprotected, largest_level
+from mtlue._data import Samples, check_map_style, check_unprotected, inspect_dataset, to_bytes
+from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, largest_level
 from mtlue._runtime import Stream, check_single_process, derived_seed
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
@@ -80,7 +80,7 @@ def one_pixel_shortcut(
         >>> [int((image != 64 / 255).any(dim=0).sum()) for image, _ in safe]
         [2, 2, 2, 2, 2, 2]
     """
-    check_unprotected(check_map_style("dataset", dataset))
+    check_unprotected("dataset", check_map_style("dataset", dataset))
     resolved = resolve_tasks(tasks)
     check_class_tasks(resolved)
     if epsilon is not None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mtlue._data import Inspection, Samples, Transform, inspect_dataset
+from mtlue._data import Inspection, Samples, Transform, check_unprotected, inspect_dataset
 from mtlue._fit import check_loss, check_parameters
 from mtlue._losses import BaseUELoss, Surrogate, has_state
-from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, check_unprotected, ranks_for
+from mtlue._protect import ProtectedDataset, WorkFolder, check_levels, ranks_for
 from mtlue._runtime import Compute, ProgressOption, Ranks, gradients_on
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._pgd_stages import search_images
@@ -104,7 +104,7 @@ def pgd(
         >>> baselines.pgd(dataset, tasks={"shape": 2}, surrogate=net, **em, progress=False)
         ProtectedDataset(16 samples, tasks={'shape': Classification(2)}, epsilon=8/255)
     """
-    check_unprotected(dataset)
+    check_unprotected("dataset", dataset)
     resolved = resolve_tasks(tasks)
     check_loss(loss)
     ranks = ranks_for(path)

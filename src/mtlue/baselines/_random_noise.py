@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_epsilon, check_seed
-from mtlue._data import Samples, check_map_style, infer_and_inspect, inspect_dataset
-from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected, largest_level
+from mtlue._data import Samples, check_map_style, check_unprotected, infer_and_inspect, inspect_dataset
+from mtlue._protect import ProtectedDataset, WorkFolder, largest_level
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
 from mtlue._tasks import Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
@@ -56,7 +56,7 @@ def random_noise(
         >>> sorted(set((noisy[0][0] * 255).round().flatten().tolist()))
         [92.0, 108.0]
     """
-    check_unprotected(check_map_style("dataset", dataset))
+    check_unprotected("dataset", check_map_style("dataset", dataset))
     check_epsilon("epsilon", epsilon)
     check_seed("seed", seed)
     check_single_process()

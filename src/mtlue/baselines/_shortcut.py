@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_number, check_seed, naming
-from mtlue._data import Samples, check_map_style, inspect_dataset
-from mtlue._protect import ProtectedDataset, WorkFolder, check_unprotected
+from mtlue._data import Samples, check_map_style, check_unprotected, inspect_dataset
+from mtlue._protect import ProtectedDataset, WorkFolder
 from mtlue._runtime import Stream, check_single_process, derived_seed, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines._assemble import assemble
@@ -73,7 +73,7 @@ def shortcut(
         >>> safe
         ProtectedDataset(6 samples, tasks={'age': Classification(3), 'smile': Classification(2)}, epsilon=3/255)
     """
-    check_unprotected(check_map_style("dataset", dataset))
+    check_unprotected("dataset", check_map_style("dataset", dataset))
     resolved = resolve_tasks(tasks)
     check_class_tasks(resolved)
     for name, value, known in (("patterns", patterns, "LSP() or AR()"), ("fusion", fusion, "patch_fusion or average_fusion")):

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from mtlue._checks import check_count, check_seed, naming
 from mtlue._data import FIRST_SAMPLES, infer_tasks, to_unit_floats
-from mtlue._formats import decode_array, exported_tasks, read_class_names
+from mtlue._formats import EXPORT_MANIFEST, decode_array, exported_tasks, read_class_names
 from mtlue._runtime import require
 from mtlue._tasks import Task, Tasks, read_single
 from mtlue.datasets._class_column import requested_tasks
@@ -52,6 +52,7 @@ class WebDataset(IterableDataset[tuple[Tensor, dict[str, Tensor]]]):
         classes: Names of classes by task, if an export beside the shards has them.
         left_out: Entries of the first samples' labels that are not tasks, each with the reason.
         shards: The paths or addresses of the shards in their order.
+        is_protected: Whether the shards lie in an export of a protected set, which must not be protected again.
 
     Raises:
         ImportError: the library is not installed.
@@ -95,6 +96,7 @@ class WebDataset(IterableDataset[tuple[Tensor, dict[str, Tensor]]]):
             raise FileNotFoundError(f"urls: found no tar files in {urls}; {_SOURCE}")
         check_exist([Path(shard) for shard in self.shards if _is_file(shard)], source=_SOURCE)
         folder = Path(self.shards[0]).parent
+        self.is_protected = (folder / EXPORT_MANIFEST).is_file()
         self.left_out: dict[str, str] = {}
         self.tasks = self._resolved(requested_tasks(tasks), exported_tasks(folder))
         names = read_class_names(folder)

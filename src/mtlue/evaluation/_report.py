@@ -156,7 +156,7 @@ class Report:
             ]
             chance = _with_nan(content.get("chance", {}))
             return cls(tasks_from_config(content["tasks"]), content["epsilon"], measurements, content["settings"], chance)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"text: expected what Report.to_json writes: {error!r}") from error
 
     def to_html(self) -> str:
