@@ -11,6 +11,7 @@ import torch
 
 import mtlue
 from mtlue._data import Samples  # as `fit` reads its labels: once, before they go to the device
+from mtlue._regularizers import embedding_regularizers  # both from one product, as in `fit`
 from mtlue.evaluation import build_model
 from rates.machine import Scale, flops_of, in_turn, name_of, precision, ratio, timed
 
@@ -33,7 +34,8 @@ def training_step(scale: Scale, dtype: torch.dtype, *, tasks: int, side: int) ->
     def step() -> None:
         with precision(scale.device, dtype):
             value = loss(surrogate, generator.perturb(images, targets), targets).float()
-        value = value + 20 * mtlue.intra_er(generator.embeddings) + 100 * mtlue.inter_er(generator.embeddings)
+        intra, inter = embedding_regularizers(generator.embeddings)
+        value = value + 20 * intra + 100 * inter
         optimizer.zero_grad()
         torch.autograd.backward(value)
         optimizer.step()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._generator import ClassEmbeddingBank
+
+# The smallest square of a length: an embedding of zeros then has the cosine zero with all others.
+_LEAST = 1e-24
 
 
 def intra_er(embeddings: ClassEmbeddingBank | Sequence[Tensor]) -> Tensor:
@@ -60,8 +62,11 @@ def embedding_regularizers(embeddings: ClassEmbeddingBank | Sequence[Tensor]) ->
         return torch.zeros(()), torch.zeros(())
     # Half precision would round away the small cosines that remain late in training.
     with torch.autocast(tables[0].device.type, enabled=False):
-        directions = F.normalize(torch.cat([table.flatten(1).float() for table in tables]), dim=1)
-        cosines = directions @ directions.T
+        rows = torch.cat([table.flatten(1).float() for table in tables])
+        products = rows @ rows.T
+        # Lengths are on the diagonal: dividing the embeddings by them would cost more passes over all of them.
+        lengths = products.diagonal().clamp_min(_LEAST).sqrt()
+        cosines = products / lengths.outer(lengths)
         task = torch.cat([torch.full((len(table),), k, device=cosines.device) for k, table in enumerate(tables)])
         same_task = task.unsqueeze(1) == task
         # The product holds each pair twice; the upper triangle has it once.

@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         """
         weights = self.expand.weight.split(self.part_channels)
         values = [
-            _expand(torch.cat(list(table.values()), dim=1), torch.cat([weights[part] for part in table])) for table in tables
+            _expand(_joined(list(table.values()), dim=1), _joined([weights[part] for part in table], dim=0)) for table in tables
         ]
         return _flat(torch.cat(values))
 
@@ -92,6 +92,11 @@ class Decoder(nn.Module):
 
 def _expand(part: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv_transpose2d(part, weight, bias, stride=2, padding=1)
+
+
+def _joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
+    # Of many tables most come alone, and need no copy.
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=dim)
 
 
 def _flat(values: Tensor) -> Tensor:
