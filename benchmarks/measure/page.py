@@ -18,7 +18,7 @@ _EPOCHS = ("recipe", "multi-task", "worst", "JPEG 10", "CPU s")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
 _DEFAULT = "mtlue.protect"
-_FEWER = [name for name in RECIPES if name == _DEFAULT or name.endswith("epochs")]
+_FEWER = [name for name in RECIPES if name == _DEFAULT or "epochs" in name]
 _PARTS = [name for name in RECIPES if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in _FEWER[1:]]
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
 _PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]

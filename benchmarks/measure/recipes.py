@@ -72,6 +72,8 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect": DEFAULT,
     "mtlue.protect, half of the epochs": replace(DEFAULT, share=0.5),
     "mtlue.protect, a quarter of the epochs": replace(DEFAULT, share=0.25),
+    "mtlue.protect, half of the epochs, batches of 32": replace(DEFAULT, share=0.5, batch_size=32),
+    "mtlue.protect, a quarter of the epochs, batches of 32": replace(DEFAULT, share=0.25, batch_size=32),
     "mtlue.protect, focus 4": replace(DEFAULT, focus=4.0),
     "without TAP": Recipe(plain="default", balanced=True),
     "not balanced": replace(DEFAULT, balanced=False),
