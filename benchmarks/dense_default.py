@@ -33,7 +33,8 @@ RESULTS = Path(__file__).parent / "results" / "dense-default.json"
 CACHE = RESULTS.parents[1] / "cache" / "dense"
 VICTIM_EPOCHS = 10
 CLEAN, NOISE, PROTECTED = "clean", "random noise", "mtlue.protect"
-MULTI, SINGLE, JPEG = "multi-task", "single-task", "multi-task, after JPEG 10"
+MULTI, SINGLE, JPEG = "multi-task", "single-task", "JPEG 10"
+VICTIMS = (MULTI, SINGLE, JPEG)
 #: The figure of each task that the table shows, by its heading.
 SHOWN = {
     "mIoU": ("segmentation", "miou"),
@@ -110,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rooms", type=Path, required=True, help="folder in the layout of NYUv2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--train", type=int, default=1000, help="training images")
     parser.add_argument("--test", type=int, default=400, help="test images")
@@ -134,7 +136,7 @@ def main() -> None:
             PROTECTED: protected(clean, tasks, path, seed=seed),
         }
         for trained_on, data in sets.items():
-            for victim in (MULTI, SINGLE, JPEG):
+            for victim in arguments.victims:
                 made = {"trained_on": trained_on, "victim": victim, "seed": seed}
                 # Noise is the control for the figures that the others are compared by.
                 if any(run | made == run for run in runs) or (trained_on == NOISE and victim != MULTI):

@@ -1,12 +1,10 @@
 """How long surrogates of dense tasks should train, and how many there should be: MTL-UE-TAP on Rooms, with several seeds.
 
 The setting is that of ``examples/dense.py``. Several surrogates start from different weights; the loss is the mean of theirs.
-``--default`` measures ``mtlue.protect(dataset)`` with nothing else given. Runs that are in the file of figures are not made
-again.
+Runs that are in the file of figures are not made again.
 
     python benchmarks/dense_surrogate.py --rooms FOLDER
     python benchmarks/dense_surrogate.py --rooms FOLDER --surrogate-epochs 3 --surrogates 3
-    python benchmarks/dense_surrogate.py --rooms FOLDER --surrogate-epochs --default --seeds 0 1 2 3
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-import mtlue
 from mtlue import baselines, datasets, evaluation
 
 # The examples are no package: they are read where they lie.
@@ -38,7 +35,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rooms", type=Path, required=True, help="folder in the layout of NYUv2")
     parser.add_argument("--surrogate-epochs", type=int, nargs="*", default=[3, 5])
-    parser.add_argument("--default", action="store_true", help="also what mtlue.protect does with the set alone")
     parser.add_argument("--surrogates", type=int, default=1, help="how many, from different weights (default: 1)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--size", type=int, default=48)
@@ -71,8 +67,6 @@ def main() -> None:
             measure("clean", 0, None, seed, clean)
         if ("random noise", 0, None, seed) not in known:
             measure("random noise", 0, None, seed, baselines.random_noise(clean, tasks=source.tasks, seed=seed))
-        if arguments.default and ("mtlue.protect", 0, None, seed) not in known:
-            measure("mtlue.protect", 0, None, seed, mtlue.protect(clean, tasks=source.tasks, seed=seed))
         for epochs in arguments.surrogate_epochs:
             if ("MTL-UE-TAP", count, epochs, seed) not in known:
                 torch.manual_seed(seed)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dense_default
 import large_set
 import many_ranks
 import throughput
@@ -174,6 +175,7 @@ def tables() -> dict[str, str]:
         "quickstart-short": quickstart_short_table(),
         "injection": injection_table(),
         "bound": bound_table(),
+        "dense-default": dense_default.table(read("dense-default")),
         "dense-surrogate": dense_surrogate_table(),
         "many-attributes": many_attributes_table(),
         "threat": threat_table(),

@@ -130,7 +130,7 @@ def _advice(training: str, *, is_default: bool) -> str:
 def _timed(options: argparse.Namespace, photos: Photos, inspection: Inspection) -> tuple[list[str], float]:
     """Return the trainings, and the seconds they take together."""
     settings = training_settings(options)
-    loss = settings.get("loss") or default_loss()
+    loss = settings.get("loss") or default_loss(photos.dataset.tasks)
     with _begun() as trainings:
         seconds, done = _seconds(photos, settings)
         if not done and trainings[-1].startswith("surrogate"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ class Recipe:
             their pattern.
         network_passes: How often small networks see each image that the generator sees, forward and backward.
         surrogate_share: How long a new surrogate is trained, as a share of the generator's epochs. 0 for not at all.
+        surrogate_schedule: Schedule of a new surrogate's training. None means that of the generator.
     """
 
     learning_rate: float = FitPlan.learning_rate
@@ -54,6 +55,7 @@ class Recipe:
     own_networks: bool = False
     network_passes: float = 0.0
     surrogate_share: float = 1.0
+    surrogate_schedule: Schedule | None = None
 
     def plan(self, dataset: Dataset[Any], compute: Compute, **given: Any) -> FitPlan:
         """Make the settings of a training: the given ones, and those of this recipe for the rest.
@@ -85,6 +87,10 @@ class Recipe:
     def surrogate_epochs(self, epochs: int) -> int:
         """Return the number of epochs for a new surrogate, given those of the generator."""
         return max(1, round(self.surrogate_share * epochs)) if self.surrogate_share else 0
+
+    def surrogate_plan(self, plan: FitPlan) -> FitPlan:
+        """Return the settings for a new surrogate, given those of the generator."""
+        return replace(plan, epochs=self.surrogate_epochs(plan.epochs), schedule=self.surrogate_schedule or plan.schedule)
 
     def generator(
         self, tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, epsilon: float, device: torch.device

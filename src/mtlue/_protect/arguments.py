@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from mtlue._checks import check_batch_size, check_count
 from mtlue._data import Inspection, infer_and_inspect
+from mtlue._fit import check_loss
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
@@ -100,12 +102,27 @@ def budget_of(generator: UEGenerator, tasks: dict[str, Task], epsilon: float) ->
     return generator.epsilon
 
 
-def checkpoint_as_surrogate(loss: BaseUELoss) -> nn.Module | None:
+def check_lengths(epochs: int | None, batch_size: int | None) -> None:
+    """Refuse a training of no length before the data set is read, which tells what stands for the arguments that are None.
+
+    Raises:
+        TypeError: one of them is no integer.
+        ValueError: one of them is out of range.
+    """
+    check_batch_size(batch_size)
+    if epochs is not None:
+        check_count("epochs", epochs, minimum=1)
+
+
+def checkpoint_as_surrogate(loss: BaseUELoss | None) -> nn.Module | None:
     """Return the last network of a loss that uses checkpoints, for a caller who gives no surrogate as well.
 
     Raises:
+        TypeError: it is no loss.
         ValueError: the checkpoints are state dicts, and their module was not given.
     """
+    if loss is not None:
+        check_loss(loss)
     checkpoints = getattr(loss, "checkpoints", ())
     if checkpoints and not isinstance(checkpoints[-1], nn.Module):
         name = type(loss).__name__

@@ -19,6 +19,7 @@ from mtlue._losses import BaseUELoss, Surrogate
 from mtlue._protect.arguments import (
     DEFAULT_EPSILON,
     budget_of,
+    check_lengths,
     checkpoint_as_surrogate,
     made_by,
     needs_training,
@@ -64,8 +65,11 @@ def protect(
     paper's method: it trains a ResNet-18 on the clean data, and then a generator of the images' size against it, for 60 epochs
     each.
 
-    Networks see images shifted at random, and mirrored if a small network finds that this keeps the labels. Neither is done if
-    labels are maps, which would have to move along; `mtlue.fit` takes augmentation that moves both.
+    Networks see images shifted at random, and mirrored if a small network finds that this keeps the labels.
+
+    If labels are maps, the loss is `mtlue.TAP` at a U-Net that has seen the clean images for three epochs of twenty, and the
+    generator has the images' size. Images are neither shifted nor mirrored then, because the maps would have to move along;
+    `mtlue.fit` takes augmentation that moves both.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL image.
@@ -76,7 +80,7 @@ def protect(
         surrogate: A model that takes images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
             `mtlue.RestartedEM` trains new copies of it. With ``misleading``, as by default, it also has to have been trained on
             clean data.
-        loss: The base loss. If None, ``mtlue.RestartedEM`` as described above.
+        loss: The base loss. If None, one of the two described above.
         generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used unchanged. A new one is trained first.
         epsilon: Budget on the scale of [0, 1]. By default 8/255, or that of the given generator.
         protected_tasks: Names of the tasks to make unlearnable. None means all. The others stay learnable (section 5.3).
@@ -136,9 +140,8 @@ def protect(
     check_share("fraction", fraction)
     check_attempts(check_count("attempts", attempts, minimum=1), check=check, generator=generator)
     default = generator is None and surrogate is None and loss is None
-    chosen_loss = default_loss() if loss is None else check_loss(loss)
-    if surrogate is None:
-        surrogate = checkpoint_as_surrogate(chosen_loss)
+    check_lengths(epochs, batch_size)
+    surrogate = checkpoint_as_surrogate(loss) if surrogate is None else surrogate
     module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
     compute = Compute.checked(
         device=device,
@@ -148,9 +151,10 @@ def protect(
         seed=seed,
         progress=False if ranks.rank else progress,
     )
+    resolved, inspection = tasks_for(dataset, tasks, surrogate, generator, num_workers)
+    chosen_loss = default_loss(resolved) if loss is None else check_loss(loss)
     recipe = recipe_for(chosen_loss)
     plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
-    resolved, inspection = tasks_for(dataset, tasks, surrogate, generator, num_workers)
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:
         epsilon = budget_of(generator, resolved, epsilon)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from mtlue._data import Inspection, Samples, differentiable_jpeg
-from mtlue._fit import FitPlan, History, check_gradient, check_models, pretrain, recipe_for, train_generator
+from mtlue._fit import (
+    FitPlan,
+    History,
+    Recipe,
+    check_gradient,
+    check_models,
+    one_cycle,
+    pretrain,
+    recipe_for,
+    train_generator,
+)
 from mtlue._formats import Images, WorkFolder
 from mtlue._generator import UEGenerator, generation_batch_size
-from mtlue._losses import BaseUELoss, RestartedEM, Surrogate
+from mtlue._losses import TAP, BaseUELoss, RestartedEM, Surrogate
 from mtlue._models import build_model, small_network, tasks_with_maps
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation
@@ -31,8 +42,31 @@ def through_jpeg(images: Tensor) -> Tensor:
     return differentiable_jpeg(images, quality=10) if images.shape[1] in (1, 3) else images
 
 
-def default_loss() -> BaseUELoss:
-    """Return the loss of a call that names none: two networks that start anew, one behind JPEG, and a surrogate to mislead."""
+class EarlyTAP(TAP):
+    """TAP at a surrogate that has only begun to learn: what `mtlue.protect` trains with if labels are maps."""
+
+
+@recipe_for.register
+def _(loss: EarlyTAP) -> Recipe:
+    return Recipe(
+        learning_rate=3e-3,
+        images=20_000,
+        batch_size=16,
+        processor_width=12,
+        # A surrogate that has seen little is easier to mislead.
+        surrogate_share=0.15,
+        surrogate_schedule=one_cycle,
+    )
+
+
+def default_loss(tasks: Mapping[str, Task] = MappingProxyType({})) -> BaseUELoss:
+    """Return the loss of a call that names none.
+
+    Two networks that start anew, one behind JPEG, and a surrogate to mislead. If labels are maps, the surrogate alone, which
+    leaves less to learn of them.
+    """
+    if tasks_with_maps(tasks):
+        return EarlyTAP()
     return RestartedEM(count=2, distortions=[through_jpeg], misleading=1.0)
 
 
@@ -78,7 +112,7 @@ def train_models(
         # If a loss fails, it should fail before the hours that the surrogate takes.
         check_gradient(wrapped, loss, samples, plan.augment, compute)
         checkpoint = None if folders is None else folders.work / "surrogate.pt"
-        pretrain(wrapped, samples, replace(plan, epochs=pretraining), compute, checkpoint=checkpoint)
+        pretrain(wrapped, samples, recipe.surrogate_plan(plan), compute, checkpoint=checkpoint)
     history = train_generator(
         generator,
         wrapped,
