@@ -25,7 +25,7 @@ from robust.table import calls_table, fuzzed_table, tampered_table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 #: Pages of docs with tables, beside the README.
-PAGES = ("results", "robustness", "strength", "threats", "cost", "scale")
+PAGES = ("dense", "results", "robustness", "strength", "threats", "cost", "scale")
 
 
 def read(name: str) -> dict[str, Any]:

@@ -43,6 +43,13 @@ def test_what_networks_of_a_loss_take_beside_the_generator() -> None:
     assert (Recipe().network_passes, Recipe().surrogate_epochs(7)) == (0, 7)
 
 
+def test_a_new_surrogate_may_have_a_schedule_of_its_own() -> None:
+    plan = FitPlan(epochs=20, batch_size=3)
+    assert Recipe().surrogate_plan(plan) == plan
+    brief = Recipe(surrogate_share=0.15, surrogate_schedule=evaluation.one_cycle).surrogate_plan(plan)
+    assert brief == FitPlan(epochs=3, batch_size=3, schedule=evaluation.one_cycle)
+
+
 def test_what_is_given_counts() -> None:
     given = {"epochs": 3, "batch_size": 8, "learning_rate": 0.1, "schedule": evaluation.paper_schedule, "lambda_intra": 2.0}
     assert recipe_for(Own()).plan([0] * 10, CPU, **given) == FitPlan(**given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -233,6 +234,30 @@ def test_dense_and_mixed_tasks(own_surrogate: bool, tmp_path: Any) -> None:
     loaded = mtlue.ProtectedDataset.load(tmp_path / "store", dataset)
     assert loaded.tasks == safe.tasks
     assert all(torch.equal(loaded[i][0], safe[i][0]) for i in range(8))
+
+
+@pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
+@pytest.mark.parametrize("labels", ["maps", "maps and classes", "classes"])
+def test_label_maps_are_protected_by_tap_at_a_surrogate_that_has_seen_little(
+    labels: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    dataset = []
+    for index in range(8):
+        lit = {"lit": torch.randint(2, (20, 20), generator=random)} if labels != "classes" else {}
+        scene = {"scene": index % 2} if labels != "maps" else {}
+        dataset.append((torch.rand(3, 20, 20, generator=random), {**lit, **scene}))
+    with caplog.at_level(logging.INFO, logger="mtlue"):
+        safe = mtlue.protect(dataset, epochs=7, **QUIET)
+    trained = [record.getMessage() for record in caplog.records if "epochs, batches of" in record.getMessage()]
+    assert safe.generator is not None
+    if labels == "classes":
+        assert "RestartedEM" in trained[-1]
+        assert (safe.generator.image_shape, safe.generator.width) == ((3, 10, 10), 16)
+    else:
+        assert trained[0].startswith("surrogate: 8 samples, 1 epochs, batches of 16 samples")
+        assert "EarlyTAP" in trained[1]
+        assert (safe.generator.image_shape, safe.generator.width) == ((3, 20, 20), 12)
 
 
 @pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
