@@ -14,7 +14,7 @@ from measure.table import agreement, check_table, table
 
 _SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
 _SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
-_EPOCHS = ("recipe", "multi-task", "worst", "JPEG 10", "CPU s")
+_EPOCHS = ("set", "recipe", "multi-task", "worst", "JPEG 10", "CPU s")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
 _DEFAULT = "mtlue.protect"
@@ -36,7 +36,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
         default = _rows(stick, SETS, [_DEFAULT])
         return {
             "strength-default": table(default, _SHORT),
-            "strength-epochs": table(_rows(stick, ["utkface"], _FEWER, [0]), _EPOCHS),
+            "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER, [0]), _EPOCHS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
             "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
