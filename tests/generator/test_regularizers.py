@@ -104,3 +104,9 @@ def test_invariants(classes: list[int], seed: int, data: st.DataObject) -> None:
     torch.testing.assert_close(mtlue.intra_er(shuffled), intra, atol=1e-5, rtol=0)
     torch.testing.assert_close(mtlue.inter_er(shuffled), inter, atol=1e-5, rtol=0)
     torch.testing.assert_close(mtlue.inter_er([-tables[0], *tables[1:]]), inter, atol=1e-6, rtol=0)
+
+
+def test_an_embedding_of_zeros_is_like_no_other() -> None:
+    tables = [torch.zeros(2, 3).requires_grad_(), torch.ones(1, 3)]
+    assert mtlue.intra_er(tables).item() == mtlue.inter_er(tables).item() == 0.0
+    assert torch.autograd.grad(mtlue.inter_er(tables), tables[0])[0].isfinite().all()
