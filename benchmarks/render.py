@@ -191,6 +191,13 @@ def tables() -> dict[str, str]:
     }
 
 
+def filled(page: str, name: str, content: str) -> str:
+    """A page with a table in its place, if it has one."""
+    # An empty place ends at once: what lies between two tables is not part of it.
+    place = re.compile(rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
+    return place.sub(lambda match: f"{match[1]}{content}\n{match[2]}", page)
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -201,8 +208,7 @@ def main() -> None:
         before = page.read_text()
         after = before
         for name, content in tables().items():
-            place = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-            after = place.sub(lambda match, content=content: match[1] + content + match[2], after)  # type: ignore[misc]
+            after = filled(after, name, content)
         if after != before:
             stale.append(page.name)
             if not arguments.check:

