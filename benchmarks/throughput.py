@@ -26,7 +26,16 @@ RESULTS = Path(__file__).parent / "results" / "throughput"
 SIDES = (32, 64, 128, 256)
 SCALES = {
     "cpu": Scale(
-        "cpu", 32, 128, rounds=2, inspected=4000, written=2048, stored=(500, 2500), sides=SIDES, matrix=2048, pixels=2**16
+        "cpu",
+        32,
+        128,
+        rounds=2,
+        inspected=4000,
+        written=2048,
+        stored=(1000, 10_000, 100_000),
+        sides=SIDES,
+        matrix=2048,
+        pixels=2**16,
     ),
     "cuda": Scale(
         "cuda",
@@ -35,14 +44,14 @@ SCALES = {
         rounds=10,
         inspected=10_000,
         written=8192,
-        stored=(5000, 50_000),
+        stored=(1000, 10_000, 100_000),
         sides=SIDES,
         matrix=8192,
         pixels=2**22,
     ),
 }
 SHORT: dict[str, Any] = {
-    "batch_size": 2, "large_batch": 2, "rounds": 1, "inspected": 64, "written": 4, "stored": (4, 8), "sides": (32,),
+    "batch_size": 2, "large_batch": 2, "rounds": 1, "inspected": 64, "written": 4, "stored": (4, 8, 12), "sides": (32,),
     "matrix": 64, "width": 4,
 }  # fmt: skip
 

@@ -466,13 +466,6 @@ FROZEN = Net(TWO).requires_grad_(False)
 MIXED: Any = [(image[:, : 12 + index % 3], targets) for index, (image, targets) in enumerate(GOOD)]
 
 
-def bfloat16_with_amx() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "__version__", "2.14.1")
-        patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-        protect(precision=torch.bfloat16)
-
-
 def broken(change: Callable[[Any], object]) -> mtlue.UEGenerator:
     """A trained generator with other weights."""
     generator = made().eval()
@@ -677,5 +670,4 @@ PROVOKED: list[Callable[[], Any]] = [
     a_rank_that_is_gone,
     a_rank_that_does_not_go_on,
     ranks_that_differ,
-    bfloat16_with_amx,
 ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
+
+from mtlue._runtime.bfloat16 import has_amx  # as mtlue asks
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Scale:
         rounds: Steps of each kind, of which the median counts.
         inspected: Samples of the set that is read.
         written: Images of the set that is written to find the rate.
-        stored: Images of the two sets that are written to compare memory and opening, with a narrow generator.
+        stored: Images of the sets that are written with a narrow generator. The first and the last are opened; memory is
+            compared between the other two.
         sides: Sides of the images.
         matrix: Side of the matrices.
         pixels: Pixels of a batch at most, where the side of the images varies.
@@ -39,7 +41,7 @@ class Scale:
     rounds: int
     inspected: int
     written: int
-    stored: tuple[int, int]
+    stored: tuple[int, int, int]
     sides: tuple[int, ...]
     matrix: int
     pixels: int
@@ -47,8 +49,8 @@ class Scale:
 
     @property
     def precisions(self) -> tuple[torch.dtype, ...]:
-        """What is computed in."""
-        return (torch.float32, torch.bfloat16) if self.device == "cuda" else (torch.float32,)
+        """What is computed in: bfloat16 too where a matrix unit makes it fast."""
+        return (torch.float32, torch.bfloat16) if self.device == "cuda" or has_amx() else (torch.float32,)
 
 
 def clock(device: str) -> float:
@@ -87,13 +89,6 @@ def flops_of(step: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
-
-
-@contextmanager
-def precision(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Compute in a precision."""
-    with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-        yield
 
 
 def best(scale: Scale) -> dict[str, dict[str, float]]:

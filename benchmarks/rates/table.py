@@ -33,13 +33,16 @@ def _rows(found: Mapping[str, Any]) -> dict[str, str]:
             rows[f"step, K=40, {side}×{side}, {dtype}: ms an image (share of best product, of best convolution)"] = (
                 f"{each['ms_an_image']:.3g} ({share})"
             )
+            if dtype != "float32" and "gain" in each:
+                rows[f"step, K=40, {side}×{side}, float32 / {dtype}"] = f"{each['gain']:.2f}"
     stored = found.get("storing")
     if stored is None:
         return rows
     rows["`protect(path=…)` / bare generator, images a second"] = f"{stored['protect / bare']:.2f}"
     sizes = f"{stored['many']:,} / {stored['few']:,} images"
     rows[f"peak of memory, {sizes}"] = f"{stored['peak many / few']:.2f}"
-    rows[f"time to open a store, {sizes}"] = f"{stored['opening many / few']:.2f}"
+    sizes = f"{stored['many']:,} / {stored['opened']:,} images"
+    rows[f"time to open a store, {sizes}"] = f"{stored['opening many / opened']:.2f}"
     return rows
 
 

@@ -18,7 +18,6 @@ from mtlue._formats import Portion
 from mtlue.baselines._pgd import pgd
 from mtlue.baselines._pgd_stages import _frozen
 from mtlue.baselines._pixel_store import PERTURBATIONS
-from processor import computes_in_bfloat16
 from verb import files_below
 
 
@@ -34,7 +33,7 @@ from verb import files_below
         ("stop_accuracy", 1.2),
         ("augment", None),
         ("batch_size", 5),
-        pytest.param("precision", torch.bfloat16, marks=computes_in_bfloat16),
+        ("precision", torch.bfloat16),
         ("seed", 3),
         ("tasks", {"a": 2, "other": 2}),
         ("loss", mtlue.EM()),

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import mtlue
 from mtlue.baselines._pgd import pgd
 from pixel_search import EM, FAST, QUIET, TASKS, Own, WithNorm, changes
-from processor import computes_in_bfloat16
 from snapshots import equal, snapshot
 
 
@@ -43,7 +42,7 @@ class Recording(mtlue.BaseUELoss):
 
 
 @pytest.mark.parametrize("trains", [False, True])
-@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=computes_in_bfloat16)])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_loss_cannot_tell_it_from_fit(
     canvases: Any, net: nn.Module, make_generator: Any, trains: bool, precision: torch.dtype
 ) -> None:
@@ -78,7 +77,6 @@ class Stopping(mtlue.TAP):
         return super().__call__(surrogate, images, targets)
 
 
-@computes_in_bfloat16
 @pytest.mark.parametrize("kind", ["tap", "sep", "em", "tap that stops", "em that stops"])
 def test_the_surrogate_comes_back_as_it_was(canvases: Any, net: nn.Module, kind: str) -> None:
     model = WithNorm(net).train()
@@ -112,7 +110,6 @@ def test_the_surrogate_comes_back_as_it_was(canvases: Any, net: nn.Module, kind:
     assert "em" in kind or not changed
 
 
-@computes_in_bfloat16
 def test_the_data_set_is_read_as_anywhere_else(canvases: Any, net: nn.Module) -> None:
     """Neither without gradients nor under autocast, and nothing changes for the caller."""
 

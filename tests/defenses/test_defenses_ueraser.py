@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 import mtlue
 from literal import random_targets
+from mtlue._runtime.device import autocast
 from mtlue.defenses import UEraser
 from mtlue.defenses._ueraser import plasma, sample_losses, smooth_field
-from processor import computes_in_bfloat16
 
 DENSE = {"age": mtlue.Classification(5), "parts": mtlue.Segmentation(4), "depth": mtlue.Depth(), "up": mtlue.SurfaceNormals()}
 
@@ -98,11 +98,10 @@ def test_the_search_leaves_the_model_as_it_was() -> None:
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
 
 
-@computes_in_bfloat16
 def test_the_step_after_the_search_trains_all_weights_under_autocast() -> None:
     images, targets = dense_batch()
     network = Dense().train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast(torch.device("cpu"), torch.bfloat16):
         losses = UEraser(count=2).losses(mtlue.Surrogate(network, DENSE), images, targets)
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters() if parameter.ndim > 1)

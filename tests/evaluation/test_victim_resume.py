@@ -16,7 +16,6 @@ from killed_run import parts, same_state
 from mtlue.defenses import Mixup, grayscale
 from mtlue.evaluation import RLW, UW, Weighting, dense_paper_schedule, random_crop
 from optional import needs
-from processor import computes_in_bfloat16
 from resumed_victims import STEPS, BrokenError, Norms, Trained, fuse, kill, light, victim
 
 
@@ -173,7 +172,6 @@ def test_a_checkpoint_of_other_arguments_is_refused(finished: Path, changes: dic
     assert finished.read_bytes() == before
 
 
-@computes_in_bfloat16
 def test_a_checkpoint_of_another_precision_is_refused(finished: Path) -> None:
     with pytest.raises(ValueError, match=r"precision was 'torch\.float32', is 'torch\.bfloat16'"):
         victim(finished, precision=torch.bfloat16)

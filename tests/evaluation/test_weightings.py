@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from mtlue._runtime.device import autocast
 from mtlue.evaluation._weighting import RLW, UW, AlignedMTL, FairGrad, Uniform, Weighting
 from optional import needs
-from processor import computes_in_bfloat16
 from weighted_tasks import CPU, TwoTasks, grad_of, gradients, step, weigh
 
 needs("torchjd", extra="evaluation")
@@ -120,12 +120,11 @@ def test_the_loss_of_a_task_without_labels_may_be_a_constant(make: Callable[[], 
     assert module.weight.grad.tolist() == [[1.0, 2.0]]
 
 
-@computes_in_bfloat16
 @pytest.mark.parametrize("make", ALL)
 def test_losses_in_bfloat16(make: Callable[[], Weighting]) -> None:
-    module = nn.Linear(2, 1, bias=False)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        answer = module(torch.eye(2)).flatten()
+    module = nn.Conv1d(1, 1, 2, bias=False)
+    with autocast(torch.device("cpu"), torch.bfloat16):
+        answer = module(torch.eye(2).unsqueeze(1)).flatten()
         assert answer.dtype == torch.bfloat16
         weighting = make()
         weighting.prepare(2, CPU)

@@ -14,7 +14,6 @@ import torch
 import mtlue
 from killed_run import kill, same_state
 from mtlue import evaluation
-from processor import computes_in_bfloat16
 
 
 def renamed(function: Any, name: str) -> Any:
@@ -64,7 +63,7 @@ def test_a_run_that_ended_early_stays_ended(script: Any, tmp_path: Path) -> None
         ("lambda_inter", 1.0),
         ("surrogate_steps", 2),
         ("stop_accuracy", 0.9),
-        pytest.param("precision", torch.bfloat16, marks=computes_in_bfloat16),
+        ("precision", torch.bfloat16),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(script: Any, tmp_path: Path, name: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mtlue
-from processor import computes_in_bfloat16
+from mtlue._runtime.device import autocast
 from scenes import DENSE, SceneNet, make_scenes
 
 
@@ -60,9 +60,8 @@ def test_it_stays_as_it_is_outside_training(embedder: mtlue.DenseEmbedder) -> No
     assert torch.equal(embedder.mean_embedding, before)
 
 
-@computes_in_bfloat16
 def test_it_is_kept_in_float32_when_the_rest_is_not(embedder: mtlue.DenseEmbedder) -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast(torch.device("cpu"), torch.bfloat16):
         embedding = embedder(maps(4, 0))
     assert embedding.dtype == torch.bfloat16
     assert embedder.mean_embedding.dtype == torch.float32

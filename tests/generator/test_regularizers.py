@@ -12,7 +12,7 @@ from torch import Tensor
 
 import mtlue
 from literal import literal_inter_er, literal_intra_er
-from processor import computes_in_bfloat16
+from mtlue._runtime.device import autocast
 
 SHAPES = [[3, 5, 2], [2, 2], [1, 4], [1, 1], [6], [1], [9, 5, 2, 1]]
 
@@ -79,10 +79,9 @@ def test_a_bank_and_its_tables_agree_and_dense_tasks_take_no_part() -> None:
         assert all(gradient.abs().max() > 1e-4 for gradient in gradients)
 
 
-@computes_in_bfloat16
 def test_cosines_are_not_rounded_under_autocast() -> None:
     tables = random_tables([5, 3])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast(torch.device("cpu"), torch.bfloat16):
         values = mtlue.intra_er(tables), mtlue.inter_er(tables)
     assert values == (mtlue.intra_er(tables), mtlue.inter_er(tables))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import mtlue
 from mtlue import defenses
+from mtlue._runtime.device import autocast
 from restarted_networks import TASKS, Net, batch, half, surrogate
 from snapshots import equal, snapshot
 
@@ -234,7 +235,7 @@ def test_networks_learn_in_full_precision_under_autocast() -> None:
         return net
 
     loss = mtlue.RestartedEM(make, distortions=[defenses.differentiable_jpeg], focus=1.0)
-    with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+    with autocast(torch.device("cpu"), torch.bfloat16, cache=False):
         values = [loss(surrogate(), images, targets, clean) for _ in range(30)]
     assert set(enabled) == {False}
     assert values[0].dtype == torch.float32

@@ -12,7 +12,6 @@ import mtlue
 from dense_models import ANSWERS, ARCHITECTURES, SHAPE, TASKS, WIDTHS, NarrowResNet, build, shapes
 from mtlue import evaluation
 from mtlue.evaluation import build_model
-from processor import computes_in_bfloat16
 
 pytestmark = pytest.mark.usefixtures("fixed_random_numbers")
 
@@ -140,7 +139,7 @@ def test_a_custom_task_with_maps_has_a_head_for_its_channels(images: Tensor) -> 
 
 
 @pytest.mark.parametrize("backbone", ["narrow", "unet"])
-@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=computes_in_bfloat16)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_victims_are_trained_on_maps_and_classes_also_with_one_image_left_over(backbone: str, precision: str) -> None:
     pictures = torch.rand(5, *SHAPE)
     dataset = [

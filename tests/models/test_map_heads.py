@@ -11,7 +11,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 import mtlue
 from dense_models import SHAPE, build
 from mtlue._models.heads import MapHead
-from processor import computes_in_bfloat16
+from mtlue._runtime.device import autocast
 
 pytestmark = pytest.mark.usefixtures("fixed_random_numbers")
 
@@ -61,7 +61,6 @@ def test_maps_at_the_full_resolution_pass_a_convolution_of_single_pixels(
         torch.testing.assert_close(model(images)["depth"], by_pixel + layers.bias)
 
 
-@computes_in_bfloat16
 @pytest.mark.parametrize(("features", "size", "count"), [(48, (8, 8), 16), (48, (1, 1), 16), (256, (4, 4), 8)])
 def test_gradients_of_a_head_in_bfloat16_are_near_those_in_float32(features: int, size: tuple[int, int], count: int) -> None:
     """The average over the image is a map of one pixel, on which some convolutions have no right gradients in bfloat16."""
@@ -74,7 +73,7 @@ def test_gradients_of_a_head_in_bfloat16_are_near_those_in_float32(features: int
     towards = torch.randn(count, 5, 16, 16)
     found = {}
     for precision in (torch.float32, torch.bfloat16):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+        with autocast(torch.device("cpu"), precision):
             answer = head(maps, (16, 16))
         found[precision] = torch.autograd.grad((answer.float() * towards).sum(), list(head.parameters()))
     for (name, _), exact, rough in zip(head.named_parameters(), *found.values(), strict=True):

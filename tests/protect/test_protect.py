@@ -17,7 +17,6 @@ import mtlue
 from mtlue import baselines
 from mtlue._generator.bound import largest_float32
 from mtlue._generator.rounding import add_in_levels, largest_level
-from processor import computes_in_bfloat16
 from properties import assert_protected
 
 QUIET: dict[str, Any] = {"batch_size": 16, "precision": torch.float32, "progress": False}
@@ -269,7 +268,6 @@ def test_protect_with_nothing_but_a_data_set(canvases: Any, samples: int, batch_
     assert_protected(safe, canvases[:samples])
 
 
-@computes_in_bfloat16
 def test_the_users_data_set_computes_as_it_would_elsewhere(canvases: Any, net: nn.Module, make_generator: Any) -> None:
     seen: set[tuple[bool, bool]] = set()
 

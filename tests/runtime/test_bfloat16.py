@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mtlue import evaluation
-from mtlue._runtime.bfloat16 import crash_in_bfloat16
+from mtlue._runtime.bfloat16 import products_can_crash
 from mtlue._runtime.device import autocast, choose_precision
-from processor import computes_in_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -38,32 +38,78 @@ def pretend(monkeypatch: pytest.MonkeyPatch, release: str, amx: bool) -> None:
         ("3.0.0", False, False),
     ],
 )
-def test_releases_that_crash_with_amx_compute_in_float32(
+def test_releases_whose_products_crash_with_amx(
     monkeypatch: pytest.MonkeyPatch, release: str, amx: bool, crashes: bool
 ) -> None:
     pretend(monkeypatch, release, amx)
-    if crashes:
-        with pytest.warns(UserWarning, match=r"^precision: torch .* can crash in bfloat16 on a processor with AMX; comp"):
-            assert choose_precision(torch.bfloat16, CPU) is torch.float32
-    else:
-        assert choose_precision(torch.bfloat16, CPU) is torch.bfloat16
-    # Of other devices and of float32 nothing is said.
-    assert choose_precision(torch.bfloat16, torch.device("cuda")) is torch.bfloat16
-    assert choose_precision(torch.float32, CPU) is torch.float32
+    assert products_can_crash() is crashes
+    for device in (CPU, torch.device("cuda")):
+        assert choose_precision(torch.bfloat16, device) is torch.bfloat16
     assert choose_precision(None, CPU) is torch.float32
 
 
 def test_a_processor_that_cannot_be_asked_may_have_amx(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "2.14.1", False)
-    assert crash_in_bfloat16() is None
+    assert not products_can_crash()
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    assert crash_in_bfloat16() is not None
+    assert products_can_crash()
+
+
+class Seen(TorchDispatchMode):
+    """Remembers what was computed in bfloat16, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        if any(each.dtype == torch.bfloat16 for each in tensors):
+            self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+PRODUCTS = {"mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addbmm", "addmv", "mkldnn_linear"}
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        nn.Linear(6, 3),
+        lambda x: x @ x.mT,
+        lambda x: torch.matmul(x, torch.ones(6)),
+        lambda x: torch.einsum("bij,bkj->bik", [x, x]),
+        lambda x: torch.tensordot(x, x, dims=([2], [2])),
+        lambda x: torch.baddbmm(x @ x.mT, x, x.mT),
+        lambda x: torch.addmm(torch.ones(4, 4), x[0], x[0].T),
+        lambda x: torch.inner(x, x),
+        lambda x: torch.linalg.multi_dot([x[0], x[1].T, x[2]]),
+        lambda x: torch.linalg.vecdot(x, x),
+        lambda x: nn.Bilinear(6, 6, 2)(x, x),
+        lambda x: nn.LSTM(6, 5)(x)[0],
+        lambda x: nn.GRUCell(6, 5)(x[0]),
+        lambda x: nn.MultiheadAttention(6, 2)(x, x, x)[0],
+        lambda x: F.scaled_dot_product_attention(x, x, x),
+        nn.TransformerEncoderLayer(6, 2, 8),
+        lambda x: evaluation.build_model("vit_b_16", {"shoe": 2}, image_shape=(3, 32, 32))(x.new_ones(2, 3, 32, 32))["shoe"],
+    ],
+)
+def test_products_are_in_float32_where_they_can_crash(
+    monkeypatch: pytest.MonkeyPatch, compute: Callable[[Tensor], Tensor]
+) -> None:
+    pretend(monkeypatch, "2.14.1", amx=True)
+    # As a convolution leaves them.
+    images = torch.randn(3, 4, 6, dtype=torch.bfloat16, requires_grad=True)
+    with Seen() as seen:
+        with autocast(CPU, torch.bfloat16):
+            answer = compute(images)
+        answer.float().square().sum().backward()
+    assert not {name for name in seen.names if name in PRODUCTS or "attention" in name or "linear" in name}
 
 
 KERNEL = torch.ones(4, 2, 3, 3)
 
 
-@computes_in_bfloat16
 @pytest.mark.parametrize(
     ("convolution", "trusted"),
     [
@@ -75,19 +121,24 @@ KERNEL = torch.ones(4, 2, 3, 3)
         (lambda x: F.conv2d(x(5, 4), KERNEL, None, 1, 2, (2, 1)), True),
         (lambda x: F.conv2d(x(2, 9), KERNEL, padding=1), False),
         (lambda x: F.conv2d(x(9, 2), KERNEL, None, 1, (1, 1)), False),
-        (lambda x: F.conv2d(x(9, 9), KERNEL, stride=2), False),
-        (lambda x: F.conv2d(x(9, 9), KERNEL, None, [1, 2]), False),
+        (lambda x: F.conv2d(x(9, 9), KERNEL, stride=2), True),
+        (lambda x: F.conv2d(x(9, 9), KERNEL, None, [1, 2]), True),
+        (lambda x: F.conv2d(x(9, 8), KERNEL, stride=2), False),
+        (lambda x: F.conv2d(x(9, 8), KERNEL, None, [2, 1]), True),
+        (lambda x: F.conv2d(x(30, 30), KERNEL, stride=3), False),
         (lambda x: F.conv1d(x(3), KERNEL[..., 0]), True),
         (lambda x: F.conv1d(x(2), KERNEL[..., 0], padding=1), False),
-        (lambda x: F.conv3d(x(3, 3, 3), KERNEL[..., None]), True),
-        (lambda x: F.conv3d(x(3, 2, 3), KERNEL[..., None], padding=1), False),
-        (lambda x: F.conv_transpose2d(x(9, 9), KERNEL.transpose(0, 1)), False),
-        (lambda x: F.linear(x(9, 2), torch.ones(3, 2)), True),
+        (lambda x: F.conv3d(x(3, 3, 3), KERNEL[..., None]), False),
+        (lambda x: F.conv_transpose2d(x(4, 9), KERNEL.transpose(0, 1), None, 2, 1), True),
+        (lambda x: F.conv_transpose2d(x(3, 9), KERNEL.transpose(0, 1), None, 2, 1), False),
+        (lambda x: F.conv_transpose2d(x(9, 9), KERNEL.transpose(0, 1), None, 2, 1, 1), False),
+        (lambda x: F.conv_transpose2d(x(9, 9), KERNEL.transpose(0, 1), None, 3), False),
+        (lambda x: F.conv_transpose2d(x(4, 4), KERNEL.transpose(0, 1), None, 1, 2), False),
+        (lambda x: F.conv_transpose1d(x(4), KERNEL[..., 0].transpose(0, 1)), True),
+        (lambda x: F.linear(x(9, 2), torch.ones(3, 2)), not products_can_crash()),
     ],
 )
-def test_convolutions_of_unit_stride_that_fit_into_the_map_are_in_bfloat16(
-    convolution: Callable[[Callable[..., Tensor]], Tensor], trusted: bool
-) -> None:
+def test_what_is_computed_in_bfloat16(convolution: Callable[[Callable[..., Tensor]], Tensor], trusted: bool) -> None:
     def make(*size: int) -> Tensor:
         # As a layer before it would answer.
         return torch.ones(1, 2, *size, dtype=torch.bfloat16)
@@ -98,7 +149,6 @@ def test_convolutions_of_unit_stride_that_fit_into_the_map_are_in_bfloat16(
     assert torch.equal(answer.float(), convolution(lambda *size: make(*size).float()))
 
 
-@computes_in_bfloat16
 @pytest.mark.parametrize("channels", [(16, 32), (64, 64)])
 @pytest.mark.parametrize(
     ("size", "kernel", "stride"),
@@ -125,13 +175,10 @@ def test_gradients_on_small_maps_are_near_those_in_float32(
 
 @pytest.mark.parametrize("architecture", ["hard-sharing", "cross-stitch"])
 def test_a_victim_is_trained_in_bfloat16_on_any_processor(canvases: Any, architecture: str) -> None:
-    crash = crash_in_bfloat16()
-    expected: AbstractContextManager[Any] = pytest.warns(UserWarning, match="^precision: ") if crash else nullcontext()
     tasks = {"shoe": 2, "front": 2}
     # Its last maps have one pixel, on which it has strides and kernels of 3.
     model = evaluation.build_model("resnet18", tasks, image_shape=(1, 16, 16), architecture=architecture)
-    with expected:
-        victim = evaluation.train_victim(
-            canvases[:16], tasks=tasks, model=model, epochs=2, batch_size=5, precision=torch.bfloat16, progress=False
-        )
+    victim = evaluation.train_victim(
+        canvases[:16], tasks=tasks, model=model, epochs=2, batch_size=5, precision=torch.bfloat16, progress=False
+    )
     assert all(parameter.isfinite().all() for parameter in victim.parameters())

@@ -9,9 +9,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import nn
 
-from mtlue._runtime.bfloat16 import TrustedConvolutions, crash_in_bfloat16
+from mtlue._runtime.bfloat16 import TrustedBFloat16
 from mtlue._runtime.ranks import world_size
-from mtlue._runtime.warn import warn
 
 
 def choose_device(device: torch.device | str | None, module: nn.Module | None) -> torch.device:
@@ -46,8 +45,6 @@ def choose_device(device: torch.device | str | None, module: nn.Module | None) -
 def choose_precision(precision: torch.dtype | None, device: torch.device) -> torch.dtype:
     """Return the requested precision, or else bfloat16 on a GPU that supports it and float32 elsewhere.
 
-    Warns if bfloat16 was requested and could crash. The result is then float32.
-
     Raises:
         TypeError: it is not a dtype.
         ValueError: it is neither float32 nor bfloat16.
@@ -58,10 +55,6 @@ def choose_precision(precision: torch.dtype | None, device: torch.device) -> tor
         raise TypeError(f"precision: expected torch.float32 or torch.bfloat16, got {precision!r}")
     if precision not in (torch.float32, torch.bfloat16):
         raise ValueError(f"precision: expected torch.float32 or torch.bfloat16, got {precision}")
-    fault = crash_in_bfloat16() if precision == torch.bfloat16 and device.type == "cpu" else None
-    if fault:
-        warn(f"precision: {fault}; computing in float32")
-        return torch.float32
     return precision
 
 
@@ -85,7 +78,7 @@ def autocast(device: torch.device, precision: torch.dtype, *, cache: bool = True
         Nothing.
     """
     bfloat16 = precision == torch.bfloat16
-    guard = TrustedConvolutions() if bfloat16 and device.type == "cpu" else nullcontext()
+    guard = TrustedBFloat16() if bfloat16 and device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16, cache_enabled=cache), guard:
         yield
 
