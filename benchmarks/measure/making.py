@@ -104,7 +104,7 @@ def partly_grey(images: Tensor) -> Tensor:
 def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
     given: dict[str, Any] = {}
-    if replace(recipe, share=DEFAULT.share, batch_size=DEFAULT.batch_size) != DEFAULT:
+    if replace(recipe, share=DEFAULT.share, batch_size=DEFAULT.batch_size, bfloat16=DEFAULT.bfloat16) != DEFAULT:
         given["loss"] = mtlue.RestartedEM(
             count=2,
             distortions=[through_jpeg, *([partly_grey] if recipe.grey else [])],
@@ -115,6 +115,8 @@ def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed
     own, device = recipe_for(default_loss()), torch.device("cpu" if budget.processor else budget.device)
     if recipe.batch_size != DEFAULT.batch_size:
         given["batch_size"] = recipe.batch_size
+    if recipe.bfloat16:
+        given["precision"] = torch.bfloat16
     if recipe.share != 1:
         given["epochs"] = max(1, round(recipe.share * own.plan(dataset, Compute(device)).epochs))
     if budget.processor and budget.device != "cpu":

@@ -19,7 +19,12 @@ _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10
 
 _DEFAULT = "mtlue.protect"
 _FEWER = [name for name in RECIPES if name == _DEFAULT or "epochs" in name]
-_PARTS = [name for name in RECIPES if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in _FEWER[1:]]
+_BFLOAT16 = [_DEFAULT, "mtlue.protect, bfloat16"]
+_PARTS = [
+    name
+    for name in RECIPES
+    if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in [*_FEWER[1:], *_BFLOAT16[1:]]
+]
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
 _PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]
 _FULL_SIZE = [name for name in RECIPES if name.startswith("full size")]
@@ -37,6 +42,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
         return {
             "strength-default": table(default, _SHORT),
             "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER, [0]), _EPOCHS),
+            "strength-bfloat16": table(_rows(stick, ["utkface", "multi-fashion", "drawings"], _BFLOAT16, [0]), _EPOCHS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
             "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),

@@ -26,6 +26,7 @@ class Recipe:
         grey: Whether the default's second network sees half of the images in grey.
         share: Of the default's epochs.
         focus: See `mtlue.RestartedEM`.
+        bfloat16: Whether the default computes in bfloat16.
         learning_rate: The largest of the cycle.
         batch_size: Images a step.
         nearest: Round to the nearest level; else towards the clean image.
@@ -48,6 +49,7 @@ class Recipe:
     grey: bool = False
     share: float = 1.0
     focus: float = 0.0
+    bfloat16: bool = False
     learning_rate: float = 3e-3
     batch_size: int = 64
     nearest: bool = True
@@ -75,6 +77,7 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect, half of the epochs, batches of 32": replace(DEFAULT, share=0.5, batch_size=32),
     "mtlue.protect, a quarter of the epochs, batches of 32": replace(DEFAULT, share=0.25, batch_size=32),
     "mtlue.protect, focus 4": replace(DEFAULT, focus=4.0),
+    "mtlue.protect, bfloat16": replace(DEFAULT, bfloat16=True),
     "without TAP": Recipe(plain="default", balanced=True),
     "not balanced": replace(DEFAULT, balanced=False),
     "not balanced, misled without JPEG": _NOT_BALANCED,

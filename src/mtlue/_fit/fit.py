@@ -145,7 +145,7 @@ def fit(
     )
     if not is_main():
         compute = replace(compute, progress=False)
-    plan = recipe_for(loss).plan(
+    plan = recipe_for(loss, wrapped.tasks).plan(
         dataset,
         compute,
         epochs=epochs,

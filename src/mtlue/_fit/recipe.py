@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -110,13 +111,27 @@ class Recipe:
 
 
 @singledispatch
-def recipe_for(loss: object) -> Recipe:
-    """Return the recipe of a loss: the one registered for its class, or else the paper's."""
+def recipe_for(loss: object, tasks: Mapping[str, Task] = MappingProxyType({})) -> Recipe:
+    """Return the recipe of a loss for some tasks: the one registered for its class, or else the paper's."""
     return Recipe()
 
 
 @recipe_for.register
-def _(loss: RestartedEM) -> Recipe:
+def _(loss: RestartedEM, tasks: Mapping[str, Task] = MappingProxyType({})) -> Recipe:
+    # With its own content and with another image's. The surrogate sees the first.
+    passes = 2 * loss.count + bool(loss.misleading)
+    if any(task.is_map for task in tasks.values()):
+        # An outline needs each pixel, and networks that answer each pixel need more steps.
+        return Recipe(
+            learning_rate=3e-3,
+            images=20_000,
+            batch_size=16,
+            processor_width=12,
+            own_networks=True,
+            network_passes=passes,
+            surrogate_share=0.15 if loss.misleading else 0.0,
+            surrogate_schedule=one_cycle,
+        )
     return Recipe(
         learning_rate=3e-3,
         schedule=one_cycle,
@@ -125,8 +140,7 @@ def _(loss: RestartedEM) -> Recipe:
         processor_width=16,
         half_size=True,
         own_networks=True,
-        # With its own content and with another image's. The surrogate sees the first.
-        network_passes=2 * loss.count + bool(loss.misleading),
+        network_passes=passes,
         # A surrogate that has seen little is easier to mislead.
         surrogate_share=0.2 if loss.misleading else 0.0,
     )

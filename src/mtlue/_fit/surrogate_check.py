@@ -136,7 +136,7 @@ def check_answers(surrogate: Surrogate, loss: BaseUELoss, samples: Samples, comp
             warn(f"surrogate: output of task {name!r} looks like probabilities; give logits, without softmax")
     skill = skills.mean()
     needed = getattr(loss, "needs_trained_surrogate", False)
-    if epochs_here and recipe_for(loss).own_networks:
+    if epochs_here and recipe_for(loss, surrogate.tasks).own_networks:
         # Its own networks teach it most. The check of the result will show whether they can learn the labels at all.
         needed = False
     if needed and skill is not None and skill < _CHANCE:

@@ -153,7 +153,7 @@ def protect(
     )
     resolved, inspection = tasks_for(dataset, tasks, surrogate, generator, num_workers)
     chosen_loss = default_loss(resolved) if loss is None else check_loss(loss)
-    recipe = recipe_for(chosen_loss)
+    recipe = recipe_for(chosen_loss, resolved)
     plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
     protected = check_task_names("protected_tasks", protected_tasks, resolved)
     if generator is not None:

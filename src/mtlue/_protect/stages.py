@@ -14,17 +14,15 @@ from mtlue._data import Inspection, Samples, differentiable_jpeg
 from mtlue._fit import (
     FitPlan,
     History,
-    Recipe,
     check_gradient,
     check_models,
-    one_cycle,
     pretrain,
     recipe_for,
     train_generator,
 )
 from mtlue._formats import Images, WorkFolder
 from mtlue._generator import UEGenerator, generation_batch_size
-from mtlue._losses import TAP, BaseUELoss, RestartedEM, Surrogate
+from mtlue._losses import BaseUELoss, RestartedEM, Surrogate
 from mtlue._models import build_model, small_network, tasks_with_maps
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.generation import Generation
@@ -42,31 +40,13 @@ def through_jpeg(images: Tensor) -> Tensor:
     return differentiable_jpeg(images, quality=10) if images.shape[1] in (1, 3) else images
 
 
-class EarlyTAP(TAP):
-    """TAP at a surrogate that has only begun to learn: what `mtlue.protect` trains with if labels are maps."""
-
-
-@recipe_for.register
-def _(loss: EarlyTAP) -> Recipe:
-    return Recipe(
-        learning_rate=3e-3,
-        images=20_000,
-        batch_size=16,
-        processor_width=12,
-        # A surrogate that has seen little is easier to mislead.
-        surrogate_share=0.15,
-        surrogate_schedule=one_cycle,
-    )
-
-
 def default_loss(tasks: Mapping[str, Task] = MappingProxyType({})) -> BaseUELoss:
-    """Return the loss of a call that names none.
+    """Return the loss of a call that names none: networks that start anew, and a surrogate to mislead.
 
-    Two networks that start anew, one behind JPEG, and a surrogate to mislead. If labels are maps, the surrogate alone, which
-    protects them as well in a quarter of the time.
+    If labels are maps, there is one network. Otherwise there are two, one of which sees images through JPEG.
     """
     if tasks_with_maps(tasks):
-        return EarlyTAP()
+        return RestartedEM(misleading=1.0)
     return RestartedEM(count=2, distortions=[through_jpeg], misleading=1.0)
 
 
@@ -101,7 +81,7 @@ def train_models(
         folders: Folders with the state of an interrupted call. None if nothing is kept.
     """
     generator, surrogate, loss = models.generator, models.surrogate, models.loss
-    recipe = recipe_for(loss)
+    recipe = recipe_for(loss, samples.tasks)
     with random_numbers(compute.seed_of(Stream.MODELS), torch.device("cpu")):
         if generator is None:
             generator = recipe.generator(samples.tasks, inspection.image_shape, epsilon=models.epsilon, device=compute.device)
@@ -132,7 +112,7 @@ def make_surrogate(
     """Make an untrained surrogate for a caller who gives none."""
     # A seed of its own: with equal seeds, the surrogate must not get the initial weights of a victim.
     seed = compute.seed_of(Stream.MODELS)
-    if recipe_for(loss).own_networks:
+    if recipe_for(loss, tasks).own_networks:
         return small_network(tasks, image_shape, seed=seed)
     # A ResNet with heads for maps takes eleven times as long.
     return build_model("unet" if tasks_with_maps(tasks) else "resnet18", tasks, image_shape=image_shape, seed=seed)
