@@ -43,6 +43,18 @@ def test_what_networks_of_a_loss_take_beside_the_generator() -> None:
     assert (Recipe().network_passes, Recipe().surrogate_epochs(7)) == (0, 7)
 
 
+def test_maps_take_smaller_batches_and_a_generator_of_their_size() -> None:
+    maps = {**TASKS, "lit": mtlue.Segmentation(2)}
+    for loss, share in ((Own(), 0), (Own(misleading=1.0), 3)):
+        recipe = recipe_for(loss, maps)
+        plan = recipe.plan([0] * 1000, CPU)
+        assert (plan.epochs, plan.batch_size, plan.learning_rate, plan.schedule) == (20, 16, 3e-3, evaluation.paper_schedule)
+        assert recipe.surrogate_epochs(20) == share
+        assert recipe.network_passes == recipe_for(loss).network_passes
+        assert recipe.generator(maps, (3, 64, 48), epsilon=4 / 255, device=CPU.device).image_shape == (3, 64, 48)
+    assert recipe_for(mtlue.TAP(), maps) == Recipe()
+
+
 def test_a_new_surrogate_may_have_a_schedule_of_its_own() -> None:
     plan = FitPlan(epochs=20, batch_size=3)
     assert Recipe().surrogate_plan(plan) == plan

@@ -16,6 +16,7 @@ import torch
 import killed_run
 import mtlue
 from faults import at_once
+from mtlue._data import inspection
 from mtlue._formats import work_folder
 from mtlue._runtime import tensors_digest, write_bytes
 from rank_copies import Written, at_ranks, environment, small_shards
@@ -79,9 +80,11 @@ def test_ranks_of_a_process_group_share_too(tmp_path: Path, whole: Any) -> None:
             meeting = (tmp_path / "meeting").as_uri()
             torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
             try:
-                with Written() as written:
+                with Written() as written, mock.patch.object(inspection, "each_batch", wraps=inspection.each_batch) as read:
                     assert digest(protect(tmp_path / "store")) == whole[1]
                 assert 0 < len(written.indices) < 60
+                # Each inspects a part.
+                assert read.call_args.kwargs["indices"] == [range(30), range(30, 60)][rank]
             finally:
                 torch.distributed.destroy_process_group()
 

@@ -10,13 +10,13 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_batch_size, check_count
-from mtlue._data import Inspection, infer_and_inspect
+from mtlue._data import Inspection, infer_and_inspect, inspect_dataset
 from mtlue._fit import check_loss
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
 from mtlue._protect.stages import trained_by_this_call
-from mtlue._runtime import Ranks, described, in_group, launched, tensors_digest
+from mtlue._runtime import Compute, Ranks, described, in_group, launched, tensors_digest, together
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 #: The budget of a call that names none.
@@ -84,6 +84,12 @@ def tasks_for(
     if isinstance(surrogate, Surrogate):
         return surrogate.tasks, None
     return infer_and_inspect(dataset, num_workers=num_workers)
+
+
+def inspect_together(dataset: Dataset[Any], tasks: dict[str, Task], compute: Compute) -> Inspection:
+    """Inspect a data set. In a process group each rank reads a part."""
+    with together(compute.device):
+        return inspect_dataset(dataset, tasks, num_workers=compute.num_workers)
 
 
 def budget_of(generator: UEGenerator, tasks: dict[str, Task], epsilon: float) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mtlue._checks import check_count, check_epsilon, check_share, check_task_names
-from mtlue._data import Samples, check_map_style, check_unprotected, inspect_dataset, run_settings
+from mtlue._data import Samples, check_map_style, check_unprotected, run_settings
 from mtlue._fit import check_channels, check_loss, recipe_for
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator, check_levels
@@ -21,6 +21,7 @@ from mtlue._protect.arguments import (
     budget_of,
     check_lengths,
     checkpoint_as_surrogate,
+    inspect_together,
     made_by,
     needs_training,
     ranks_for,
@@ -164,7 +165,7 @@ def protect(
         if not untrained and (surrogate is not None or loss is not None):
             warn("generator: it is trained already, so surrogate and loss are ignored; to train it further, call mtlue.fit")
         check_levels(epsilon)
-        inspection = inspection or inspect_dataset(dataset, resolved, num_workers=num_workers)
+        inspection = inspection or inspect_together(dataset, resolved, compute)
         # With a trained generator it is fine to protect a few more samples, all of one class.
         warn_of_data(inspection, fraction, protected if untrained else ())
         if generator is not None:
