@@ -70,6 +70,7 @@ def fit(
       a hundredth after 80 % (A.2).
     * `mtlue.RestartedEM` uses the settings that it was measured with: batches of 64, and one cycle of the learning rate up to
       3e-3. The generator sees 64,000 images on a CPU, and four times as many on a GPU. It sees each image of a larger set once.
+      If labels are maps: batches of 16, 20,000 images, and the paper's schedule from 3e-3.
 
     If the loss trains the surrogate (EM), the surrogate takes ``surrogate_steps`` steps after each epoch. The run ends once its
     accuracy on perturbed images reaches ``stop_accuracy``. On a stream it trains on the samples that follow the epoch, and its

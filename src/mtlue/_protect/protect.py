@@ -68,9 +68,9 @@ def protect(
 
     Networks see images shifted at random, and mirrored if a small network finds that this keeps the labels.
 
-    If labels are maps, the loss is `mtlue.TAP` at a U-Net that has seen the clean images for three epochs of twenty, and the
-    generator has the images' size. Images are neither shifted nor mirrored then, because the maps would have to move along;
-    `mtlue.fit` takes augmentation that moves both.
+    If labels are maps, there is one network that starts anew, all networks are small U-Nets, and the generator has the images'
+    size. Images are neither shifted nor mirrored then, because the maps would have to move along; `mtlue.fit` takes augmentation
+    that moves both.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL image.
@@ -81,7 +81,7 @@ def protect(
         surrogate: A model that takes images in [0, 1]. TAP and SEP need one that was trained on clean data. EM trains it.
             `mtlue.RestartedEM` trains new copies of it. With ``misleading``, as by default, it also has to have been trained on
             clean data.
-        loss: The base loss. If None, one of the two described above.
+        loss: The base loss. If None, the one described above.
         generator: A generator from `mtlue.fit` or `mtlue.UEGenerator.load` is used unchanged. A new one is trained first.
         epsilon: Budget on the scale of [0, 1]. By default 8/255, or that of the given generator.
         protected_tasks: Names of the tasks to make unlearnable. None means all. The others stay learnable (section 5.3).
