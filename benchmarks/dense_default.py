@@ -14,6 +14,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,10 @@ def table(figures: dict[str, Any]) -> str:
     """Figures of clean images, and those of the others divided by them: means over the seeds, the smallest and the largest."""
     runs = figures["runs"]
     lines = [f"| victims | trained on | seeds | {' | '.join(SHOWN)} |", f"|---|---|---:|{'---:|' * len(SHOWN)}"]
-    for victim, trained_on in dict.fromkeys((run["victim"], run["trained_on"]) for run in runs):
+    for victim, trained_on in product(VICTIMS, (CLEAN, NOISE, PROTECTED)):
         chosen = [run for run in runs if (run["victim"], run["trained_on"]) == (victim, trained_on)]
+        if not chosen:
+            continue
         reference = {run["seed"]: run for run in runs if run["trained_on"] == CLEAN and run["victim"] == _compared(victim)}
         cells = []
         for task, metric in SHOWN.values():

@@ -69,8 +69,8 @@ def protect(
     Networks see images shifted at random, and mirrored if a small network finds that this keeps the labels.
 
     If labels are maps, there is one network that starts anew, all networks are small U-Nets, and the generator has the images'
-    size. Images are neither shifted nor mirrored then, because the maps would have to move along; `mtlue.fit` takes augmentation
-    that moves both.
+    size. Images are neither shifted nor mirrored then, because the maps would have to move along; `mtlue.fit` takes
+    augmentation that moves both.
 
     Args:
         dataset: Map-style set of pairs (image, targets). An image is a float tensor in [0, 1], a uint8 tensor or a PIL image.
