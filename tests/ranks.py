@@ -86,7 +86,7 @@ def trained(
 def protected(path: Path) -> dict[str, Any]:
     """Protect the set by default, with a surrogate, a generator and a store that all ranks make together."""
     torch.manual_seed(0)
-    safe = mtlue.protect(dataset(), tasks=TASKS, path=path, epochs=2, batch_size=BATCH, check=False, progress=False)
+    safe = mtlue.protect(dataset(), tasks=TASKS, path=path, epochs=1, batch_size=BATCH, check=False, progress=False)
     assert safe.generator is not None
     return {"images": torch.stack(list(map(safe.stored_image, range(SAMPLES)))), "generator": safe.generator.state_dict()}
 
