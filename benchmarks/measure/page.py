@@ -15,6 +15,7 @@ from measure.table import agreement, check_table, table
 _SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "strong augmentation", "noise", "CPU s")
 _SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
 _EPOCHS = ("set", "recipe", "multi-task", "worst", "JPEG 10", "CPU s")
+_PRECISIONS = ("set", "recipe", "seeds", "multi-task", "worst", "JPEG 10", "CPU s")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
 _DEFAULT = "mtlue.protect"
@@ -39,10 +40,12 @@ def strength_tables(committed: Path) -> dict[str, str]:
         stick = Stick(cells, scale, None, make=False)
         longer, as_long = (Stick(cells, scale.changed(budget=budget), None, make=False) for budget in (_LONGER, _AS_LONG))
         default = _rows(stick, SETS, [_DEFAULT])
+        in_bfloat16 = _rows(stick, ["utkface"], _BFLOAT16)
+        in_bfloat16 += _rows(stick, ["multi-fashion", "drawings"], _BFLOAT16, [0])
         return {
             "strength-default": table(default, _SHORT),
             "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER, [0]), _EPOCHS),
-            "strength-bfloat16": table(_rows(stick, ["utkface", "multi-fashion", "drawings"], _BFLOAT16, [0]), _EPOCHS),
+            "strength-bfloat16": table(in_bfloat16, _PRECISIONS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
             "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
