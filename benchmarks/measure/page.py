@@ -15,7 +15,7 @@ from measure.table import agreement, check_table, table
 _SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "strong augmentation", "noise", "CPU s")
 _SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
 _EPOCHS = ("set", "recipe", "multi-task", "worst", "JPEG 10", "CPU s")
-_PRECISIONS = ("set", "recipe", "seeds", "multi-task", "worst", "JPEG 10", "CPU s")
+_PRECISIONS = ("set", "recipe", "seeds", "multi-task", "worst", "JPEG 10")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
 _DEFAULT = "mtlue.protect"
