@@ -1,6 +1,6 @@
 """bfloat16 on a CPU: where torch gets it wrong, and what is computed in float32 instead.
 
-Two faults of oneDNN, torch's library for CPUs, are known.
+Three faults of oneDNN, torch's library for CPUs, are known.
 
 *A crash, from torch 2.12 on, with AMX.* A matrix product with a small side, mostly in a backward pass, divides by zero in
 ``matmul_amx_blocking_params_macro_t::maybe_small_dims_heuristics``, and the process dies of SIGFPE. It was seen in 2.14.1. The
@@ -35,6 +35,7 @@ _LEAST, _LARGEST_STRIDE = 4, 2
 
 _CONVOLUTIONS = {torch.conv1d, torch.conv2d}
 _TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d}
+# Gradients in three dimensions may be garbage even in float32.
 _NEVER = {torch.conv3d, torch.conv_transpose3d}
 #: Names of functions and methods that take matrix products.
 _PRODUCTS = {
