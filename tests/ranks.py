@@ -204,9 +204,16 @@ def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)], done.stderr
 
 
-def launched(folder: Path, world: int) -> list[dict[str, Any]]:
+def on_gpu() -> dict[str, Any]:
+    """What a training on a GPU gives, on this rank or without any."""
+    return {
+        name: trained(loss, device="cuda", precision=torch.float32) for name, loss in (("EM", mtlue.EM()), ("new", restarted()))
+    }
+
+
+def launched(folder: Path, world: int, backend: str = "gloo", calls: str = "in turn") -> list[dict[str, Any]]:
     """Run this file on so many ranks, and return what each found."""
-    command = [sys.executable, __file__, str(folder), str(world)]
+    command = [sys.executable, __file__, str(folder), backend, calls, str(world)]
     processes = [subprocess.Popen([*command, str(rank)]) for rank in range(world)]
     assert [process.wait(timeout=500) for process in processes] == [0] * world
     return [torch.load(folder / f"{world}.{rank}.pt", weights_only=True) for rank in range(world)]
@@ -220,8 +227,9 @@ if __name__ == "__main__":
         result = killed_once(str(place / "run.pt")) if sys.argv[2] == "torch" else trained(mtlue.EM(), epochs=1)
         torch.save(result, place / f"{torch.distributed.get_rank()}.pt")
     else:
-        size, number = int(sys.argv[2]), int(sys.argv[3])
-        torch.distributed.init_process_group("gloo", init_method=f"file://{place}/group{size}", rank=number, world_size=size)
-        torch.save(in_turn(place), place / f"{size}.{number}.pt")
+        size, number = int(sys.argv[4]), int(sys.argv[5])
+        where = f"file://{place}/group{size}"
+        torch.distributed.init_process_group(sys.argv[2], init_method=where, rank=number, world_size=size)
+        torch.save(in_turn(place) if sys.argv[3] == "in turn" else on_gpu(), place / f"{size}.{number}.pt")
         torch.distributed.barrier()
     torch.distributed.destroy_process_group()
