@@ -67,7 +67,8 @@ def embedding_regularizers(embeddings: ClassEmbeddingBank | Sequence[Tensor]) ->
         # Lengths are on the diagonal: dividing the embeddings by them would cost more passes over all of them.
         lengths = products.diagonal().clamp_min(_LEAST).sqrt()
         cosines = products / lengths.outer(lengths)
-        task = torch.cat([torch.full((len(table),), k, device=cosines.device) for k, table in enumerate(tables)])
+        sizes = torch.tensor([len(table) for table in tables], device="cpu")
+        task = torch.arange(len(tables), device="cpu").repeat_interleave(sizes).to(cosines.device, non_blocking=True)
         same_task = task.unsqueeze(1) == task
         # The product holds each pair twice; the upper triangle has it once.
         intra = (cosines * same_task.triu(diagonal=1)).sum() / same_task.triu(diagonal=1).sum().clamp_min(1)

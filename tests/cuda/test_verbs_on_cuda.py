@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 import mtlue
 from mtlue import baselines, evaluation
+from mtlue._models import small_network
+from mtlue._protect import default_loss
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
 
@@ -137,3 +140,23 @@ def test_memory_is_given_back(canvases: Any, make_net: Callable[..., nn.Module])
     before = torch.cuda.memory_allocated()
     run()
     assert torch.cuda.memory_allocated() <= before
+
+
+@pytest.mark.filterwarnings("ignore:surrogate. no better than chance")
+def test_no_step_of_the_default_waits_for_the_gpu(canvases: Any) -> None:
+    def waits(epochs: int) -> int:
+        generator = mtlue.UEGenerator(TASKS, (1, 16, 16), width=4)
+        net, loss = small_network(generator.tasks, (1, 16, 16), seed=0), default_loss()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                augment = evaluation.random_crop_and_flip
+                mtlue.fit(generator, canvases, net, loss=loss, epochs=epochs, batch_size=4, augment=augment, **QUIET)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return sum("synchroniz" in str(each.message) for each in told)
+
+    waits(1)
+    # Twelve steps an epoch: the end of one may wait, a step may not.
+    assert waits(3) - waits(1) < 2 * 12

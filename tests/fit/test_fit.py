@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -98,6 +100,20 @@ def test_losses_that_cannot_be_minimised(
     with pytest.raises(error, match=words):
         mtlue.fit(make_generator(), canvases, net, loss=Odd(), epochs=2, **QUIET)
     assert equal(snapshot(net), before)
+
+
+@pytest.mark.parametrize("loss", [mtlue.EM, lambda: mtlue.RestartedEM(count=2)], ids=["EM", "RestartedEM"])
+def test_nothing_of_a_finished_training_stays_in_memory(canvases: Any, net: nn.Module, make_generator: Any, loss: Any) -> None:
+    generator, made = make_generator(), loss()
+    kept = [weakref.ref(generator), weakref.ref(made)]
+    gc.collect()
+    gc.disable()
+    try:
+        mtlue.fit(generator, canvases[:16], net, loss=made, epochs=1, **QUIET)
+        del generator, made
+        assert [each() for each in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_images_of_differing_sizes(make_generator: Any) -> None:

@@ -23,6 +23,16 @@ def test_it_answers_at_any_size(size: tuple[int, int], channels: int) -> None:
     assert {name: tuple(answer.shape) for name, answer in answers.items()} == shapes
 
 
+def test_one_product_gives_what_each_head_gives() -> None:
+    network = small_network({**CLASSES, "one": mtlue.Classification(1)}, (3, 32, 32), width=4, seed=0)
+    images = torch.rand(5, 3, 32, 32)
+    features = network.features(images)
+    answers = network(images)
+    assert list(answers) == ["a.b", "forward", "one"]
+    for answer, head in zip(answers.values(), network.heads, strict=True):
+        torch.testing.assert_close(answer, head(features))
+
+
 def test_a_large_image_costs_little_more_than_a_small_one() -> None:
     sizes = {side: small_network(CLASSES, (3, side, side), seed=0).backbone for side in (32, 63, 64, 127, 128, 224, 256)}
     maps = {side: backbone.layers[0](torch.rand(1, 3, side, side)).shape[-1] for side, backbone in sizes.items()}

@@ -182,9 +182,16 @@ def test_a_step_goes_on_with_the_random_numbers_of_the_first_rank(single: Job) -
     single.size = 1
 
 
+class Adopted(list[int]):
+    """Ranks that were taken over."""
+
+    def adopt(self, rank: int) -> None:
+        self.append(rank)
+
+
 @pytest.mark.parametrize("here", [True, False])
 def test_a_lack_of_memory_halves_the_batch_and_takes_over_a_state(here: bool, single: Job) -> None:
-    adopted: list[int] = []
+    adopted = Adopted()
     batch = Batch(torch.rand(4, 1, 2, 2), CheckedTargets(), Share(single, 0, 4))
 
     def step(part: Batch) -> int:
@@ -192,7 +199,8 @@ def test_a_lack_of_memory_halves_the_batch_and_takes_over_a_state(here: bool, si
             raise torch.OutOfMemoryError("out of memory") if here else MemoryElsewhereError("another rank")
         return len(part)
 
-    size = BatchSize(4, quiet=True, adopt=adopted.append)
+    size = BatchSize(4, quiet=True)
+    size.adopt_by(adopted.adopt)
     assert [result for _, result in size.run(step, batch)] == [2, 2]
     assert adopted == [0]
     # Without a state of its own.

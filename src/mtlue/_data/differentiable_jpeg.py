@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._checks import check_count
-from mtlue._data.images import check_images
+from mtlue._data.images import check_images, resize
+from mtlue._runtime import constant
 
-# The tables of the standard's annex K, by rows. The rest of the table for colours is 99.
+# The tables of the standard's annex K, by rows.
 _LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61,
     12, 12, 14, 19, 26, 58, 60, 55,
@@ -23,7 +24,7 @@ _LUMA = (
     49, 64, 78, 87, 103, 121, 120, 101,
     72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
-_CHROMA = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
+_CHROMA = (17, 18, 24, 47, *(4 * [99]), 18, 21, 26, 66, *(4 * [99]), 24, 26, 56, *(5 * [99]), 47, 66, *(38 * [99]))
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
@@ -61,16 +62,13 @@ def differentiable_jpeg(images: Tensor, quality: int = 10) -> Tensor:
     height, width = images.shape[-2:]
     with torch.autocast(images.device.type, enabled=False):
         levels = images.float() * 255
-        if height % 16 or width % 16:
-            levels = F.pad(levels, (0, -width % 16, 0, -height % 16), mode="replicate")
+        levels = _padded(_padded(levels, -height % 16, dim=-2), -width % 16, dim=-1)
         if images.shape[1] == 1:
             decoded = _squeezed(levels - 128, _LUMA, quality) + 128
         else:
             luma, colours = _mixed(levels, _TO_YCC).split((1, 2), dim=1)
             luma = _squeezed(luma - 128, _LUMA, quality) + 128
-            rest = [_CHROMA[row][column] if row < 4 and column < 4 else 99 for row in range(8) for column in range(8)]
-            colours = _squeezed(F.avg_pool2d(colours, 2), rest, quality)
-            colours = F.interpolate(colours, scale_factor=2, mode="bilinear")
+            colours = resize(_squeezed(F.avg_pool2d(colours, 2), _CHROMA, quality), (luma.shape[-2], luma.shape[-1]))
             decoded = _mixed(torch.cat([luma, colours], dim=1), _TO_RGB)
         return (decoded[..., :height, :width] / 255).clamp(0.0, 1.0).to(images.dtype)
 
@@ -87,21 +85,42 @@ def check_quality(quality: int) -> int:
     return quality
 
 
+def _padded(images: Tensor, more: int, *, dim: int) -> Tensor:
+    """Repeat the last row or column. On a GPU, the gradient of `F.pad` would be summed in any order."""
+    last = images.narrow(dim, images.shape[dim] - 1, 1)
+    return torch.cat([images, last.repeat_interleave(more, dim=dim)], dim=dim) if more else images
+
+
 def _mixed(images: Tensor, weights: tuple[tuple[float, ...], ...]) -> Tensor:
     """Return three channels as sums of three others."""
-    return torch.einsum("kc,bchw->bkhw", images.new_tensor(weights), images)
+    return torch.einsum("kc,bchw->bkhw", _weights(images, weights), images)
 
 
-def _squeezed(channels: Tensor, table: tuple[int, ...] | list[int], quality: int) -> Tensor:
-    """Pass each block of 8 x 8 through cosines, rounding to multiples of a table, and back."""
-    batch, count, height, width = channels.shape
+@constant
+def _weights(weights: tuple[tuple[float, ...], ...]) -> Tensor:
+    return torch.tensor(weights)
+
+
+@constant
+def _steps(table: tuple[int, ...], quality: int) -> Tensor:
+    """What coefficients are rounded to multiples of, (64,)."""
     scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-    steps = ((torch.tensor(table, device="cpu") * scale + 50) / 100).floor().clamp(1, 255)
-    frequencies, places = torch.arange(8.0, device="cpu").unsqueeze(1), torch.arange(8.0, device="cpu")
+    return ((torch.tensor(table) * scale + 50) / 100).floor().clamp(1, 255)
+
+
+@constant
+def _cosines() -> Tensor:
+    """From a block, as a vector, to its coefficients: rows and columns at once, (64, 64)."""
+    frequencies, places = torch.arange(8.0).unsqueeze(1), torch.arange(8.0)
     cosines = torch.cos((2 * places + 1) * frequencies * math.pi / 16) / 2
     cosines[0] /= math.sqrt(2)
-    # Of rows and columns at once, because a block is a vector here.
-    transform, steps = torch.kron(cosines, cosines).to(channels), steps.to(channels)
+    return torch.kron(cosines, cosines)
+
+
+def _squeezed(channels: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
+    """Pass each block of 8 x 8 through cosines, rounding to multiples of a table, and back."""
+    batch, count, height, width = channels.shape
+    transform, steps = _cosines(channels), _steps(channels, table, quality)
     blocks = channels.reshape(batch, count, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(-1, 64)
     rounded: Tensor = _Rounding.apply(blocks @ transform.T / steps) * steps
     back = (rounded @ transform).reshape(batch, count, height // 8, width // 8, 8, 8)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
+from mtlue._runtime import constant
+
 
 def read_image(image: object) -> Tensor:
     """Return an image as a tensor (C, H, W). uint8 stays uint8, floats become float32, a PIL image becomes uint8.
@@ -120,7 +122,19 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize images (B, C, H, W). No value leaves the range of its neighbours, so bounds still hold."""
+    """Resize images (B, C, H, W). No value leaves the range of its neighbours, up to rounding, so bounds still hold."""
     if images.shape[-2:] == size:
         return images
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+    if not images.requires_grad:
+        return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+    # The same as two products. On a GPU, the gradient of the above is summed in any order, so equal seeds would not give
+    # equal results.
+    with torch.autocast(images.device.type, enabled=False):
+        rows, columns = (_resizing(images, old, new) for old, new in zip(images.shape[-2:], size, strict=True))
+        return rows @ images @ columns.T
+
+
+@constant
+def _resizing(old: int, new: int) -> Tensor:
+    """How much each of ``new`` pixels takes of each of ``old`` ones, (new, old)."""
+    return F.interpolate(torch.eye(old).reshape(1, 1, old, old), size=(new, old), mode="bilinear", antialias=True)[0, 0]

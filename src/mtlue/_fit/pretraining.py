@@ -28,8 +28,9 @@ def pretrain(surrogate: Surrogate, samples: Samples, plan: FitPlan, compute: Com
 
     module.load_state_dict(from_rank(0, module.state_dict))
     batch_size = smallest(plan.batch_size or module_batch_size(module, samples, compute))
-    size = BatchSize(batch_size, adopt=lambda rank: training.load_state_dict(from_rank(rank, training.state_dict)))
+    size = BatchSize(batch_size)
     training = SurrogateTraining(surrogate, learning_rate=plan.learning_rate, batch_size=size, compute=compute)
+    size.adopt_by(training.adopt)
     epochs, length, done = plan.epochs, len(samples), 0
     settings = (
         {} if checkpoint is None else run_settings(samples, {"stage": "surrogate", **plan.settings(), **compute.settings()})

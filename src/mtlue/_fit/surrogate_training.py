@@ -12,7 +12,7 @@ from mtlue._data import Batch
 from mtlue._fit.checkpoint import load_optimizer
 from mtlue._fit.plan import SurrogatePlan
 from mtlue._losses import EM, BaseUELoss, Surrogate, surrogate_loss
-from mtlue._runtime import BatchSize, Compute, Progress, descend, joint_mean, joint_sum, warn
+from mtlue._runtime import BatchSize, Compute, Progress, descend, from_rank, joint_mean, joint_sum, warn
 
 # As a share of the accuracy that ends a run. A surrogate this good on clean images did not learn from perturbations.
 _KNOWN = 0.95
@@ -126,6 +126,10 @@ class SurrogateTraining:
         """Restore what `state_dict` returned; the state may have other entries too."""
         self.surrogate.module.load_state_dict(state["surrogate"])
         load_optimizer(self.optimizer, state["surrogate_optimizer"])
+
+    def adopt(self, rank: int) -> None:
+        """Take over the state of a rank."""
+        self.load_state_dict(from_rank(rank, self.state_dict))
 
 
 def warn_if_it_knew(known: float | None, loss: BaseUELoss, *, stop_accuracy: float) -> None:

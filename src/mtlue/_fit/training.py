@@ -65,7 +65,8 @@ class GeneratorTraining:
         batch_size: int,
     ) -> None:
         self.generator, self.surrogate, self.loss, self.samples = generator, surrogate, loss, samples
-        self.plan, self.compute, self.batch_size = plan, compute, BatchSize(batch_size, adopt=self._adopt)
+        self.plan, self.compute, self.batch_size = plan, compute, BatchSize(batch_size)
+        self.batch_size.adopt_by(self._adopt)
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=plan.learning_rate)
         self.learner: SurrogateTraining | None = None
         if loss.trains_surrogate:

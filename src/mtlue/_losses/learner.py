@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlue._runtime import descend, joint_mean, random_numbers
+from mtlue._runtime import Arriving, descend, joint_mean, random_numbers
 
 #: Makes a new network from a seed.
 Make: TypeAlias = Callable[[int], nn.Module]
@@ -58,7 +58,7 @@ class Learner:
     @property
     def learned(self) -> float:
         """The share of a new network's loss that this network has removed, in [0, 1]."""
-        left = float(self._mean.nansum() / self._first.nansum())
+        left = float(self._left)
         return min(1.0, max(0.0, 1 - left)) if math.isfinite(left) else 0.0
 
     @property
@@ -71,7 +71,8 @@ class Learner:
         # Always those of the CPU: equal seeds give equal networks.
         self._build(int(torch.randint(2**62, (), device="cpu")))
         # One for each task; NaN until a label of the task was seen.
-        self._first = self._mean = torch.full((), torch.nan, device=self._device)
+        unknown = torch.full((), torch.nan, device=self._device)
+        self._know(unknown, unknown)
 
     def replace(self) -> None:
         """Start again with a new network."""
@@ -91,9 +92,9 @@ class Learner:
             descend(self._optimizer, loss)
         self._age += 1
         losses = joint_mean(losses.detach())
-        self._first = torch.where(known & self._first.isnan(), losses, self._first)
-        mean = torch.where(self._mean.isnan(), self._first, self._mean)
-        self._mean = torch.where(known, torch.lerp(mean, losses, _STEP), self._mean)
+        first = torch.where(known & self._first.isnan(), losses, self._first)
+        mean = torch.where(self._mean.isnan(), first, self._mean)
+        self._know(first, torch.where(known, torch.lerp(mean, losses, _STEP), self._mean))
 
     def move(self, device: torch.device) -> None:
         """Move to a device."""
@@ -102,7 +103,13 @@ class Learner:
             self.module.to(device)
             # Where the parameters are at present.
             self._optimizer.load_state_dict(self._optimizer.state_dict())
-            self._first, self._mean = self._first.to(device), self._mean.to(device)
+            self._know(self._first.to(device), self._mean.to(device))
+
+    def _know(self, first: Tensor, mean: Tensor) -> None:
+        """Take losses by task: those of a new network, and the running means."""
+        self._first, self._mean = first, mean
+        # Whoever asks for it, in the next step, waits only for this one.
+        self._left = Arriving(mean.nansum() / first.nansum())
 
     def _build(self, seed: int) -> None:
         with random_numbers(seed, self._device):
@@ -129,4 +136,5 @@ class Learner:
         self._build(state["seed"])
         self.module.load_state_dict(state["module"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._age, self._first, self._mean = state["age"], state["first"].to(self._device), state["mean"].to(self._device)
+        self._age = state["age"]
+        self._know(state["first"].to(self._device), state["mean"].to(self._device))

@@ -129,7 +129,7 @@ class RestartedEM(BaseUELoss):
         learners = self._ready(surrogate, images.device)
         read = read_targets(targets, surrogate.tasks).to(images.device)
         known = surrogate.labelled(read)
-        shares = self._shares(images.device, transplanted=clean is not None)
+        shares = self._shares(transplanted=clean is not None)
         views = images if clean is None else _transplanted(images, clean)
         seen = torch.cat([views, images]) if len(shares) > 1 else views
         # A leaf of its own: the networks learn now, what made the images learns later.
@@ -144,7 +144,7 @@ class RestartedEM(BaseUELoss):
             outputs = network(leaf if distortion is None else distortion(leaf))
             losses = _losses(network, outputs, read, class_weights, views=len(shares))
             weights = (self.focus * learner.relative_losses).expand(len(known)).softmax(dim=0)
-            loss = (shares.unsqueeze(1) * losses * weights).sum()
+            loss = (sum(share * each for share, each in zip(shares, losses, strict=True)) * weights).sum()
             value = value + loss.detach() / self.count
             # The loss is a constant if no task has a label and a user's own task returns a constant then.
             if loss.requires_grad:
@@ -186,12 +186,10 @@ class RestartedEM(BaseUELoss):
                 learner.replace()
         return self._learners
 
-    def _shares(self, device: torch.device, *, transplanted: bool) -> Tensor:
-        """Return the share of each view in the loss: (1,) or (2,), with the images' own content last."""
+    def _shares(self, *, transplanted: bool) -> list[float]:
+        """Return the share of each view in the loss, one or two, with the images' own content last."""
         own = self._progress if self.curriculum else 1.0
-        if not transplanted or not own:
-            return torch.ones(1, device=device)
-        return torch.tensor([1.0, own], device=device) / (1 + own)
+        return [1 / (1 + own), own / (1 + own)] if transplanted and own else [1.0]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the networks, how far each has come, how far the last one came, and the labels of each class so far."""

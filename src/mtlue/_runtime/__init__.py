@@ -2,7 +2,9 @@
 
 import logging as _logging
 
+from mtlue._runtime.arriving import Arriving
 from mtlue._runtime.compute import Compute
+from mtlue._runtime.constants import constant
 from mtlue._runtime.descent import descend, gradients_on
 from mtlue._runtime.device import check_single_process, choose_device, moved, repeatable_convolutions
 from mtlue._runtime.extras import require
@@ -44,6 +46,7 @@ _logging.getLogger("mtlue").addHandler(_logging.NullHandler())
 
 __all__ = [
     "ALONE",
+    "Arriving",
     "BatchSize",
     "Compute",
     "Job",
@@ -58,6 +61,7 @@ __all__ = [
     "check_single_process",
     "checksum",
     "choose_device",
+    "constant",
     "current_job",
     "derived_seed",
     "descend",

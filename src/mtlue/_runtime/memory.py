@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -104,12 +105,19 @@ class BatchSize:
     Args:
         value: The number.
         quiet: Whether to do so without a warning.
-        adopt: Takes over what a step changes from the given rank, after some ranks took one of which others gave up a part.
     """
 
-    def __init__(self, value: int, *, quiet: bool = False, adopt: Callable[[int], object] | None = None) -> None:
+    def __init__(self, value: int, *, quiet: bool = False) -> None:
         self.value = value
-        self._quiet, self._adopt = quiet, adopt
+        self._quiet = quiet
+        self._adopt: weakref.WeakMethod[Callable[[int], object]] | None = None
+
+    def adopt_by(self, adopt: Callable[[int], object]) -> None:
+        """Let a method take over what a step changes from the given rank, after some ranks gave up a part of one.
+
+        Its object holds this one. A cycle would keep the models of a finished training in the memory of a GPU.
+        """
+        self._adopt = weakref.WeakMethod(adopt)
 
     def run(self, step: Callable[[Part], Result], batch: Part) -> Iterator[tuple[Part, Result]]:
         """Take a step on each part of a batch, in parts of at most this size. Yields each part with the result of its step.
@@ -152,8 +160,9 @@ class BatchSize:
         if here:
             share.job.tell_memory()
         source = share.job.regroup(failed=here)
-        if self._adopt is not None:
-            self._adopt(source)
+        adopt = None if self._adopt is None else self._adopt()
+        if adopt is not None:
+            adopt(source)
 
     def _halve(self, size: int) -> None:
         self.value = size // 2

@@ -1,0 +1,26 @@
+"""Numbers that a GPU hands over while it works on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Arriving:
+    """A number that is on its way to the CPU. To read it waits for the step that made it, and not for what came after.
+
+    Args:
+        value: The number, of shape ().
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        self._value, self._arrived = value, None
+        if value.device.type == "cuda":
+            self._value = torch.empty_like(value, device="cpu", pin_memory=True).copy_(value, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def __float__(self) -> float:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return float(self._value)
