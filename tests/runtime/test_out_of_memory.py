@@ -89,8 +89,8 @@ def test_no_image_is_protected_twice_when_memory_runs_out(
     add = rounding.add_in_levels
 
     def full(*arguments: Any, **named: Any) -> Tensor:
-        # Amid the second batch of eight.
-        if next(calls) == 11:
+        # In the second batch of eight.
+        if next(calls) == 1:
             raise MemoryError
         return add(*arguments, **named)
 

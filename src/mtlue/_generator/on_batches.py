@@ -13,7 +13,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from mtlue._checks import check_count, check_task_names, naming
 from mtlue._data import Samples, check_unprotected, checked_image, checked_sample, to_bytes, to_unit_floats
-from mtlue._generator.rounding import add_to_image
+from mtlue._generator.rounding import add_to_images
 from mtlue._runtime import Compute, fitting_batch_size, repeatable_convolutions
 from mtlue._tasks import is_array
 
@@ -99,11 +99,8 @@ class OnBatches:
                     indices = range(start, min(start + chunk, len(pairs)))
                     read = samples.read(indices, compute.device)
                     with compute.autocast():
-                        deltas = generator(read.images, read.targets, protected_tasks=self._protected_tasks).cpu()
-                    images += [
-                        add_to_image(to_bytes(pairs[index][0]), delta, generator.epsilon)
-                        for index, delta in zip(indices, deltas, strict=True)
-                    ]
+                        deltas = generator(read.images, read.targets, protected_tasks=self._protected_tasks)
+                    images += add_to_images([to_bytes(pairs[index][0]) for index in indices], deltas, generator.epsilon)
         return images
 
     def _start(self, rank: int | None) -> Compute:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float, *, argume
     Raises:
         ValueError: the perturbation holds NaN or infinity.
     """
-    if not bool(perturbation.isfinite().all()):
+    # Cheaper than to ask each value: NaN is the smallest and the largest of values among which it is.
+    if not all(each.isfinite() for each in perturbation.aminmax()):
         raise ValueError(
             f"{argument}: its perturbation holds NaN or infinity, so nothing would be protected; its weights are damaged, as by"
             " a learning rate that is too large: train a new one, with a smaller learning_rate"
@@ -58,11 +60,19 @@ def add_levels(clean: Tensor, levels: Tensor, epsilon: float) -> Tensor:
     return (clean.to(torch.int16) + held).clamp(0, 255).to(torch.uint8)
 
 
-def add_to_image(clean: Tensor, delta: Tensor, epsilon: float) -> Tensor:
-    """Add what a generator made for one image, (C, h, w), to the 8-bit image (C, H, W), at the image's own size.
+def add_to_images(clean: Sequence[Tensor], deltas: Tensor, epsilon: float) -> list[Tensor]:
+    """Add what a generator made for some images, (B, C, h, w), to the 8-bit images, each (C, H, W), at their own sizes.
+
+    The result is on the CPU. Images of the generator's size are added at once, and on its device: uint8 comes back from there.
 
     Raises:
         ValueError: it holds NaN or infinity.
     """
-    own_size = resize(delta.unsqueeze(0), (clean.shape[-2], clean.shape[-1])).squeeze(0)
-    return add_in_levels(clean, own_size, epsilon, argument="generator")
+    if all(image.shape == deltas.shape[1:] for image in clean):
+        images = torch.stack(list(clean)).to(deltas.device)
+        return list(add_in_levels(images, deltas, epsilon, argument="generator").cpu().unbind())
+    own_sizes = (
+        resize(delta.unsqueeze(0), (image.shape[-2], image.shape[-1])).squeeze(0)
+        for image, delta in zip(clean, deltas.cpu(), strict=True)
+    )
+    return [add_in_levels(image, delta, epsilon, argument="generator") for image, delta in zip(clean, own_sizes, strict=True)]

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mtlue._data import Batch, Samples, as_gathered, to_bytes
 from mtlue._formats import Portion
-from mtlue._generator import UEGenerator, add_to_image
+from mtlue._generator import UEGenerator, add_to_images
 from mtlue._runtime import BatchSize, Compute, Progress, moved, repeatable_convolutions
 
 
@@ -104,15 +104,17 @@ class Generation:
     # Only here: the context must not cover what the user's data set computes, or what the caller does with the images.
     @torch.no_grad()
     def perturbations(self, batch: Batch) -> Tensor:
-        """Return the perturbations (B, C, H, W) of a batch, on the CPU. The generator must be `ready`."""
+        """Return the perturbations (B, C, H, W) of a batch, on the device. The generator must be `ready`."""
         batch = batch.to(self.compute.device)
         with self.compute.autocast():
             delta: Tensor = self.generator(batch.images, batch.targets, protected_tasks=self.protected_tasks)
-        return delta.cpu()
+        return delta
 
     def _protect(self, originals: Originals) -> list[Tensor]:
-        deltas = self.perturbations(originals.batch)
-        return [
-            add_to_image(clean, delta, self.generator.epsilon) if self.selected[index] else clean
-            for index, clean, delta in zip(originals.indices, originals.images, deltas, strict=True)
-        ]
+        deltas, images = self.perturbations(originals.batch), list(originals.images)
+        chosen = self.selected[torch.tensor(originals.indices)].nonzero().flatten().tolist()
+        if chosen:
+            added = add_to_images([images[place] for place in chosen], deltas[chosen], self.generator.epsilon)
+            for place, image in zip(chosen, added, strict=True):
+                images[place] = image
+        return images

@@ -118,7 +118,7 @@ def _is_deaf(generation: Generation, batch: Batch, levels: Tensor) -> bool:
 def _levels(generation: Generation, batch: Batch) -> Tensor:
     size = BatchSize(_LOOKED_AT, quiet=True)
     with generation.ready():
-        return (255 * torch.cat([delta for _, delta in size.run(generation.perturbations, batch)])).round()
+        return (255 * torch.cat([delta.cpu() for _, delta in size.run(generation.perturbations, batch)])).round()
 
 
 def _other_labels(generation: Generation, batch: Batch) -> tuple[Tensor, Batch]:
