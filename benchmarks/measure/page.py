@@ -29,6 +29,8 @@ _PARTS = [
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
 _PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]
 _FULL_SIZE = [name for name in RECIPES if name.startswith("full size")]
+# Pixels of the larger images.
+_LARGER = 64
 # The budget that recipes of the image's full size had, and one that takes about the CPU seconds of the default.
 _LONGER, _AS_LONG = 48_000, 96_000
 
@@ -39,6 +41,8 @@ def strength_tables(committed: Path) -> dict[str, str]:
         cells, scale = Cells(Path(folder), committed), SCALES["small"]
         stick = Stick(cells, scale, None, make=False)
         longer, as_long = (Stick(cells, scale.changed(budget=budget), None, make=False) for budget in (_LONGER, _AS_LONG))
+        larger, larger_as_long = (Stick(cells, each.scale.changed(size=_LARGER), None, make=False) for each in (stick, as_long))
+        gpu = Stick(cells, SCALES["gpu"], None, make=False)
         default = _rows(stick, SETS, [_DEFAULT])
         in_bfloat16 = _rows(stick, ["utkface"], _BFLOAT16)
         in_bfloat16 += _rows(stick, ["multi-fashion", "drawings"], _BFLOAT16, [0])
@@ -50,6 +54,8 @@ def strength_tables(committed: Path) -> dict[str, str]:
             "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
             "strength-as-long": table(_rows(as_long, SETS, _PAPER), _SIDE_BY_SIDE),
+            "strength-larger": table([*_rows(larger, SETS, [_DEFAULT]), *_rows(larger_as_long, SETS, _PAPER)], _SIDE_BY_SIDE),
+            "strength-gpu": table(_rows(gpu, SETS, [_DEFAULT, *_PAPER]), _SIDE_BY_SIDE[:-1]),
             "strength-students": table(_rows(stick, SETS, _TRIED), _IN_FULL),
             "strength-full-size": table(_rows(longer, SETS, _FULL_SIZE), _IN_FULL),
             "strength-check": f"{check_table(default)}\n\n{agreement(default)}",
