@@ -24,3 +24,7 @@ class Arriving:
         if self._arrived is not None:
             self._arrived.synchronize()
         return float(self._value)
+
+    def __reduce__(self) -> tuple[type[Arriving], tuple[Tensor]]:
+        """Copy and pickle the number alone."""
+        return Arriving, (torch.tensor(float(self), device="cpu"),)
