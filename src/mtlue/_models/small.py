@@ -17,14 +17,14 @@ from mtlue._runtime import random_numbers
 from mtlue._tasks import Task
 
 # The least that the stem leaves of the shorter side.
-_SIDE = 32
+_SIDE = 64
 
 
 def small_network(tasks: Mapping[str, Task], image_shape: tuple[int, int, int], *, width: int = 16, seed: int) -> nn.Module:
     """Make an untrained network for some tasks, in training mode, in the layout that is fastest on a CPU.
 
     It has three residual blocks, and linear heads on the means of the four quarters of its maps. If labels are maps, it is a
-    U-Net. Images with a shorter side of 64 pixels or more are reduced by strides at the input, to 32 to 63.
+    U-Net. Images with a shorter side of 128 pixels or more are reduced by strides at the input, to 64 to 127.
 
     Args:
         tasks: The tasks.
