@@ -24,7 +24,7 @@ def small_network(tasks: Mapping[str, Task], image_shape: tuple[int, int, int], 
     """Make an untrained network for some tasks, in training mode, in the layout that is fastest on a CPU.
 
     It has three residual blocks, and linear heads on the means of the four quarters of its maps. If labels are maps, it is a
-    U-Net. Images with a shorter side of 128 pixels or more are reduced by strides at the input, to 64 to 127.
+    U-Net. Images with a shorter side of 128 pixels or more are reduced by strides at the input, to 64 to 128.
 
     Args:
         tasks: The tasks.
