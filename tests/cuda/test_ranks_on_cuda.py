@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-# NCCL refuses two ranks on one GPU.
+# NCCL refuses two ranks on one GPU, and a single rank sends no message: this only shows that such a group is no obstacle.
 @pytest.mark.parametrize(("backend", "world"), [("nccl", 1), ("gloo", 2)])
 def test_ranks_train_on_a_gpu_as_one_process_does(backend: str, world: int, tmp_path: Path) -> None:
     alone = ranks.on_gpu()

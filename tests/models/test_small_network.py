@@ -31,6 +31,9 @@ def test_one_product_gives_what_each_head_gives() -> None:
     assert list(answers) == ["a.b", "forward", "one"]
     for answer, head in zip(answers.values(), network.heads, strict=True):
         torch.testing.assert_close(answer, head(features))
+        # As a user's own task may do.
+        assert answer.view(-1).shape == (5 * head.out_features,)
+        answer.mul_(2.0)
 
 
 def test_it_sees_up_to_127_pixels() -> None:

@@ -44,8 +44,8 @@ def add_in_levels(clean: Tensor, perturbation: Tensor, epsilon: float, *, argume
     Raises:
         ValueError: the perturbation holds NaN or infinity.
     """
-    # Cheaper than to ask each value: NaN is the smallest and the largest of values among which it is.
-    if not all(each.isfinite() for each in perturbation.aminmax()):
+    # Cheaper than to ask each value: what is finite differs from itself by nothing.
+    if not bool((perturbation - perturbation).sum() == 0):
         raise ValueError(
             f"{argument}: its perturbation holds NaN or infinity, so nothing would be protected; its weights are damaged, as by"
             " a learning rate that is too large: train a new one, with a smaller learning_rate"
@@ -63,14 +63,15 @@ def add_levels(clean: Tensor, levels: Tensor, epsilon: float) -> Tensor:
 def add_to_images(clean: Sequence[Tensor], deltas: Tensor, epsilon: float) -> list[Tensor]:
     """Add what a generator made for some images, (B, C, h, w), to the 8-bit images, each (C, H, W), at their own sizes.
 
-    The result is on the CPU. Images of the generator's size are added at once, and on its device: uint8 comes back from there.
+    The result is on the CPU. If none needs resizing they are added at once, and on the device: uint8 comes back from there.
 
     Raises:
         ValueError: it holds NaN or infinity.
     """
     if all(image.shape == deltas.shape[1:] for image in clean):
         images = torch.stack(list(clean)).to(deltas.device)
-        return list(add_in_levels(images, deltas, epsilon, argument="generator").cpu().unbind())
+        # Copies: a view would be pickled with its whole batch.
+        return [each.clone() for each in add_in_levels(images, deltas, epsilon, argument="generator").cpu()]
     own_sizes = (
         resize(delta.unsqueeze(0), (image.shape[-2], image.shape[-1])).squeeze(0)
         for image, delta in zip(clean, deltas.cpu(), strict=True)

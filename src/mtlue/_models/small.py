@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -47,7 +47,9 @@ class _JointHeads(HardSharing):
         heads = cast("list[nn.Linear]", list(self.heads))
         weight, bias = torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads])
         answers = F.linear(self.backbone(images), weight, bias)
-        return dict(zip(self.task_names, answers.split([head.out_features for head in heads], dim=1), strict=True))
+        # Copies: a user's own task may work in place, or flatten what it is given. torch's type says that there is no result.
+        split = cast("Callable[..., list[Tensor]]", torch.split_with_sizes_copy)
+        return dict(zip(self.task_names, split(answers, [head.out_features for head in heads], dim=1), strict=True))
 
 
 class _Features(nn.Module):

@@ -18,7 +18,8 @@ class Arriving:
         if value.device.type == "cuda":
             self._value = torch.empty_like(value, device="cpu", pin_memory=True).copy_(value, non_blocking=True)
             self._arrived = torch.cuda.Event()
-            self._arrived.record()
+            # The current device may be another one.
+            self._arrived.record(torch.cuda.current_stream(value.device))
 
     def __float__(self) -> float:
         if self._arrived is not None:
