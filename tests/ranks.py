@@ -206,9 +206,8 @@ def torchrun(folder: Path, launcher: str) -> tuple[list[dict[str, Any]], str]:
 
 def on_gpu() -> dict[str, Any]:
     """What a training on a GPU gives, on this rank or without any."""
-    return {
-        name: trained(loss, device="cuda", precision=torch.float32) for name, loss in (("EM", mtlue.EM()), ("new", restarted()))
-    }
+    losses = {"EM": mtlue.EM(), "RestartedEM": restarted()}
+    return {name: trained(loss, device="cuda", precision=torch.float32) for name, loss in losses.items()}
 
 
 def launched(folder: Path, world: int, backend: str = "gloo", calls: str = "in turn") -> list[dict[str, Any]]:

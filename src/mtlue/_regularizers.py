@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mtlue._generator import ClassEmbeddingBank
+from mtlue._runtime import sent
 
 # The smallest square of a length: an embedding of zeros then has the cosine zero with all others.
 _LEAST = 1e-24
@@ -68,7 +69,7 @@ def embedding_regularizers(embeddings: ClassEmbeddingBank | Sequence[Tensor]) ->
         lengths = products.diagonal().clamp_min(_LEAST).sqrt()
         cosines = products / lengths.outer(lengths)
         sizes = torch.tensor([len(table) for table in tables], device="cpu")
-        task = torch.arange(len(tables), device="cpu").repeat_interleave(sizes).to(cosines.device, non_blocking=True)
+        task = sent(torch.arange(len(tables), device="cpu").repeat_interleave(sizes), cosines.device)
         same_task = task.unsqueeze(1) == task
         # The product holds each pair twice; the upper triangle has it once.
         intra = (cosines * same_task.triu(diagonal=1)).sum() / same_task.triu(diagonal=1).sum().clamp_min(1)

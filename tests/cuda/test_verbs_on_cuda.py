@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import mtlue
 from mtlue import baselines, evaluation
 from mtlue._models import small_network
 from mtlue._protect import default_loss
+from mtlue._runtime import Arriving
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
 
@@ -159,4 +162,10 @@ def test_no_step_of_the_default_waits_for_the_gpu(canvases: Any) -> None:
 
     waits(1)
     # Twelve steps an epoch: the end of one may wait, a step may not.
-    assert waits(3) - waits(1) < 2 * 12
+    assert waits(3) - waits(1) < 12
+
+
+def test_a_number_arrives_from_a_gpu_that_is_busy() -> None:
+    torch.cuda._sleep(10**8)
+    number = Arriving(torch.tensor(0.5, device="cuda") + 1)
+    assert [float(each) for each in (number, copy.deepcopy(number), pickle.loads(pickle.dumps(number)))] == [1.5] * 3

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from mtlue._data.images import resize
 from mtlue._runtime import constant
@@ -31,6 +32,10 @@ def test_a_constant_is_made_once_and_fit_for_gradients() -> None:
         made.append(count)
         return torch.arange(float(count))
 
+    # torch.compile and others put something else in place of tensors: not to be kept.
+    with FakeTensorMode():
+        assert isinstance(numbers(torch.zeros(()), 3), FakeTensor)
+    made.clear()
     with torch.inference_mode():
         first = numbers(torch.zeros(()), 3)
     assert numbers(torch.ones(2), 3) is first

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtlue._runtime import sent
+
 
 def random_crop(images: Tensor) -> Tensor:
     """Move each image by up to an eighth of its size, as zero padding and a random crop do.
@@ -31,7 +33,7 @@ def random_crop(images: Tensor) -> Tensor:
     padded = F.pad(images, (left, left, up, up))
     rows = torch.arange(height) + torch.randint(2 * up + 1, (count, 1))
     columns = torch.arange(width) + torch.randint(2 * left + 1, (count, 1))
-    rows, columns = (each.to(images.device, non_blocking=True) for each in (rows, columns))
+    rows, columns = (sent(each, images.device) for each in (rows, columns))
     rows = rows.reshape(count, 1, height, 1).expand(count, channels, height, padded.shape[-1])
     return padded.gather(2, rows).gather(3, columns.reshape(count, 1, 1, width).expand(count, channels, height, width))
 
@@ -56,6 +58,6 @@ def random_crop_and_flip(images: Tensor) -> Tensor:
         >>> settings["augment"] = evaluation.random_crop_and_flip
         >>> history = mtlue.fit(generator, dataset, net, **settings)
     """
-    mirrored = (torch.rand(len(images), device="cpu") < 0.5).to(images.device, non_blocking=True)
+    mirrored = sent(torch.rand(len(images), device="cpu") < 0.5, images.device)
     moved = random_crop(images)
     return torch.where(mirrored.reshape(-1, 1, 1, 1), moved.flip(-1), moved)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mtlue._checks import naming
 from mtlue._data.images import resize, to_unit_floats
 from mtlue._data.reading import as_gathered, read_sample
-from mtlue._runtime import Compute, Job, Share, current_job, out_of_memory
+from mtlue._runtime import Compute, Job, Share, current_job, out_of_memory, sent
 from mtlue._tasks import CheckedTargets, Task, alike_tasks, label_columns, read_columns, read_single, split_by_task
 
 
@@ -52,7 +52,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the same samples on a device, with images as floats in [0, 1]."""
-        images = to_unit_floats(self.images.to(device, non_blocking=True))
+        images = to_unit_floats(sent(self.images, device))
         return replace(self, images=images, targets=self.targets.to(device))
 
     def seen_as(self, images: Tensor, targets: CheckedTargets | None = None) -> Batch:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlue._checks import check_count
-from mtlue._data.images import check_images, resize
+from mtlue._data.images import check_images, resize_by_products
 from mtlue._runtime import constant
 
 # The tables of the standard's annex K, by rows.
@@ -68,7 +68,8 @@ def differentiable_jpeg(images: Tensor, quality: int = 10) -> Tensor:
         else:
             luma, colours = _mixed(levels, _TO_YCC).split((1, 2), dim=1)
             luma = _squeezed(luma - 128, _LUMA, quality) + 128
-            colours = resize(_squeezed(F.avg_pool2d(colours, 2), _CHROMA, quality), (luma.shape[-2], luma.shape[-1]))
+            size = (luma.shape[-2], luma.shape[-1])
+            colours = resize_by_products(_squeezed(F.avg_pool2d(colours, 2), _CHROMA, quality), size)
             decoded = _mixed(torch.cat([luma, colours], dim=1), _TO_RGB)
         return (decoded[..., :height, :width] / 255).clamp(0.0, 1.0).to(images.dtype)
 
@@ -98,20 +99,21 @@ def _mixed(images: Tensor, weights: tuple[tuple[float, ...], ...]) -> Tensor:
 
 @constant
 def _weights(weights: tuple[tuple[float, ...], ...]) -> Tensor:
-    return torch.tensor(weights)
+    return torch.tensor(weights, dtype=torch.float64, device="cpu")
 
 
 @constant
 def _steps(table: tuple[int, ...], quality: int) -> Tensor:
     """What coefficients are rounded to multiples of, (64,)."""
     scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-    return ((torch.tensor(table) * scale + 50) / 100).floor().clamp(1, 255)
+    return ((torch.tensor(table, device="cpu") * scale + 50) / 100).floor().clamp(1, 255)
 
 
 @constant
 def _cosines() -> Tensor:
     """From a block, as a vector, to its coefficients: rows and columns at once, (64, 64)."""
-    frequencies, places = torch.arange(8.0).unsqueeze(1), torch.arange(8.0)
+    places = torch.arange(8, dtype=torch.float64, device="cpu")
+    frequencies = places.unsqueeze(1)
     cosines = torch.cos((2 * places + 1) * frequencies * math.pi / 16) / 2
     cosines[0] /= math.sqrt(2)
     return torch.kron(cosines, cosines)

@@ -127,8 +127,14 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     if not images.requires_grad:
         return F.interpolate(images, size=size, mode="bilinear", antialias=True)
-    # The same as two products. On a GPU, the gradient of the above is summed in any order, so equal seeds would not give
-    # equal results.
+    return resize_by_products(images, size)
+
+
+def resize_by_products(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Do the same with a gradient that is the same each time.
+
+    On a GPU that of interpolation is summed in any order, so equal seeds would not give equal results.
+    """
     with torch.autocast(images.device.type, enabled=False):
         rows, columns = (_resizing(images, old, new) for old, new in zip(images.shape[-2:], size, strict=True))
         return rows @ images @ columns.T
@@ -137,4 +143,5 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 @constant
 def _resizing(old: int, new: int) -> Tensor:
     """How much each of ``new`` pixels takes of each of ``old`` ones, (new, old)."""
-    return F.interpolate(torch.eye(old).reshape(1, 1, old, old), size=(new, old), mode="bilinear", antialias=True)[0, 0]
+    rows = torch.eye(old, dtype=torch.float64, device="cpu").reshape(1, 1, old, old)
+    return F.interpolate(rows, size=(new, old), mode="bilinear", antialias=True)[0, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtlue._losses.surrogate import Surrogate
-from mtlue._runtime import joint_sum
+from mtlue._runtime import joint_sum, sent
 from mtlue._tasks import CheckedTargets
 
 # A class so rare that its weight would be larger hardly ever comes up, and would then drown the rest of its batch.
@@ -35,7 +35,7 @@ class ClassBalance:
         sizes = [len(counts) for counts in found.values()]
         counts = joint_sum(torch.cat(list(found.values())))
         self._counts = counts if self._counts is None else counts + self._counts.to(counts.device)
-        task = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(counts.device, non_blocking=True)
+        task = sent(torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)), counts.device)
         return dict(zip(found, _weights(self._counts, task, len(sizes)).split(sizes), strict=True))
 
     def state_dict(self) -> dict[str, Tensor]:

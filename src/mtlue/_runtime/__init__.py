@@ -6,7 +6,7 @@ from mtlue._runtime.arriving import Arriving
 from mtlue._runtime.compute import Compute
 from mtlue._runtime.constants import constant
 from mtlue._runtime.descent import descend, gradients_on
-from mtlue._runtime.device import check_single_process, choose_device, moved, repeatable_convolutions
+from mtlue._runtime.device import check_single_process, choose_device, moved, repeatable_convolutions, sent
 from mtlue._runtime.extras import require
 from mtlue._runtime.files import file_named, load_tensors, private, remove_folder, save_tensors, write_bytes, write_private
 from mtlue._runtime.identity import (
@@ -96,6 +96,7 @@ __all__ = [
     "repeatable_convolutions",
     "require",
     "save_tensors",
+    "sent",
     "smallest",
     "sole_owner",
     "stand_ins",

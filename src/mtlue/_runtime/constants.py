@@ -22,10 +22,13 @@ def constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.lru_cache(maxsize=256)
     def kept(device: torch.device, dtype: torch.dtype, *args: Hashable) -> Tensor:
         # What is made in inference mode could take no part in a gradient later.
-        with torch.inference_mode(False), torch.device("cpu"):
+        with torch.inference_mode(False):
             return make(*args).to(device, dtype)
 
     def like(tensor: Tensor, *args: Hashable) -> Tensor:
+        # While torch traces, what is made stands for a tensor and must not outlive the trace.
+        if torch.compiler.is_compiling() or type(tensor) is not Tensor:
+            return make(*args).to(tensor.device, tensor.dtype)
         return kept(tensor.device, tensor.dtype, *args)
 
     return like

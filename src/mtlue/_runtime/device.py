@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mtlue._runtime.bfloat16 import TrustedBFloat16
 from mtlue._runtime.ranks import world_size
@@ -93,6 +93,11 @@ def check_single_process() -> None:
         raise NotImplementedError(
             "mtlue does not yet work across several processes: call it on one rank, and share what it returns"
         )
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device. A GPU with CUDA is not waited for; MPS might read a temporary after it is gone."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 @contextmanager

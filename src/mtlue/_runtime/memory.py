@@ -6,7 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -160,9 +160,9 @@ class BatchSize:
         if here:
             share.job.tell_memory()
         source = share.job.regroup(failed=here)
-        adopt = None if self._adopt is None else self._adopt()
-        if adopt is not None:
-            adopt(source)
+        if self._adopt is not None:
+            # None, which cannot be called, if the object is gone: better than ranks that go on with different weights.
+            cast("Callable[[int], object]", self._adopt())(source)
 
     def _halve(self, size: int) -> None:
         self.value = size // 2

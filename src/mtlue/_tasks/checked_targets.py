@@ -54,7 +54,7 @@ class CheckedTargets(dict[str, Tensor]):
 
     def to(self, device: torch.device) -> CheckedTargets:
         """The same targets on a device."""
-        return self.each(lambda target: target.to(device, non_blocking=True))
+        return self.each(lambda target: target.to(device, non_blocking=device.type == "cuda"))
 
     def together(self, names: Sequence[str]) -> Tensor:
         """Targets of some tasks side by side, (B, n)."""
