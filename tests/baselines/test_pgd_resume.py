@@ -12,7 +12,6 @@ from torch import nn
 
 from broken_search import STEPS, interrupt_at, make_surrogate, same_files, search
 from killed_run import same_state
-from mtlue.baselines._pixel_store import PERTURBATIONS
 
 
 # In the first batch, amid one, at the last step of one, at the first step of the next, in the last; with EM in each round.
@@ -75,7 +74,7 @@ def test_a_batch_that_was_half_written_is_written_again(whole_search: Any, tmp_p
     with pytest.raises(KeyboardInterrupt):
         search("em", tmp_path / "safe", progress=interrupt_at(20))
     # Step 20 lies in the third batch of the second round; the second, samples 6 to 11, was written last.
-    file = tmp_path / "safe.partial" / PERTURBATIONS
+    file = tmp_path / "safe.partial" / "perturbations" / "000000.bin"
     content = bytearray(file.read_bytes())
     assert len(content) == 2 * 20 * 20
     content[2 * 20 * 6 : 2 * 20 * 9] = bytes(2 * 20 * 3)

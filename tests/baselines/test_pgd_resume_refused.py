@@ -17,7 +17,6 @@ from mtlue._fit import Checkpoint
 from mtlue._formats import Portion
 from mtlue.baselines._pgd import pgd
 from mtlue.baselines._pgd_stages import _frozen
-from mtlue.baselines._pixel_store import PERTURBATIONS
 from verb import files_below
 
 
@@ -83,8 +82,8 @@ def test_another_data_set_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.Mo
 def test_perturbations_that_were_cut_are_not_taken_up(tmp_path: Path, size: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         search("em", tmp_path / "safe", progress=interrupt_at(20))
-    os.truncate(tmp_path / "safe.partial" / PERTURBATIONS, size)
-    words = rf"path: .*safe\.partial is damaged and cannot be resumed \({PERTURBATIONS} has {size} bytes, expected 800\)"
+    os.truncate(tmp_path / "safe.partial" / "perturbations" / "000000.bin", size)
+    words = rf"path: .*perturbations is damaged and cannot be resumed \(000000\.bin has {size} bytes, expected 800\)"
     with pytest.raises(ValueError, match=words):
         search("em", tmp_path / "safe")
 
@@ -92,7 +91,7 @@ def test_perturbations_that_were_cut_are_not_taken_up(tmp_path: Path, size: int)
 def test_a_surrogate_without_its_perturbations_is_not_taken_up(whole_search: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         search("em", tmp_path / "safe", progress=interrupt_at(20))
-    (tmp_path / "safe.partial" / PERTURBATIONS).unlink()
+    (tmp_path / "safe.partial" / "perturbations" / "000000.bin").unlink()
     net = make_surrogate()
     search("em", tmp_path / "safe", net=net)
     assert same_files(tmp_path / "safe", whole_search[0] / "em")

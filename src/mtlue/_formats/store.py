@@ -32,6 +32,11 @@ _READY = "ready"
 logger = logging.getLogger("mtlue.protect")
 
 
+def images_per_shard(batch_size: int) -> int:
+    """Return how many images a shard holds: whole batches, whose size must not depend on which shards a process makes."""
+    return batch_size * max(1, _SHARD_SIZE // batch_size)
+
+
 class StoreWriter(ImageSink):
     """Writes images into shards, so that a killed process loses at most one batch.
 
@@ -65,8 +70,7 @@ class StoreWriter(ImageSink):
         if not self._is_out:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.batch_size = self._planned(batch_size)
-        # Whole batches: their size must not depend on which shards a process makes.
-        self._size = self.batch_size * max(1, _SHARD_SIZE // self.batch_size)
+        self._size = images_per_shard(self.batch_size)
         self._all = range(-(-length // self._size))
         self.count = length if self._is_out else sum(self._noted(each, whole=each in self._own) for each in self._all)
         if self.count < length:

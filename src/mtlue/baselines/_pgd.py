@@ -48,8 +48,9 @@ def pgd(
     each batch. A loss that trains the surrogate (EM) alternates: in each round the surrogate takes ``surrogate_steps`` steps on
     perturbed images, then the perturbations of all samples take ``steps`` steps from where they were.
 
-    Called on all ranks of a process group, or of ``torchrun``, with a loss that keeps nothing from batch to batch, such as TAP
-    and SEP, it has each rank make a part of the images. They write one store, whose bytes do not depend on their number.
+    Called on all ranks of a process group, or of ``torchrun``, it has each rank make a part of the images. They write one
+    store, whose bytes do not depend on their number. Rank 0 alone trains EM's surrogate. A loss that has a state of its own,
+    such as `mtlue.RestartedEM`, works on one rank only.
 
     The defaults are the paper's for TAP and SEP (appendix A.1). **For EM set** ``rounds``, ``steps=20`` and
     ``step_size=0.8/255``. The paper uses ten rounds on NYUv2, and only the limit ``stop_accuracy`` if all tasks have classes.
@@ -90,7 +91,7 @@ def pgd(
         FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         OSError: the disk is full. Repeat the call to resume.
-        NotImplementedError: called on several ranks with EM, or another loss that depends on the batches before.
+        NotImplementedError: called on several ranks with a loss that depends on the batches before.
         RuntimeError: the loss or its gradient is not finite.
         TimeoutError: rank 0 has ended, or did not begin.
 
@@ -144,12 +145,12 @@ def _check_shareable(loss: BaseUELoss, ranks: Ranks) -> None:
     """Refuse a loss for which each batch depends on those before, if several ranks are to share them out.
 
     Raises:
-        NotImplementedError: it trains the surrogate, or has a state.
+        NotImplementedError: it has a state.
     """
-    if ranks.size > 1 and (loss.trains_surrogate or has_state(loss)):
+    if ranks.size > 1 and has_state(loss):
         raise NotImplementedError(
             f"loss: {type(loss).__name__} learns from batch to batch, so {ranks.size} ranks cannot share the images; call pgd "
-            "on one rank, or take a loss such as TAP"
+            "on one rank, or take a loss such as EM or TAP"
         )
 
 

@@ -21,10 +21,8 @@ from mtlue._runtime import ALONE, BatchSize, Compute, Progress, described, repea
 from mtlue._tasks import tasks_to_config
 from mtlue.baselines._alternation import Alternation
 from mtlue.baselines._pixel_search import Pixels, PixelSearch, SearchPlan
-from mtlue.baselines._pixel_store import PERTURBATIONS, PixelStore
+from mtlue.baselines._pixel_store import PixelStore
 
-# The first by name, so it is the first to go when the folder is removed. Without it, the rest of a search is not resumed.
-_STATE = "alternation.pt"
 _LOSS = "loss.pt"
 
 logger = logging.getLogger("mtlue.baselines")
@@ -82,13 +80,7 @@ def search_images(
                     kept = Checkpoint(None if work is None or not has_state(loss) else work / _LOSS, {})
                     sink = _sink(search, shape, folders)
                     return sink.fill(lambda portion: _frozen(search, portion, kept))
-                state = None if work is None else work / _STATE
-                fresh = work is None or not all((work / name).exists() for name in (_STATE, PERTURBATIONS))
-                if fresh and state is not None:
-                    # Without the perturbations it is useless.
-                    state.unlink(missing_ok=True)
-                store = PixelStore(len(samples), shape, epsilon=plan.epsilon, folder=work, fresh=fresh)
-                Alternation(search, store, Checkpoint(state, {})).run()
+                store = Alternation(search, shape, folders).run()
                 sink = _sink(search, shape, folders)
                 return sink.fill(lambda portion: _stored(search, store, portion))
 
@@ -132,10 +124,10 @@ def _frozen(search: PixelSearch, portion: Portion, kept: Checkpoint) -> Generato
 
 def _stored(search: PixelSearch, store: PixelStore, portion: Portion) -> Generator[Sequence[Tensor], None, None]:
     """Yield protected batches from finished perturbations."""
-    start = portion.done
-    for batch in search.batches(portion.indices):
-        delta = store.read(range(start, start + len(batch)))
-        start += len(batch)
+    # The loader asks for them ahead of what it yields.
+    indices, asked = itertools.tee(portion.indices)
+    for batch in search.batches(asked):
+        delta = store.read(list(itertools.islice(indices, len(batch))))
         yield add_in_levels(to_bytes(batch.images.cpu()), delta, search.plan.epsilon).unbind()
 
 

@@ -1,11 +1,13 @@
-"""The perturbations of a whole data set between two rounds, in memory or in a file, but never as floats."""
+"""The perturbations of a whole data set between two rounds, in memory or in files, but never as floats."""
 
 from __future__ import annotations
 
 import errno
 import math
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,8 @@ import torch
 from torch import Tensor
 
 from mtlue._fit import Checkpoint, count_in
-from mtlue._runtime import private
-
-PERTURBATIONS, LAST_BATCH = "perturbations.bin", "last_batch.pt"
+from mtlue._formats import POLL
+from mtlue._runtime import ALONE, Ranks, private, sole_owner
 
 # Sixteen bits for [-epsilon, epsilon]. A round starts where the last one ended, so stored values must resolve a step. At
 # epsilon = 8/255 the unit is 0.00024 levels, and the paper's smallest step is 0.064. Eight bits in whole levels would lose
@@ -25,97 +26,196 @@ _CHUNK = 2**24
 
 
 class PixelStore:
-    """Perturbations (N, C, H, W) as 16-bit fixed point in units of epsilon / 32767.
+    """Perturbations (N, C, H, W) as 16-bit fixed point in units of epsilon / 32767, in blocks of samples.
 
-    In a folder, a batch is first noted in a file that is replaced as a whole, and then written in place. If the process is
-    killed at any point, the noted batch is written again, and no other batch is in doubt.
+    Several processes can share the folder: each block is written by one at a time, and read by all.
 
     Args:
         length: Number of samples.
         shape: Shape (C, H, W) of each perturbation.
         epsilon: Largest absolute value.
-        folder: Folder of the file, which is mapped into memory. None keeps everything in memory.
-        fresh: Whether to start with zeros, whatever an interrupted call left in the folder.
+        block_size: Samples in a block.
+        folder: Folder of the blocks. None keeps them in memory.
+
+    Attributes:
+        blocks: The blocks, in order.
 
     Raises:
-        ValueError: the file that this call left is damaged.
-        OSError: there is no room for the file.
+        ValueError: a file that an interrupted call left is damaged.
     """
 
     def __init__(
-        self, length: int, shape: tuple[int, int, int], *, epsilon: float, folder: Path | None, fresh: bool = True
+        self, length: int, shape: tuple[int, int, int], *, epsilon: float, block_size: int, folder: Path | None = None
     ) -> None:
-        self._unit = epsilon / _LARGEST
-        self._path = None if folder is None else folder / PERTURBATIONS
-        last_batch = None if folder is None else folder / LAST_BATCH
-        #: The batch that was written last.
-        self.note = Checkpoint(last_batch, {})
-        if fresh:
-            for file in (self._path, last_batch):
-                if file is not None:
-                    file.unlink(missing_ok=True)
-        size = length * math.prod(shape)
-        if self._path is None:
-            levels = torch.zeros(size, dtype=torch.int16)
-        else:
-            _allocate(self._path, size * torch.int16.itemsize)
-            levels = torch.from_file(str(self._path), shared=True, size=size, dtype=torch.int16)
-        self._levels = levels.view(length, *shape)
+        self._unit, self._shape, self._size = epsilon / _LARGEST, shape, block_size
+        self.blocks = [
+            PixelBlock(number, range(start, min(start + block_size, length)), shape, self._unit, folder)
+            for number, start in enumerate(range(0, length, block_size))
+        ]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an earlier process has left all blocks."""
+        return all(block.is_there for block in self.blocks)
+
+    def clear(self) -> None:
+        """Begin with zeros, whatever is there.
+
+        Raises:
+            OSError: there is no room for the files.
+        """
+        for block in self.blocks:
+            block.clear()
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """Read the perturbations of some samples, floats (B, C, H, W)."""
-        return self._levels[torch.as_tensor(indices, dtype=torch.int64)].float() * self._unit
+        wanted = torch.as_tensor(indices, dtype=torch.int64)
+        levels = torch.empty(len(wanted), *self._shape, dtype=torch.int16)
+        number = wanted // self._size
+        for each in number.unique().tolist():
+            levels[number == each] = self.blocks[each].levels()[wanted[number == each] - each * self._size]
+        return levels.float() * self._unit
+
+    def taken(self, ranks: Ranks = ALONE) -> Iterator[PixelBlock]:
+        """Yield the blocks of this rank, and then those of others, each while no other process has it."""
+        own = self.blocks[ranks.rank :: ranks.size]
+        # Others go through theirs from the front.
+        left = own + [block for block in reversed(self.blocks) if block not in own]
+        while left:
+            busy = []
+            for block in left:
+                try:
+                    with block.alone():
+                        yield block
+                        block.flush()
+                except BlockingIOError:
+                    busy.append(block)
+            if busy == left:
+                time.sleep(POLL)
+            left = busy
+
+
+class PixelBlock:
+    """The perturbations of samples that lie side by side.
+
+    In a folder, a batch is first noted in a file that is replaced as a whole, and then written in place. If the process is
+    killed at any point, the noted batch is written again, and no other batch is in doubt.
+
+    Args:
+        number: Number of the block.
+        indices: The samples.
+        shape: Shape (C, H, W) of each perturbation.
+        unit: What a stored value is to be multiplied with.
+        folder: Folder of the file, which is mapped into memory. None keeps everything in memory.
+
+    Attributes:
+        number: Number of the block.
+        indices: The samples.
+        note: The batch that was written last.
+    """
+
+    def __init__(self, number: int, indices: range, shape: tuple[int, int, int], unit: float, folder: Path | None) -> None:
+        self.number, self.indices, self._shape, self._unit = number, indices, (len(indices), *shape), unit
+        self._path = None if folder is None else folder / f"{number:06d}.bin"
+        # So named, its drafts are removed with those of the file.
+        self.note = Checkpoint(None if folder is None else folder / f"{number:06d}.bin.note", {})
+        self._bytes = math.prod(self._shape) * torch.int16.itemsize
+        self._memory = torch.zeros(self._shape, dtype=torch.int16) if self._path is None else None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an earlier process has left the block.
+
+        Raises:
+            ValueError: it has another size.
+        """
+        if self._path is None or not self._path.exists():
+            return False
+        found = self._path.stat().st_size
+        if found != self._bytes:
+            fault = f"{self._path.name} has {found} bytes, expected {self._bytes}"
+            raise ValueError(f"path: {self._path.parent} is damaged and cannot be resumed ({fault}); delete it")
+        return True
+
+    def clear(self) -> None:
+        """Begin with zeros, whatever is there.
+
+        Raises:
+            OSError: there is no room for the file.
+        """
+        if self._memory is not None:
+            self._memory.zero_()
+        for file in (self._path, self.note.path):
+            if file is not None:
+                file.unlink(missing_ok=True)
+        if self._path is not None:
+            _allocate(self._path, self._bytes)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Be the only process that writes the block in this context.
+
+        Raises:
+            BlockingIOError: another one does.
+        """
+        return sole_owner(self._path, argument="path")
+
+    def levels(self) -> Tensor:
+        """Return the stored values (B, C, H, W), as they are now. What is written to them is stored."""
+        if self._memory is not None:
+            return self._memory
+        # Mapped anew each time, because on another machine the file may have changed.
+        size = math.prod(self._shape)
+        return torch.from_file(str(self._path), shared=True, size=size, dtype=torch.int16).view(self._shape)
 
     def write(self, delta: Tensor, *, round: int, start: int, beside: Mapping[str, Any] | None = None) -> None:
         """Replace the perturbations of the next samples of this round, from ``start`` on. Note what is given beside them."""
         levels = (delta.float() / self._unit).round().clamp(-_LARGEST, _LARGEST).to(torch.int16)
-        self._flush()
+        self.flush()
         self.note.save({**(beside or {}), "round": round, "start": start, "levels": levels})
-        self._levels[start : start + len(levels)] = levels
+        self.levels()[self._rows(start, len(levels))] = levels
 
     def resume(self, round: int) -> int:
-        """Repair what an interrupted call left. Returns how many samples have been through this round.
+        """Repair what an interrupted call left. Returns the first sample that has not been through this round.
 
         Raises:
             ValueError: the note is damaged.
         """
         state = self.note.load()
         if state is None:
-            return 0
+            return self.indices.start
         with self.note.taking_up():
-            levels, start = state["levels"], count_in(state, "start")
-            own = self._levels[start : start + len(levels)]
+            levels, start, last = state["levels"], count_in(state, "start"), count_in(state, "round")
+            own = self.levels()[self._rows(start, len(levels))]
             if levels.shape != own.shape or levels.dtype != own.dtype:
                 raise ValueError(f"levels has the shape {tuple(levels.shape)} at image {start}, expected {tuple(own.shape)}")
             own[:] = levels
-            return start + len(levels) if count_in(state, "round") == round else 0
+            # Another rank may be further on.
+            return start + len(levels) if last == round else self.indices.stop if last > round else self.indices.start
 
-    def _flush(self) -> None:
-        # What was written through the map must be on the disk before the note that could repair it is replaced.
+    def flush(self) -> None:
+        """Write what is in memory to the disk. It must be there before the note that could repair it is replaced."""
         if self._path is not None:
             with self._path.open("r+b") as file:
                 os.fsync(file.fileno())
 
+    def _rows(self, start: int, count: int) -> slice:
+        first = max(start - self.indices.start, 0)
+        return slice(first, first + count)
+
 
 def _allocate(path: Path, size: int) -> None:
-    """Reserve blocks on the disk for a file, zeros if it is new. Writing to a map without blocks can kill the process.
+    """Make a file of zeros, with blocks on the disk. Writing to a map without blocks can kill the process.
 
     Raises:
-        ValueError: the file exists with another size.
         OSError: the disk has no room.
     """
-    new = not path.exists()
-    if not new and path.stat().st_size != size:
-        fault = f"{path.name} has {path.stat().st_size} bytes, expected {size}"
-        raise ValueError(f"path: {path.parent} is damaged and cannot be resumed ({fault}); delete it")
     try:
-        with open(path, "xb" if new else "r+b", opener=private) as file:
-            if not _reserved(file.fileno(), size) and new:
+        with open(path, "xb", opener=private) as file:
+            if not _reserved(file.fileno(), size):
                 for start in range(0, size, _CHUNK):
                     file.write(bytes(min(_CHUNK, size - start)))
     except OSError:
-        if new:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
 
 
