@@ -134,11 +134,31 @@ def _shortcut(patterns: Any) -> _Protect:
     return protect
 
 
+def _pixels(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
+    """The method before the generator: a perturbation of each image for itself, with the paper's settings (A.1)."""
+    work = _Work(recipe, data, budget, seed)
+    alternating: dict[str, Any] = {"loss": mtlue.EM(), "rounds": 10, "steps": 20, "step_size": 0.8 / 255}
+    misleading = recipe.plain == "TAP, pixels"
+    surrogate = work.surrogate()[0] if misleading else work.new_network(1000 + seed)
+    return baselines.pgd(
+        dataset,
+        tasks=dict(data.tasks),
+        surrogate=surrogate,
+        augment=lambda images: moved(images, flips=data.flips),
+        device=budget.device,
+        seed=seed,
+        progress=False,
+        **({"loss": mtlue.TAP()} if misleading else alternating),
+    )
+
+
 #: What needs no loop of this benchmark: the library's verbs as they are, whatever they cost.
 WHOLE: dict[str, _Protect] = {
     "default": _default,
     "LSP": _shortcut(baselines.LSP()),
     "AR": _shortcut(baselines.AR()),
+    "EM, pixels": _pixels,
+    "TAP, pixels": _pixels,
 }
 
 

@@ -28,6 +28,7 @@ _PARTS = [
 ]
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
 _PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]
+_BASELINES = [name for name in RECIPES if name.endswith((" (patches)", " (pixels)"))]
 _FULL_SIZE = [name for name in RECIPES if name.startswith("full size")]
 # Pixels of the larger images.
 _LARGER = 64
@@ -51,7 +52,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
             "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER, [0]), _EPOCHS),
             "strength-bfloat16": table(in_bfloat16, _PRECISIONS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
-            "strength-patterns": table(_rows(stick, SETS, ["LSP (patches)", "AR (patches)"]), _SIDE_BY_SIDE[:-1]),
+            "strength-baselines": table(_rows(stick, SETS, _BASELINES), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
             "strength-as-long": table(_rows(as_long, SETS, _PAPER), _SIDE_BY_SIDE),
             "strength-larger": table([*_rows(larger, SETS, [_DEFAULT]), *_rows(larger_as_long, SETS, _PAPER)], _SIDE_BY_SIDE),

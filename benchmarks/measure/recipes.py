@@ -32,8 +32,8 @@ class Recipe:
         nearest: Round to the nearest level; else towards the clean image.
         half: Whether the generator works at half the image's size, in a quarter of the time; what it makes is smooth.
         plain: Instead of all of the above, one of the library's own losses with its own settings (``"TAP"``, ``"EM"``,
-            ``"SEP"``), what `mtlue.protect` does with a data set alone (``"default"``), or patterns of classes in patches
-            (``"LSP"``, ``"AR"``).
+            ``"SEP"``), what `mtlue.protect` does with a data set alone (``"default"``), patterns of classes in patches
+            (``"LSP"``, ``"AR"``), or a search on the pixels of each image (``"EM, pixels"``, ``"TAP, pixels"``).
     """
 
     students: int = 1
@@ -87,6 +87,8 @@ RECIPES: dict[str, Recipe] = {
     "not balanced, TAP by task, not held": Recipe(plain="default", misleading=1.0),
     "LSP (patches)": Recipe(plain="LSP"),
     "AR (patches)": Recipe(plain="AR"),
+    "EM (pixels)": Recipe(plain="EM, pixels"),
+    "TAP (pixels)": Recipe(plain="TAP, pixels"),
     "MTL-UE-TAP": Recipe(plain="TAP", nearest=False),
     "MTL-UE-EM": Recipe(plain="EM", nearest=False),
     "MTL-UE-SEP": Recipe(plain="SEP", nearest=False),
