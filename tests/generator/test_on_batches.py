@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torchvision.transforms.functional import to_pil_image
 
 import mtlue
+from mtlue._generator import generation_batch_size
 from optional import needs
 from people import random_images
 
@@ -170,3 +171,9 @@ def test_ray_maps_it(generator: Any, wanted: Tensor, tmp_path: Path) -> None:
             safe = data.map_batches(function, batch_format="numpy", batch_size=4, **settings).take_all()
             images = [row["image"] for row in sorted(safe, key=lambda row: row["id"])]
             assert torch.equal(in_rows(images), wanted)
+
+
+@pytest.mark.parametrize(("side", "width", "batch"), [(16, 16, 256), (64, 16, 32), (60, 16, 32), (128, 32, 4), (256, 64, 1)])
+def test_feature_maps_of_a_batch_fit_the_cache_of_a_processor(side: int, width: int, batch: int) -> None:
+    generator = mtlue.UEGenerator({"shape": 2}, (3, side, side), width=width)
+    assert generation_batch_size(generator, torch.device("cpu")) == batch

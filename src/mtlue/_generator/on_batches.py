@@ -246,8 +246,8 @@ def _as_column(given: Any, images: list[Any]) -> Any:
 def generation_batch_size(generator: UEGenerator, device: torch.device) -> int:
     """Return a batch size for generation without gradients, when only a few full-size feature maps are alive."""
     height, width = generator.image_shape[1:]
-    map_bytes = 4 * generator.width * height * width
-    fit = fitting_batch_size(8 * map_bytes, device)
+    fit = fitting_batch_size(4 * 8 * generator.width * height * width, device)
     if device.type == "cpu":
-        fit = min(fit, 1 << max(_CACHED_BYTES // map_bytes, 1).bit_length() - 1)
+        cached = _CACHED_BYTES // (4 * generator.width * height * width)
+        fit = min(fit, 1 << max(cached, 1).bit_length() - 1)
     return min(_LARGEST_BATCH, fit)
