@@ -130,8 +130,9 @@ def test_without_the_first_rank_the_search_stops_and_is_taken_up(whole: Any, tmp
 
 def test_a_rank_waits_while_the_first_begins_anew(whole: Any, tmp_path: Path) -> None:
     """It has found the state of a killed call, whose perturbations are gone."""
-    at(2, tmp_path, dying=0, at_batch=3)
-    (tmp_path / "store.partial" / "perturbations" / "000001.bin").unlink()
+    at(1, tmp_path, dying=0, at_batch=6)
+    for gone in (tmp_path / "store.partial" / "perturbations").glob("000001.*"):
+        gone.unlink()
     ended, _ = at(3, tmp_path)
     assert [each.error for each in ended] == [""] * 3
     assert files_below(tmp_path / "store") == whole[0]
