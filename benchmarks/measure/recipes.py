@@ -77,6 +77,7 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect, half of the epochs, batches of 32": replace(DEFAULT, share=0.5, batch_size=32),
     "mtlue.protect, a quarter of the epochs, batches of 32": replace(DEFAULT, share=0.25, batch_size=32),
     "mtlue.protect, focus 4": replace(DEFAULT, focus=4.0),
+    "mtlue.protect, misleading 3": replace(DEFAULT, held=3.0),
     "mtlue.protect, bfloat16": replace(DEFAULT, bfloat16=True),
     "without TAP": Recipe(plain="default", balanced=True),
     "not balanced": replace(DEFAULT, balanced=False),
