@@ -15,16 +15,19 @@ from measure.table import agreement, check_table, table
 _SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "strong augmentation", "noise", "CPU s")
 _SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
 _EPOCHS = ("set", "recipe", "multi-task", "worst", "JPEG 10", "CPU s")
+_CHANGES = ("set", "recipe", "multi-task", "worst", "single-task", "JPEG 10")
 _PRECISIONS = ("set", "recipe", "seeds", "multi-task", "worst", "JPEG 10")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
 _DEFAULT = "mtlue.protect"
-_FEWER = [name for name in RECIPES if name == _DEFAULT or "epochs" in name]
+_FEWER = [name for name in RECIPES if name == _DEFAULT or name.startswith((f"{_DEFAULT}, half", f"{_DEFAULT}, a quarter"))]
+# With a seed of their own.
+_CHANGED, _CHANGED_SEED = [_DEFAULT, *(name for name in RECIPES if "twice" in name or ", misleading" in name)], 3
 _BFLOAT16 = [_DEFAULT, "mtlue.protect, bfloat16"]
 _PARTS = [
     name
     for name in RECIPES
-    if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in [*_FEWER[1:], *_BFLOAT16[1:]]
+    if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in [*_FEWER[1:], *_CHANGED[1:], *_BFLOAT16[1:]]
 ]
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
 _PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]
@@ -52,6 +55,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
             "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER, [0]), _EPOCHS),
             "strength-bfloat16": table(in_bfloat16, _PRECISIONS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),
+            "strength-changes": table(_rows(stick, ["celeba-40", "avatars"], _CHANGED, [_CHANGED_SEED]), _CHANGES),
             "strength-baselines": table(_rows(stick, SETS, _BASELINES), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
             "strength-as-long": table(_rows(as_long, SETS, _PAPER), _SIDE_BY_SIDE),
