@@ -74,10 +74,10 @@ def test_a_batch_that_was_half_written_is_written_again(whole_search: Any, tmp_p
     with pytest.raises(KeyboardInterrupt):
         search("em", tmp_path / "safe", progress=interrupt_at(20))
     # Step 20 lies in the third batch of the second round; the second, samples 6 to 11, was written last.
-    file = tmp_path / "safe.partial" / "perturbations" / "000000.bin"
+    (file,) = (tmp_path / "safe.partial" / "perturbations").glob("*/000001.bin")
     content = bytearray(file.read_bytes())
-    assert len(content) == 2 * 20 * 20
-    content[2 * 20 * 6 : 2 * 20 * 9] = bytes(2 * 20 * 3)
+    assert len(content) == 2 * 20 * 6
+    content[: 2 * 20 * 3] = bytes(2 * 20 * 3)
     file.write_bytes(content)
     search("em", tmp_path / "safe")
     assert same_files(tmp_path / "safe", whole_search[0] / "em")

@@ -20,7 +20,7 @@ from mtlue.baselines._pixel_store import PixelStore
 def make_store(length: int, shape: tuple[int, int, int], folder: Path | None, *, epsilon: float = 1.0) -> PixelStore:
     """A store in blocks of four samples, with zeros."""
     store = PixelStore(length, shape, epsilon=epsilon, block_size=4, folder=folder)
-    store.clear()
+    store.allocate()
     return store
 
 
@@ -42,7 +42,7 @@ def test_the_store_resolves_the_smallest_step(tmp_path: Path) -> None:
     assert torch.equal(store.read([5, 6]), again)
 
 
-def test_a_store_is_taken_up_or_begun_anew(tmp_path: Path) -> None:
+def test_a_store_is_taken_up(tmp_path: Path) -> None:
     make_store(8, (1, 1, 1), tmp_path).blocks[1].write(torch.ones(2, 1, 1, 1), round=2, start=5)
     (tmp_path / "000001.bin").write_bytes(bytes(8))
     store = PixelStore(8, (1, 1, 1), epsilon=1.0, block_size=4, folder=tmp_path)
@@ -50,9 +50,6 @@ def test_a_store_is_taken_up_or_begun_anew(tmp_path: Path) -> None:
     # A rank that is behind finds the whole block done.
     assert [store.blocks[1].resume(round) for round in (1, 2, 3)] == [8, 7, 4]
     assert store.read(range(8)).flatten().tolist() == [0.0] * 5 + [1.0, 1.0, 0.0]
-    store.clear()
-    assert store.blocks[1].resume(2) == 4
-    assert not store.read(range(8)).any()
     (tmp_path / "000000.bin").unlink()
     assert not store.is_there
 
@@ -64,8 +61,9 @@ def test_ranks_take_their_own_blocks_and_then_those_that_nobody_has(tmp_path: Pa
     assert [next(first).number, next(second).number] == [0, 1]
     # Neither waits for the other before everything else is done.
     assert [next(first).number for _ in range(3)] == [2, 4, 3]
-    assert [block.number for block in second] == [3, 4, 2, 0]
+    assert [next(second).number for _ in range(3)] == [4, 2, 0]
     assert [block.number for block in first] == [1]
+    assert [block.number for block in second] == [3]
 
 
 def test_the_file_has_its_blocks_before_it_is_written_to(tmp_path: Path) -> None:
@@ -96,8 +94,13 @@ def test_zeros_are_written_where_blocks_cannot_be_asked_for(tmp_path: Path, monk
 def test_a_disk_without_room_for_the_perturbations_is_told_of(
     whole_search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls: list[int] = []
+
     def full(*arguments: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        calls.append(1)
+        # The first block finds room.
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
@@ -107,6 +110,7 @@ def test_a_disk_without_room_for_the_perturbations_is_told_of(
         with pytest.raises(OSError, match=words) as caught:
             search("em", tmp_path / "safe")
     assert caught.value.errno == errno.ENOSPC
+    # What the first block has taken would keep the disk full.
     assert not list((tmp_path / "safe.partial" / "perturbations").iterdir())
     search("em", tmp_path / "safe")
     assert same_files(tmp_path / "safe", whole_search[0] / "em")

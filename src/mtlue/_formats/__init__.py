@@ -10,7 +10,7 @@ from mtlue._formats.manifest import EXPORT_MANIFEST, Fields, exported_tasks, sig
 from mtlue._formats.parquet import ParquetShards
 from mtlue._formats.parts import check_finished
 from mtlue._formats.readme import README
-from mtlue._formats.store import StoreWriter, images_per_shard
+from mtlue._formats.store import StoreWriter
 from mtlue._formats.stored_images import StoredImages
 from mtlue._formats.tar_shards import TarShards
 from mtlue._formats.verify import Description, verify
@@ -42,7 +42,6 @@ __all__ = [
     "export",
     "exported_tasks",
     "find_map",
-    "images_per_shard",
     "load_array",
     "read_class_names",
     "signed",

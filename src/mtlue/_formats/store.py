@@ -18,7 +18,7 @@ from torch import Tensor
 from mtlue._formats.images import ImageSink, Portion
 from mtlue._formats.manifest import Fields, file_fault, signed, size_fault
 from mtlue._formats.shard_writer import Noted, ShardWriter, note_of
-from mtlue._formats.stored_images import FORMAT, MANIFEST, SETTINGS, SHARD, StoredImages, call_of
+from mtlue._formats.stored_images import FORMAT, MANIFEST, SETTINGS, SHARD, StoredImages
 from mtlue._formats.work_folder import POLL, WorkFolder
 from mtlue._runtime import sole_owner, write_bytes
 
@@ -30,11 +30,6 @@ _SHARDS, _PLAN = "shards", "plan.json"
 _READY = "ready"
 
 logger = logging.getLogger("mtlue.protect")
-
-
-def images_per_shard(batch_size: int) -> int:
-    """Return how many images a shard holds: whole batches, whose size must not depend on which shards a process makes."""
-    return batch_size * max(1, _SHARD_SIZE // batch_size)
 
 
 class StoreWriter(ImageSink):
@@ -70,7 +65,8 @@ class StoreWriter(ImageSink):
         if not self._is_out:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.batch_size = self._planned(batch_size)
-        self._size = images_per_shard(self.batch_size)
+        # Whole batches: their size must not depend on which shards a process makes.
+        self._size = self.batch_size * max(1, _SHARD_SIZE // self.batch_size)
         self._all = range(-(-length // self._size))
         self.count = length if self._is_out else sum(self._noted(each, whole=each in self._own) for each in self._all)
         if self.count < length:
@@ -80,9 +76,7 @@ class StoreWriter(ImageSink):
 
     @property
     def _is_out(self) -> bool:
-        """Whether the store has its final name. The first rank may have removed the work by then."""
-        by_main = self.folders.ranks.rank > 0 and bool(self._call) and call_of(self.folders.final) == self._call["call"]
-        return by_main or self.folders.is_published
+        return self.folders.is_out(self._call)
 
     def _planned(self, batch_size: int) -> int:
         """Return the size of a batch that whoever comes first has noted."""

@@ -7,7 +7,7 @@ import glob
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,6 +114,11 @@ class WorkFolder:
         settings = self.work / SETTINGS
         return {"call": call_digits(settings.read_text())} if settings.exists() else {}
 
+    def is_out(self, call: Mapping[str, str]) -> bool:
+        """Return whether the store of a call has its final name. The first rank may have removed the work by then."""
+        by_main = self.ranks.rank > 0 and bool(call) and call_of(self.final) == call["call"]
+        return by_main or self.is_published
+
     def _own(self, stack: ExitStack, lock: Path) -> None:
         # Another rank that looks whether this one is there holds the lock for a moment.
         for _ in range(3 * (self.ranks.size > 1)):
@@ -140,10 +145,14 @@ class WorkFolder:
         while not until():
             time.sleep(POLL)
             if not is_owned(self.work) and time.monotonic() - started > patience and not until():
-                raise TimeoutError(
-                    f"path: rank 0 has ended, or never began to write {self.work}; make the call on every rank; a repeated "
-                    "call goes on where it stopped"
-                )
+                raise self.without_main()
+
+    def without_main(self) -> TimeoutError:
+        """Return the error for a rank that has lost the first one."""
+        return TimeoutError(
+            f"path: rank 0 has ended, or never began to write {self.work}; make the call on every rank; a repeated "
+            "call goes on where it stopped"
+        )
 
     def in_the_way(self) -> FileExistsError:
         """Return the error for a call whose path is taken."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mtlue._generator.generator import UEGenerator
 
 _LARGEST_BATCH = 256
-# Of feature maps at full size. A processor is up to twice as slow when a batch has more, which then comes from its memory.
+# The largest feature map of a batch takes at most this much, so that it stays in a processor's cache. Without that bound
+# generation was up to half as fast.
 _CACHED_BYTES = 2**23
 
 

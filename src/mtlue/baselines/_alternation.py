@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from mtlue._data import Batch, augmented
 from mtlue._fit import Checkpoint, SurrogateTraining, count_in
-from mtlue._formats import images_per_shard
 from mtlue._losses import frozen, restore_state, state_of
 from mtlue._protect import WorkFolder
-from mtlue._runtime import ALONE, Stream
+from mtlue._runtime import ALONE, Stream, remove_folder
 from mtlue.baselines._pixel_search import Pixels, PixelSearch
-from mtlue.baselines._pixel_store import PixelBlock, PixelStore
+from mtlue.baselines._pixel_store import PixelStore
 
-# The first by name, so it is the first to go when the folder is removed. Without it, the rest of a search is not resumed.
-_STATE, _PERTURBATIONS = "alternation.pt", "perturbations"
+# The state sorts behind the rest, so it goes last when the folder is removed: a repeated call still finds the surrogate.
+_PERTURBATIONS, _STATE = "perturbations", "surrogate.pt"
+# Enough to divide them evenly between many ranks.
+_MOST_BLOCKS = 256
 
 logger = logging.getLogger("mtlue.baselines")
 
@@ -32,14 +36,18 @@ class Alternation:
         shape: Shape (C, H, W) of all images.
         folders: Where the perturbations are kept, together with the surrogate and its optimiser as they were after the last
             complete turn. None keeps them in memory.
+
+    Attributes:
+        store: The perturbations, once `run` has begun.
     """
+
+    store: PixelStore
 
     def __init__(self, search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder | None) -> None:
         self.search, self._shape, self._folders = search, shape, folders
         self._ranks = ALONE if folders is None else folders.ranks
-        self._folder = None if folders is None else folders.inside(_PERTURBATIONS).work
         self._kept = Checkpoint(None if folders is None else folders.work / _STATE, {})
-        self._finished, self._shown = False, 0
+        self._finished, self._block_size, self._name = False, 0, ""
         self._seen: tuple[int, int] | None = None
         self.learner = SurrogateTraining(
             search.surrogate,
@@ -49,18 +57,27 @@ class Alternation:
             loss=search.loss,
         )
 
-    def run(self) -> PixelStore:
-        """Alternate until the last round, or until the surrogate has learned the perturbations. Returns the perturbations."""
-        if self._folders is not None and self._ranks.rank:
+    def run(self) -> None:
+        """Alternate until the last round, or until the surrogate has learned the perturbations.
+
+        If an interrupted call has already published the store, nothing is left to do.
+        """
+        if self._folders is None:
+            self._lead()
+            return
+        if self._ranks.rank:
             self._follow(self._folders)
+        elif self._folders.is_published:
+            self._take_up(searched=True)
         else:
             self._lead()
-        return self._store
 
     def _lead(self) -> None:
         current = self._begin()
         if current >= 0:
             logger.info("pgd: going on in round %d of %d", current + 1, self.search.plan.rounds)
+            for block in self.store.own(self._ranks):
+                self._skip(block.indices, rounds=current)
             self._finished = self._finished or self._run_round(current)
         while not self._finished:
             current += 1
@@ -71,13 +88,20 @@ class Alternation:
         self._keep(current)
 
     def _follow(self, folders: WorkFolder) -> None:
-        """Take part in each round that the first rank begins, until it says that the last one is over."""
+        """Take part in each round that the first rank begins, until it says that the last one is over.
+
+        Raises:
+            TimeoutError: the first rank has ended, or is replaced by that of another call.
+        """
+        call = folders.call()
         while not self._finished:
-            folders.wait_for_main(lambda: self._stamp() not in (None, self._seen))
+            folders.wait_for_main(lambda: self._stamp() not in (None, self._seen) or folders.is_out(call))
+            if folders.is_out(call):
+                self._take_up(searched=True)
+                return
             self._seen = self._stamp()
             current = self._take_up()
-            # The first rank removes a state whose perturbations are gone, before it begins anew.
-            if current is not None and current >= 0 and self._stamp() == self._seen and not self._finished:
+            if current is not None and current >= 0 and not self._finished:
                 self._search(current)
 
     def _run_round(self, round: int) -> bool:
@@ -96,30 +120,20 @@ class Alternation:
 
     def _search(self, round: int) -> None:
         """Step on the perturbations of this rank, and on those that no other rank is at."""
-        search, own = self.search, self._store.blocks[self._ranks.rank :: self._ranks.size]
+        search, own = self.search, self.store.own(self._ranks)
         search.figures["round"] = round + 1
-        for block in own:
-            self._skip(block.indices, rounds=round - self._shown)
-        self._shown = round + 1
         with frozen(search.surrogate.module):
-            for block in self._store.taken(self._ranks):
-                start = self._resumed(block, round)
+            for block in self.store.taken(self._ranks):
+                start = block.resume(round, lambda beside: restore_state(search.loss, beside))
                 if block in own:
                     self._skip(range(block.indices.start, start))
+                if start == block.indices.stop:
+                    continue
                 for batch in search.batches(range(start, block.indices.stop)):
-                    pixels = Pixels(batch, self._store.read(range(start, start + len(batch))), start)
+                    pixels = Pixels(batch, self.store.read(range(start, start + len(batch))), start)
                     delta = search.descend(pixels, steps=search.plan.steps, round=round)
                     block.write(delta, round=round, start=start, beside=state_of(search.loss))
                     start += len(batch)
-
-    def _resumed(self, block: PixelBlock, round: int) -> int:
-        """Take up what an interrupted call left of a block. Returns the first sample that is still to be searched."""
-        start = block.resume(round)
-        if start > block.indices.start:
-            note = block.note.load() or {}
-            with block.note.taking_up():
-                restore_state(self.search.loss, note)
-        return start
 
     def _skip(self, indices: range, *, rounds: int = 1) -> None:
         """Show some samples as done, in some rounds."""
@@ -138,45 +152,73 @@ class Alternation:
         """Yield batches with the perturbations stored at present."""
         position = 0
         for batch in self.search.batches(order):
-            delta = self._store.read(order[position : position + len(batch)])
+            delta = self.store.read(order[position : position + len(batch)])
             position += len(batch)
             yield Batch((batch.images + delta.to(batch.images.device)).clamp(0.0, 1.0), batch.targets)
 
     def _begin(self) -> int:
-        """Take up what an interrupted call left, or begin. Returns the round of the surrogate's last turn, or -1."""
+        """Take up what an interrupted call left, or begin. Returns the round of the surrogate's last turn, or -1.
+
+        Raises:
+            OSError: there is no room for the perturbations.
+        """
         current = self._take_up()
         if current is None:
-            if self._kept.path is not None:
-                # Without the perturbations it is useless.
-                self._kept.path.unlink(missing_ok=True)
-            self._open(images_per_shard(self.search.batch_size.value))
-            self._store.clear()
+            current, batch = -1, self.search.batch_size.value
+            # A name of its own: what another call still writes, which has lost its folder, does not get here.
+            self._open(batch * -(-len(self.search.samples) // (_MOST_BLOCKS * batch)), secrets.token_hex(8))
+            folder = self._folder(self._name)
+            if folder is not None:
+                if folder.parent.exists():
+                    remove_folder(folder.parent)
+                folder.mkdir(parents=True)
+            try:
+                self.store.allocate()
+            except OSError:
+                if folder is not None:
+                    # Otherwise what was allocated would keep the disk full.
+                    remove_folder(folder)
+                raise
             # Also the state before the first turn, because a resumed call may bring another surrogate.
-            current = -1
             self._keep(current)
         return current
 
-    def _take_up(self) -> int | None:
-        """Load the state after the surrogate's last turn. Returns its round, or None without a state or its perturbations."""
+    def _take_up(self, *, searched: bool = False) -> int | None:
+        """Load the state after the surrogate's last turn. Returns its round, or None without a state or its perturbations.
+
+        Args:
+            searched: Whether nothing is left to search, so that the perturbations may be gone.
+        """
         state = self._kept.load()
         if state is None:
             return None
+        first = not self._name
         with self._kept.taking_up():
-            block_size = count_in(state, "block_size", minimum=1)
-        self._open(block_size)
-        if not self._store.is_there:
+            size, name = count_in(state, "block_size", minimum=1), _name_in(state)
+        if first:
+            self._open(size, name)
+        elif name != self._name and self._folders is not None:
+            raise self._folders.without_main()
+        if not searched and not self.store.is_there:
+            # Without its perturbations a state is useless. The first rank begins anew.
+            self._name = ""
             return None
         with self._kept.taking_up():
             self.learner.load_state_dict(state)
             restore_state(self.search.loss, state)
-            self.search.batch_size.value = count_in(state, "batch_size", minimum=1)
+            batch_size = count_in(state, "batch_size", minimum=1)
+            # A rank that has run out of memory since keeps what fits it.
+            self.search.batch_size.value = batch_size if first else min(batch_size, self.search.batch_size.value)
             self._finished = bool(state["finished"])
             return count_in(state, "round", minimum=-1)
 
-    def _open(self, block_size: int) -> None:
-        length, epsilon = len(self.search.samples), self.search.plan.epsilon
-        self._block_size = block_size
-        self._store = PixelStore(length, self._shape, epsilon=epsilon, block_size=block_size, folder=self._folder)
+    def _folder(self, name: str) -> Path | None:
+        return None if self._folders is None else self._folders.work / _PERTURBATIONS / name
+
+    def _open(self, block_size: int, name: str) -> None:
+        length, epsilon, folder = len(self.search.samples), self.search.plan.epsilon, self._folder(name)
+        self._block_size, self._name = block_size, name
+        self.store = PixelStore(length, self._shape, epsilon=epsilon, block_size=block_size, folder=folder)
 
     def _keep(self, round: int) -> None:
         self._kept.save({
@@ -186,6 +228,7 @@ class Alternation:
             "finished": self._finished,
             "batch_size": self.search.batch_size.value,
             "block_size": self._block_size,
+            "name": self._name,
         })
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -195,3 +238,16 @@ class Alternation:
         except FileNotFoundError:
             return None
         return found.st_ino, found.st_mtime_ns
+
+
+def _name_in(state: dict[str, Any]) -> str:
+    """Read the name of the folder with the perturbations.
+
+    Raises:
+        KeyError: the state has none.
+        ValueError: it is not one that this module has given.
+    """
+    name = state["name"]
+    if not isinstance(name, str) or not name.isalnum():
+        raise ValueError(f"name is {name!r}, expected letters and digits")
+    return name

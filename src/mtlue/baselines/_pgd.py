@@ -91,7 +91,7 @@ def pgd(
         FileExistsError: ``path`` already exists.
         BlockingIOError: another call is writing to ``path``.
         OSError: the disk is full. Repeat the call to resume.
-        NotImplementedError: called on several ranks with a loss that depends on the batches before.
+        NotImplementedError: called on several ranks with a loss that has a state.
         RuntimeError: the loss or its gradient is not finite.
         TimeoutError: rank 0 has ended, or did not begin.
 
@@ -142,7 +142,7 @@ def pgd(
 
 
 def _check_shareable(loss: BaseUELoss, ranks: Ranks) -> None:
-    """Refuse a loss for which each batch depends on those before, if several ranks are to share them out.
+    """Refuse a loss with a state, for which each batch depends on those before, if several ranks are to share them out.
 
     Raises:
         NotImplementedError: it has a state.

@@ -80,9 +80,10 @@ def search_images(
                     kept = Checkpoint(None if work is None or not has_state(loss) else work / _LOSS, {})
                     sink = _sink(search, shape, folders)
                     return sink.fill(lambda portion: _frozen(search, portion, kept))
-                store = Alternation(search, shape, folders).run()
+                alternation = Alternation(search, shape, folders)
+                alternation.run()
                 sink = _sink(search, shape, folders)
-                return sink.fill(lambda portion: _stored(search, store, portion))
+                return sink.fill(lambda portion: _stored(search, alternation.store, portion))
 
 
 def _sink(search: PixelSearch, shape: tuple[int, int, int], folders: WorkFolder | None) -> ImageSink:

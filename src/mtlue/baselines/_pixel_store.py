@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,10 @@ class PixelStore:
         shape: Shape (C, H, W) of each perturbation.
         epsilon: Largest absolute value.
         block_size: Samples in a block.
-        folder: Folder of the blocks. None keeps them in memory.
+        folder: Folder of the blocks, which exists. None keeps them in memory.
 
     Attributes:
         blocks: The blocks, in order.
-
-    Raises:
-        ValueError: a file that an interrupted call left is damaged.
     """
 
     def __init__(
@@ -55,17 +52,21 @@ class PixelStore:
 
     @property
     def is_there(self) -> bool:
-        """Whether an earlier process has left all blocks."""
-        return all(block.is_there for block in self.blocks)
-
-    def clear(self) -> None:
-        """Begin with zeros, whatever is there.
+        """Whether all blocks are there.
 
         Raises:
-            OSError: there is no room for the files.
+            ValueError: one has another size.
+        """
+        return all(block.is_there for block in self.blocks)
+
+    def allocate(self) -> None:
+        """Begin with zeros, in files that are not there yet.
+
+        Raises:
+            OSError: there is no room for them.
         """
         for block in self.blocks:
-            block.clear()
+            block.allocate()
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """Read the perturbations of some samples, floats (B, C, H, W)."""
@@ -76,9 +77,13 @@ class PixelStore:
             levels[number == each] = self.blocks[each].levels()[wanted[number == each] - each * self._size]
         return levels.float() * self._unit
 
+    def own(self, ranks: Ranks) -> list[PixelBlock]:
+        """Return the blocks that a rank takes first."""
+        return self.blocks[ranks.rank :: ranks.size]
+
     def taken(self, ranks: Ranks = ALONE) -> Iterator[PixelBlock]:
         """Yield the blocks of this rank, and then those of others, each while no other process has it."""
-        own = self.blocks[ranks.rank :: ranks.size]
+        own = self.own(ranks)
         # Others go through theirs from the front.
         left = own + [block for block in reversed(self.blocks) if block not in own]
         while left:
@@ -87,7 +92,9 @@ class PixelStore:
                 try:
                     with block.alone():
                         yield block
-                        block.flush()
+                        if ranks.size > 1:
+                            # For those on other machines.
+                            block.flush()
                 except BlockingIOError:
                     busy.append(block)
             if busy == left:
@@ -111,43 +118,36 @@ class PixelBlock:
     Attributes:
         number: Number of the block.
         indices: The samples.
-        note: The batch that was written last.
     """
 
     def __init__(self, number: int, indices: range, shape: tuple[int, int, int], unit: float, folder: Path | None) -> None:
         self.number, self.indices, self._shape, self._unit = number, indices, (len(indices), *shape), unit
         self._path = None if folder is None else folder / f"{number:06d}.bin"
-        # So named, its drafts are removed with those of the file.
-        self.note = Checkpoint(None if folder is None else folder / f"{number:06d}.bin.note", {})
         self._bytes = math.prod(self._shape) * torch.int16.itemsize
         self._memory = torch.zeros(self._shape, dtype=torch.int16) if self._path is None else None
 
     @property
     def is_there(self) -> bool:
-        """Whether an earlier process has left the block.
+        """Whether the file is there.
 
         Raises:
             ValueError: it has another size.
         """
-        if self._path is None or not self._path.exists():
+        try:
+            found = os.stat(self._path or "").st_size
+        except FileNotFoundError:
             return False
-        found = self._path.stat().st_size
-        if found != self._bytes:
+        if self._path is not None and found != self._bytes:
             fault = f"{self._path.name} has {found} bytes, expected {self._bytes}"
             raise ValueError(f"path: {self._path.parent} is damaged and cannot be resumed ({fault}); delete it")
         return True
 
-    def clear(self) -> None:
-        """Begin with zeros, whatever is there.
+    def allocate(self) -> None:
+        """Begin with zeros, in a file that is not there yet.
 
         Raises:
-            OSError: there is no room for the file.
+            OSError: there is no room for it.
         """
-        if self._memory is not None:
-            self._memory.zero_()
-        for file in (self._path, self.note.path):
-            if file is not None:
-                file.unlink(missing_ok=True)
         if self._path is not None:
             _allocate(self._path, self._bytes)
 
@@ -163,7 +163,7 @@ class PixelBlock:
         """Return the stored values (B, C, H, W), as they are now. What is written to them is stored."""
         if self._memory is not None:
             return self._memory
-        # Mapped anew each time, because on another machine the file may have changed.
+        # Mapped anew each time, because another machine may have changed the file.
         size = math.prod(self._shape)
         return torch.from_file(str(self._path), shared=True, size=size, dtype=torch.int16).view(self._shape)
 
@@ -171,36 +171,51 @@ class PixelBlock:
         """Replace the perturbations of the next samples of this round, from ``start`` on. Note what is given beside them."""
         levels = (delta.float() / self._unit).round().clamp(-_LARGEST, _LARGEST).to(torch.int16)
         self.flush()
-        self.note.save({**(beside or {}), "round": round, "start": start, "levels": levels})
-        self.levels()[self._rows(start, len(levels))] = levels
+        self._note.save({**(beside or {}), "round": round, "start": start, "levels": levels})
+        first = start - self.indices.start
+        self.levels()[first : first + len(levels)] = levels
 
-    def resume(self, round: int) -> int:
+    def resume(self, round: int, take_up: Callable[[dict[str, Any]], object] = lambda beside: None) -> int:
         """Repair what an interrupted call left. Returns the first sample that has not been through this round.
+
+        Args:
+            round: The round.
+            take_up: Takes what was noted beside the last batch of this round, if there is one.
 
         Raises:
             ValueError: the note is damaged.
         """
-        state = self.note.load()
+        note = self._note
+        state = note.load()
         if state is None:
             return self.indices.start
-        with self.note.taking_up():
-            levels, start, last = state["levels"], count_in(state, "start"), count_in(state, "round")
-            own = self.levels()[self._rows(start, len(levels))]
+        with note.taking_up():
+            last, levels = count_in(state, "round"), state["levels"]
+            if last > round:
+                # Another rank is further on.
+                return self.indices.stop
+            start = count_in(state, "start", minimum=self.indices.start)
+            first = start - self.indices.start
+            own = self.levels()[first : first + len(levels)]
             if levels.shape != own.shape or levels.dtype != own.dtype:
                 raise ValueError(f"levels has the shape {tuple(levels.shape)} at image {start}, expected {tuple(own.shape)}")
             own[:] = levels
-            # Another rank may be further on.
-            return start + len(levels) if last == round else self.indices.stop if last > round else self.indices.start
+            if last < round:
+                return self.indices.start
+            take_up(state)
+            return start + len(levels)
+
+    @property
+    def _note(self) -> Checkpoint:
+        """The batch that was written last."""
+        # So named, its drafts are removed with those of the file.
+        return Checkpoint(None if self._path is None else self._path.with_name(f"{self._path.name}.note"), {})
 
     def flush(self) -> None:
         """Write what is in memory to the disk. It must be there before the note that could repair it is replaced."""
         if self._path is not None:
             with self._path.open("r+b") as file:
                 os.fsync(file.fileno())
-
-    def _rows(self, start: int, count: int) -> slice:
-        first = max(start - self.indices.start, 0)
-        return slice(first, first + count)
 
 
 def _allocate(path: Path, size: int) -> None:
