@@ -64,8 +64,7 @@ class Alternation:
         """
         if self._folders is None:
             self._lead()
-            return
-        if self._ranks.rank:
+        elif self._ranks.rank:
             self._follow(self._folders)
         elif self._folders.is_published:
             self._take_up(searched=True)
