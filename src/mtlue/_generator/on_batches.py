@@ -14,7 +14,7 @@ from torchvision.transforms.functional import to_pil_image
 from mtlue._checks import check_count, check_task_names, naming
 from mtlue._data import Samples, check_unprotected, checked_image, checked_sample, to_bytes, to_unit_floats
 from mtlue._generator.rounding import add_to_images
-from mtlue._runtime import Compute, fitting_batch_size, repeatable_convolutions
+from mtlue._runtime import Compute, fitting_batch_size, power_of_two, repeatable_convolutions
 from mtlue._tasks import is_array
 
 if TYPE_CHECKING:
@@ -249,6 +249,5 @@ def generation_batch_size(generator: UEGenerator, device: torch.device) -> int:
     height, width = generator.image_shape[1:]
     fit = fitting_batch_size(4 * 8 * generator.width * height * width, device)
     if device.type == "cpu":
-        cached = _CACHED_BYTES // (4 * generator.width * height * width)
-        fit = min(fit, 1 << max(cached, 1).bit_length() - 1)
+        fit = min(fit, power_of_two(_CACHED_BYTES // (4 * generator.width * height * width)))
     return min(_LARGEST_BATCH, fit)

@@ -13,7 +13,7 @@ from torchvision.models.resnet import BasicBlock
 from mtlue._models.heads import tasks_with_maps
 from mtlue._models.model import HardSharing
 from mtlue._models.unet import UNet
-from mtlue._runtime import random_numbers
+from mtlue._runtime import power_of_two, random_numbers
 from mtlue._tasks import Task
 
 # The least that the stem leaves of the shorter side.
@@ -33,7 +33,7 @@ def small_network(tasks: Mapping[str, Task], image_shape: tuple[int, int, int], 
         seed: Seed of the initial weights. The global random numbers do not change.
     """
     channels, height, image_width = image_shape
-    stride = 1 << max(min(height, image_width) // _SIDE, 1).bit_length() - 1
+    stride = power_of_two(min(height, image_width) // _SIDE)
     kind, make = (HardSharing, _Maps) if tasks_with_maps(tasks) else (_JointHeads, _Features)
     with random_numbers(seed, torch.device("cpu")):
         network = kind(make(channels, width, stride), tasks, image_shape=image_shape)

@@ -20,7 +20,14 @@ from mtlue._runtime.identity import (
 )
 from mtlue._runtime.job import Job, LostRankError
 from mtlue._runtime.joint_call import current_job, from_rank, smallest, together
-from mtlue._runtime.memory import BatchSize, fitting_batch_size, out_of_memory, total_memory, training_batch_size
+from mtlue._runtime.memory import (
+    BatchSize,
+    fitting_batch_size,
+    out_of_memory,
+    power_of_two,
+    total_memory,
+    training_batch_size,
+)
 from mtlue._runtime.ownership import is_owned, sole_owner
 from mtlue._runtime.progress import Progress, ProgressOption
 from mtlue._runtime.ranks import ALONE, Ranks, apart, in_group, is_main, launched, rank, world_size
@@ -88,6 +95,7 @@ __all__ = [
     "on_all_ranks",
     "out_of_memory",
     "own_rows",
+    "power_of_two",
     "private",
     "random_numbers",
     "rank",

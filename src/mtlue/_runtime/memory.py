@@ -79,10 +79,14 @@ def saved_bytes(step: Callable[[], object]) -> int:
     return sum(storages.values())
 
 
+def power_of_two(limit: int) -> int:
+    """Return the largest power of two up to a limit, at least 1."""
+    return 1 << max(limit, 1).bit_length() - 1
+
+
 def fitting_batch_size(sample_bytes: float, device: torch.device) -> int:
     """Return the largest power of two of samples that fits the device, at least 1."""
-    fit = int(_SHARE * total_memory(device) / max(sample_bytes, 1.0))
-    return 1 << max(fit, 1).bit_length() - 1
+    return power_of_two(int(_SHARE * total_memory(device) / max(sample_bytes, 1.0)))
 
 
 def training_batch_size(step_of: Callable[[int], Callable[[], object]], device: torch.device, *, length: int) -> int:
@@ -95,7 +99,7 @@ def training_batch_size(step_of: Callable[[int], Callable[[], object]], device: 
     """
     # A difference, so that weights and tables, which do not grow with the batch, cancel out.
     sample_bytes = (saved_bytes(step_of(4)) - saved_bytes(step_of(2))) / 2
-    enough_steps = 1 << max(length // _STEPS_AN_EPOCH, 8).bit_length() - 1
+    enough_steps = power_of_two(max(length // _STEPS_AN_EPOCH, 8))
     return min(_PAPER_BATCH, enough_steps, fitting_batch_size(sample_bytes, device), max(length, 1))
 
 

@@ -35,7 +35,7 @@ class PixelStore:
         shape: Shape (C, H, W) of each perturbation.
         epsilon: Largest absolute value.
         block_size: Samples in a block.
-        folder: Folder of the blocks, which exists. None keeps them in memory.
+        folder: Folder of the blocks, made before they are allocated. None keeps them in memory.
 
     Attributes:
         blocks: The blocks, in order.
