@@ -18,7 +18,7 @@ import torch
 from measure.cells import Cells
 from measure.measuring import SCALES, VICTIMS, Stick
 from measure.recipes import MAIN, RECIPES
-from measure.sets import SETS
+from measure.sets import ALONE, SETS
 from measure.table import agreement, rounding_table, table
 
 RESULTS = Path(__file__).parent / "results" / "strength"
@@ -28,7 +28,7 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="folder with the sets of faces, utkface and celeba")
-    parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=["drawings", "multi-fashion"])
+    parser.add_argument("--sets", nargs="+", choices=sorted(SETS | ALONE), default=["drawings", "multi-fashion"])
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(MAIN))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(

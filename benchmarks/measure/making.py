@@ -124,6 +124,7 @@ def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed
         channels, height, width = data.train.pixels.shape[1:]
         given["generator"] = own.generator(dataset.resolved, (channels, height, width), epsilon=8 / 255, device=device)
         given.setdefault("epochs", own.plan(dataset, Compute(device)).epochs)
+        given.setdefault("precision", torch.float32)
     return mtlue.protect(dataset, tasks=dict(data.tasks), device=budget.device, seed=seed, progress=False, **given)
 
 

@@ -68,6 +68,7 @@ _GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
 STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
 DEFAULT = Recipe(plain="default", held=1.0, distorted=True, balanced=True)
+_SHORT = replace(DEFAULT, share=0.25, batch_size=32)
 _NOT_BALANCED = Recipe(plain="default", held=1.0)
 
 RECIPES: dict[str, Recipe] = {
@@ -75,7 +76,10 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect, half of the epochs": replace(DEFAULT, share=0.5),
     "mtlue.protect, a quarter of the epochs": replace(DEFAULT, share=0.25),
     "mtlue.protect, half of the epochs, batches of 32": replace(DEFAULT, share=0.5, batch_size=32),
-    "mtlue.protect, a quarter of the epochs, batches of 32": replace(DEFAULT, share=0.25, batch_size=32),
+    "mtlue.protect, a quarter of the epochs, batches of 32": _SHORT,
+    "mtlue.protect, a quarter of the epochs, batches of 32, bfloat16": replace(_SHORT, bfloat16=True),
+    "mtlue.protect, a quarter of the epochs, batches of 32, without TAP": replace(_SHORT, held=0.0, distorted=False),
+    "mtlue.protect, an eighth of the epochs, batches of 16": replace(DEFAULT, share=0.125, batch_size=16),
     "mtlue.protect, focus 4": replace(DEFAULT, focus=4.0),
     "mtlue.protect, twice the epochs": replace(DEFAULT, share=2.0),
     "mtlue.protect, misleading 3": replace(DEFAULT, held=3.0),

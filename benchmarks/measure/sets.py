@@ -70,7 +70,7 @@ def read_set(name: str, *, size: int, count: int, test_count: int, root: Path | 
     """A set by name.
 
     Args:
-        name: One of `SETS`.
+        name: One of `SETS` or `ALONE`.
         size: Height and width in pixels.
         count: Images to protect.
         test_count: Images to test on.
@@ -80,9 +80,10 @@ def read_set(name: str, *, size: int, count: int, test_count: int, root: Path | 
     Raises:
         ValueError: there is no such set, or it needs a folder and has none.
     """
-    if name not in SETS:
-        raise ValueError(f"sets: expected some of {sorted(SETS)}, got {name!r}")
-    return SETS[name](size, count, test_count, root)
+    every = SETS | ALONE
+    if name not in every:
+        raise ValueError(f"sets: expected some of {sorted(every)}, got {name!r}")
+    return every[name](size, count, test_count, root)
 
 
 def _drawings(size: int, count: int, test_count: int, root: Path | None) -> Data:
@@ -167,3 +168,25 @@ SETS: dict[str, Callable[[int, int, int, Path | None], Data]] = {
     "drawings": _drawings,
     "avatars": _avatars,
 }
+
+
+def _alone(name: str, task: str) -> Callable[[int, int, int, Path | None], Data]:
+    def read(size: int, count: int, test_count: int, root: Path | None) -> Data:
+        whole = SETS[name](size, count, test_count, root)
+        train, test = (Images(part.pixels, {task: part.labels[task]}) for part in (whole.train, whole.test))
+        return Data(f"{name}: {task}", {task: TASKS[name][task]}, train, test, whole.flips)
+
+    return read
+
+
+#: The same images with one label, the others unprotected: those that keep the most among many, and one that keeps little.
+ALONE = {
+    f"{name}: {task}": _alone(name, task)
+    for name, tasks in {
+        "celeba-40": ("Bangs", "Wearing_Hat", "Pale_Skin", "Male"),
+        "drawings": tuple(DRAWING_TASKS),
+        "avatars": ("hat", "long_hair", "blazer"),
+    }.items()
+    for task in tasks
+}
+TASKS |= {name: {name.split(": ")[1]: TASKS[name.split(": ")[0]][name.split(": ")[1]]} for name in ALONE}

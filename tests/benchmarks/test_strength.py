@@ -13,6 +13,7 @@ import strength
 from measure.cells import Cells
 from measure.measuring import CHECK, MULTI, ROUNDED, Row, Scale, Stick
 from measure.recipes import RECIPES, STUDENTS
+from measure.sets import TASKS as TASK_COUNTS
 from measure.sets import read_set
 from measure.table import agreement, rounding_table, table
 from measure.victims import Training, learnability
@@ -30,6 +31,15 @@ def test_drawings_have_balanced_independent_tasks() -> None:
         assert labels[name].bincount(minlength=classes).min() > 0.7 * 600 / classes
     again, _ = draw(600, size=16, seed=3)
     assert torch.equal(images, again)
+
+
+def test_a_label_alone_has_the_images_of_its_set() -> None:
+    alone, whole = (read_set(name, size=16, count=8, test_count=4) for name in ("drawings: paint", "drawings"))
+    assert alone.tasks == TASK_COUNTS["drawings: paint"] == {"paint": TASKS["paint"]}
+    for part, of_whole in ((alone.train, whole.train), (alone.test, whole.test)):
+        assert torch.equal(part.pixels, of_whole.pixels)
+        assert [*part.labels] == ["paint"]
+        assert torch.equal(part.labels["paint"], of_whole.labels["paint"])
 
 
 def test_one_draw_moves_an_image_and_its_twin() -> None:
