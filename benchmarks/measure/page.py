@@ -9,8 +9,8 @@ from pathlib import Path
 from measure.cells import Cells
 from measure.measuring import SCALES, VICTIMS, Row, Stick
 from measure.recipes import RECIPES
-from measure.sets import SETS
-from measure.table import agreement, check_table, table
+from measure.sets import ALONE, SETS
+from measure.table import agreement, alone_table, check_table, table
 
 _SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "strong augmentation", "noise", "CPU s")
 _SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
@@ -52,6 +52,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
         in_bfloat16 += _rows(stick, ["multi-fashion", "drawings"], _BFLOAT16, [0])
         return {
             "strength-default": table(default, _SHORT),
+            "strength-alone": alone_table(_rows(stick, ALONE, [_DEFAULT], [0]), _rows(stick, SETS, [_DEFAULT], [0])),
             "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER, [0]), _EPOCHS),
             "strength-bfloat16": table(in_bfloat16, _PRECISIONS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),

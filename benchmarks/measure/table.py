@@ -52,6 +52,20 @@ def table(rows: Sequence[Row], columns: Iterable[str] = COLUMNS) -> str:
     return "\n".join(lines)
 
 
+def alone_table(alone: Sequence[Row], among: Sequence[Row]) -> str:
+    """R of labels that were protected alone, beside what is left of them where all labels of the set are protected."""
+    lines = [
+        "| set | label | seeds | alone | among all, multi-task | among all, single-task |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for (name, task), group in _groups(alone, "set", "task").items():
+        whole = name.removesuffix(f": {task}")
+        same = [row for row in among if (row.set, row.task) == (whole, task)]
+        figures = [str(len({row.seed for row in group})), _mean(_of(group, MULTI)), _mean(_of(same, MULTI))]
+        lines.append(f"| {' | '.join([whole, task, *figures, _mean(_of(same, SINGLE))])} |")
+    return "\n".join(lines)
+
+
 def rounding_table(rows: Sequence[Row]) -> str:
     """R by the way in which a perturbation was brought to whole levels; empty where that was not measured."""
     rounded = [row for row in rows if row.victim == ROUNDED]

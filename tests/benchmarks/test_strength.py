@@ -11,11 +11,11 @@ import torch
 
 import strength
 from measure.cells import Cells
-from measure.measuring import CHECK, MULTI, ROUNDED, Row, Scale, Stick
+from measure.measuring import CHECK, MULTI, ROUNDED, SINGLE, Row, Scale, Stick
 from measure.recipes import RECIPES, STUDENTS
 from measure.sets import TASKS as TASK_COUNTS
 from measure.sets import read_set
-from measure.table import agreement, rounding_table, table
+from measure.table import agreement, alone_table, rounding_table, table
 from measure.victims import Training, learnability
 from measure.views import moved
 from sets.drawings import TASKS, draw
@@ -111,6 +111,20 @@ def test_the_check_agrees_where_it_is_on_the_same_side() -> None:
     assert "for 1 of 2 tasks, and for 0 of 1 means" in agreement(rows)
     assert not agreement(rows[:2])
     assert not rounding_table(rows)
+
+
+def test_a_label_alone_stands_beside_itself_among_all() -> None:
+    def row(name: str, victim: str, task: str, left: float) -> Row:
+        return Row(name, "recipe", 0, victim, "", task, 0.9, 1.0, left, 1.0)
+
+    among = [
+        row("set", MULTI, "a", 0.5),
+        row("set", SINGLE, "a", 0.75),
+        row("set", MULTI, "b", 0.1),
+        row("other", MULTI, "a", 1.0),
+    ]
+    lines = alone_table([row("set: a", MULTI, "a", 0.25), row("set: b", MULTI, "b", 0.05)], among).splitlines()
+    assert lines[2:] == ["| set | a | 1 | 0.25 | 0.50 | 0.75 |", "| set | b | 1 | 0.05 | 0.10 | – |"]
 
 
 def test_wrong_sets_are_named() -> None:
