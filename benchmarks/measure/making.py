@@ -103,8 +103,10 @@ def partly_grey(images: Tensor) -> Tensor:
 
 def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed: int) -> mtlue.ProtectedDataset:
     """What ``mtlue.protect(dataset)`` does on the device that the scale is for, wherever it runs."""
-    given: dict[str, Any] = {}
-    if replace(recipe, share=DEFAULT.share, batch_size=DEFAULT.batch_size, bfloat16=DEFAULT.bfloat16) != DEFAULT:
+    given: dict[str, Any] = {"epsilon": recipe.levels / 255, "device": budget.device, "seed": seed}
+    # What the loss has no part in.
+    same = {name: getattr(DEFAULT, name) for name in ("share", "batch_size", "bfloat16", "levels")}
+    if replace(recipe, **same) != DEFAULT:
         given["loss"] = mtlue.RestartedEM(
             count=2,
             distortions=[through_jpeg, *([partly_grey] if recipe.grey else [])],
@@ -122,10 +124,11 @@ def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed
     if budget.processor and budget.device != "cpu":
         torch.manual_seed(seed)
         channels, height, width = data.train.pixels.shape[1:]
-        given["generator"] = own.generator(dataset.resolved, (channels, height, width), epsilon=8 / 255, device=device)
+        shape = (channels, height, width)
+        given["generator"] = own.generator(dataset.resolved, shape, epsilon=given["epsilon"], device=device)
         given.setdefault("epochs", own.plan(dataset, Compute(device)).epochs)
         given.setdefault("precision", torch.float32)
-    return mtlue.protect(dataset, tasks=dict(data.tasks), device=budget.device, seed=seed, progress=False, **given)
+    return mtlue.protect(dataset, tasks=dict(data.tasks), progress=False, **given)
 
 
 def _shortcut(patterns: Any) -> _Protect:

@@ -141,7 +141,7 @@ class Stick:
         for group in [(task,) for task in _single(tasks)] if kind == SINGLE else [tuple(tasks)]:
             clean = self._accuracies(name, CLEAN, group, treatment)
             # What noise costs hardly depends on the victim: one control a set is enough.
-            noise = self._accuracies(name, NOISE, tuple(tasks), treatment)
+            noise = self._accuracies(name, _noise(made["recipe"].get("levels", _LEVELS)), tuple(tasks), treatment)
             found = self._accuracies(name, made, group, treatment, seed=seed)
             for task in group:
                 control, left = (round(learnability(each[task], clean[task], tasks[task]), 3) for each in (noise, found))
@@ -220,12 +220,13 @@ class Stick:
     def _pixels(self, data: Data, images: str | dict[str, Any], seed: int) -> Tensor:
         if images == CLEAN:
             return data.train.pixels
-        if images == NOISE:
+        if isinstance(images, str):
+            levels = int(images.removeprefix(NOISE) or _LEVELS)
             random = torch.Generator().manual_seed(seed)
             sign = 2 * torch.randint(2, data.train.pixels.shape, generator=random, dtype=torch.int16) - 1
-            return (data.train.pixels.to(torch.int16) + _LEVELS * sign).clamp(0, 255).to(torch.uint8)
-        kept = self.cells.images(images) if isinstance(images, dict) else None
-        if kept is None and isinstance(images, dict) and "stored" in images:
+            return (data.train.pixels.to(torch.int16) + levels * sign).clamp(0, 255).to(torch.uint8)
+        kept = self.cells.images(images)
+        if kept is None and "stored" in images:
             made = {name: value for name, value in images.items() if name != "stored"}
             generator = mtlue.UEGenerator.load(self.cells.generator_path(made), device=self.scale.device)
             kept = stored(generator, data, how=images["stored"])
@@ -250,6 +251,11 @@ class Stick:
     def _budget(self) -> Budget:
         scale = self.scale
         return Budget(scale.budget, scale.width, scale.training, scale.device, scale.processor)
+
+
+def _noise(levels: int) -> str:
+    """What images with noise are known by."""
+    return NOISE if levels == _LEVELS else f"{NOISE} {levels}"
 
 
 def _single(tasks: Iterable[str]) -> list[str]:

@@ -27,6 +27,7 @@ class Recipe:
         share: Of the default's epochs.
         focus: See `mtlue.RestartedEM`.
         bfloat16: Whether the default computes in bfloat16.
+        levels: Of 255, by which the default may change a value.
         learning_rate: The largest of the cycle.
         batch_size: Images a step.
         nearest: Round to the nearest level; else towards the clean image.
@@ -50,6 +51,7 @@ class Recipe:
     share: float = 1.0
     focus: float = 0.0
     bfloat16: bool = False
+    levels: int = 8
     learning_rate: float = 3e-3
     batch_size: int = 64
     nearest: bool = True
@@ -84,6 +86,7 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect, twice the epochs": replace(DEFAULT, share=2.0),
     "mtlue.protect, misleading 3": replace(DEFAULT, held=3.0),
     "mtlue.protect, misleading 10": replace(DEFAULT, held=10.0),
+    "mtlue.protect, 16 levels": replace(DEFAULT, levels=16),
     "mtlue.protect, bfloat16": replace(DEFAULT, bfloat16=True),
     "without TAP": Recipe(plain="default", balanced=True),
     "not balanced": replace(DEFAULT, balanced=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -46,7 +47,7 @@ def table(rows: Sequence[Row], columns: Iterable[str] = COLUMNS) -> str:
             "JPEG 10": _mean(_of(group, MULTI, "JPEG 10")),
             "strong augmentation": _mean(_of(group, MULTI, "strong augmentation")),
             "noise": f"{statistics.fmean(row.noise for row in multi):.2f}" if multi else "–",
-            "CPU s": f"{statistics.fmean(row.cpu_seconds for row in group):.0f}",
+            "CPU s": _seconds(group),
         }
         lines.append(f"| {' | '.join(cells[name] for name in shown)} |")
     return "\n".join(lines)
@@ -141,6 +142,12 @@ def _value(rows: Sequence[Row]) -> float:
 
 def _mean(rows: Sequence[Row]) -> str:
     return f"{_value(rows):.2f}" if rows else "–"
+
+
+def _seconds(rows: Sequence[Row]) -> str:
+    """The mean of the runs on a processor."""
+    measured = [row.cpu_seconds for row in rows if not math.isnan(row.cpu_seconds)]
+    return f"{statistics.fmean(measured):.0f}" if measured else "–"
 
 
 def _tasks(rows: Sequence[Row]) -> list[str]:
