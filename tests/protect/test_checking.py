@@ -118,7 +118,17 @@ def test_one_step_is_called_weak(plain: Garments) -> None:
 
 def test_the_default_is_not_advised_to_those_who_took_it(plain: Garments) -> None:
     _, said = found(lambda: mtlue.protect(plain, epochs=1, **QUIET))
-    assert "What may help: more epochs; " in said[-1]
+    assert "What may help: more epochs; fewer protected_tasks, which then share the budget; a larger epsilon; " in said[-1]
+
+
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+def test_only_what_can_help_is_advised(names: list[str], brief: bool) -> None:
+    check = mtlue.Check(dict.fromkeys(names, 0.9), noise=dict.fromkeys(names, 1.0), protected_tasks=names, images=(99, 99))
+    with pytest.warns(UserWarning, match="What may help") as said:
+        checking.tell(check, fraction=1.0, default=True, brief=brief)
+    assert ("more epochs" in str(said[0].message)) is brief
+    assert ("fewer protected_tasks" in str(said[0].message)) is (len(names) > 1)
 
 
 def test_a_budget_of_one_level_is_called_weak(plain: Garments) -> None:

@@ -1,6 +1,6 @@
 """Check a protection: what do small networks learn from the protected images in a short time?"""
 
-from mtlue._check.check import ADVICE, DEFAULT_RECIPE, NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED, Check, verdict_on
+from mtlue._check.check import NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED, Check, verdict_on
 from mtlue._check.cost import forward_cost
 from mtlue._check.data import CheckData, check_size
 from mtlue._check.learner import CheckPlan, network_for
@@ -8,8 +8,6 @@ from mtlue._check.mirroring import changed_by_mirroring
 from mtlue._check.run import NETWORKS, run_check
 
 __all__ = [
-    "ADVICE",
-    "DEFAULT_RECIPE",
     "NETWORKS",
     "NOT_PROTECTED",
     "PROTECTED",

@@ -16,14 +16,6 @@ _SHARES = ("residual_learnability", "single_task", "noise", "clean", "luck")
 PROTECTED, WEAKLY_PROTECTED, NOT_PROTECTED = "protected", "weakly protected", "not protected"
 KEPT, SPOILT, UNTOLD = "left learnable", "spoilt", "cannot tell"
 
-#: What to try where a small network still learns, and before that, unless it was taken.
-DEFAULT_RECIPE = "leave out surrogate=, loss= and generator= (the default recipe)"
-ADVICE = (
-    "more epochs",
-    "attempts=3, which keeps the best of three",
-    "a larger epsilon",
-)
-
 
 @dataclass(frozen=True)
 class Check:

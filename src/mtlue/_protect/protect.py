@@ -202,7 +202,7 @@ def protect(
             warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
             if check:
                 found = found or making.check(generator, history, folders)
-                tell(found, fraction=fraction, default=default)
+                tell(found, fraction=fraction, default=default, brief=plan.epochs < recipe.plan(dataset, compute).epochs)
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
         # Rank 0 has checked it meanwhile.
         found = (found or making.check(generator, history, folders)) if check and ranks.rank else found
