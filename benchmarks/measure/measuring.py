@@ -239,12 +239,16 @@ class Stick:
 
     def made_from(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
         """What protected images are known by."""
+        scale = self.scale
+        # The same call leaves other images there.
+        elsewhere = {"device": scale.device} if scale.processor and scale.device != "cpu" else {}
         return {
+            **elsewhere,
             "set": self._set(name),
             "recipe": recipe.described(),
-            "budget": self.scale.budget,
-            "width": self.scale.width,
-            "training": asdict(self.scale.training),
+            "budget": scale.budget,
+            "width": scale.width,
+            "training": asdict(scale.training),
             "seed": seed,
         }
 

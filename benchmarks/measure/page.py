@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from measure.cells import Cells
@@ -19,7 +20,7 @@ _CHANGES = ("set", "recipe", "multi-task", "worst", "single-task", "JPEG 10")
 _PRECISIONS = ("set", "recipe", "seeds", "multi-task", "worst", "JPEG 10")
 _IN_FULL = ("set", "recipe", "seeds", "multi-task", "by task", "worst", "JPEG 10", "noise", "CPU s")
 
-_DEFAULT = "mtlue.protect"
+_DEFAULT, _ON_GPU = "mtlue.protect", "mtlue.protect, on a GPU"
 _FEWER = [name for name in RECIPES if name == _DEFAULT or "of the epochs" in name]
 # With a seed of their own.
 _CHANGED, _CHANGED_SEED = [_DEFAULT, *(name for name in RECIPES if "twice" in name or ", misleading" in name)], 3
@@ -46,6 +47,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
         stick = Stick(cells, scale, None, make=False)
         longer, as_long = (Stick(cells, scale.changed(budget=budget), None, make=False) for budget in (_LONGER, _AS_LONG))
         larger, larger_as_long = (Stick(cells, each.scale.changed(size=_LARGER), None, make=False) for each in (stick, as_long))
+        larger_on_gpu = Stick(cells, larger.scale.changed(device="cuda"), None, make=False)
         gpu = Stick(cells, SCALES["gpu"], None, make=False)
         default = _rows(stick, SETS, [_DEFAULT])
         in_bfloat16 = _rows(stick, ["utkface"], _BFLOAT16)
@@ -60,7 +62,14 @@ def strength_tables(committed: Path) -> dict[str, str]:
             "strength-baselines": table(_rows(stick, SETS, _BASELINES), _SIDE_BY_SIDE[:-1]),
             "strength-price": table(_rows(stick, SETS, [*_PAPER, "students"]), _IN_FULL),
             "strength-as-long": table(_rows(as_long, SETS, _PAPER), _SIDE_BY_SIDE),
-            "strength-larger": table([*_rows(larger, SETS, [_DEFAULT]), *_rows(larger_as_long, SETS, _PAPER)], _SIDE_BY_SIDE),
+            "strength-larger": table(
+                [
+                    *_rows(larger, SETS, [_DEFAULT]),
+                    *(replace(row, recipe=_ON_GPU) for row in _rows(larger_on_gpu, SETS, [_DEFAULT], [1, 2, 3])),
+                    *_rows(larger_as_long, SETS, _PAPER),
+                ],
+                _SIDE_BY_SIDE,
+            ),
             "strength-gpu": table(_rows(gpu, SETS, [*_FEWER, *_PAPER]), _SIDE_BY_SIDE[:-1]),
             "strength-students": table(_rows(stick, SETS, _TRIED), _IN_FULL),
             "strength-full-size": table(_rows(longer, SETS, _FULL_SIZE), _IN_FULL),
