@@ -25,11 +25,9 @@ _FEWER = [name for name in RECIPES if name == _DEFAULT or "of the epochs" in nam
 # With a seed of their own.
 _CHANGED, _CHANGED_SEED = [_DEFAULT, *(name for name in RECIPES if "twice" in name or ", misleading" in name)], 3
 _BFLOAT16 = [_DEFAULT, "mtlue.protect, bfloat16"]
-_PARTS = [
-    name
-    for name in RECIPES
-    if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in [*_FEWER[1:], *_CHANGED[1:], *_BFLOAT16[1:]]
-]
+_LEVELS = [_DEFAULT, "mtlue.protect, 16 levels"]
+_SHOWN = {name for names in (_FEWER, _CHANGED, _BFLOAT16, _LEVELS) for name in names[1:]}
+_PARTS = [name for name in RECIPES if name.startswith((_DEFAULT, "without TAP", "not balanced")) and name not in _SHOWN]
 _TRIED = [name for name in RECIPES if name.startswith(("students", "one student"))]
 _PAPER = [name for name in RECIPES if name.startswith("MTL-UE")]
 _BASELINES = [name for name in RECIPES if name.endswith((" (patches)", " (pixels)"))]
@@ -50,11 +48,13 @@ def strength_tables(committed: Path) -> dict[str, str]:
         larger_on_gpu = Stick(cells, larger.scale.changed(device="cuda"), None, make=False)
         gpu = Stick(cells, SCALES["gpu"], None, make=False)
         default = _rows(stick, SETS, [_DEFAULT])
+        by_levels = _rows(stick, ["celeba-40", "avatars"], _LEVELS, [_CHANGED_SEED]) + _rows(stick, ["drawings"], _LEVELS, [0])
         in_bfloat16 = _rows(stick, ["utkface"], _BFLOAT16)
         in_bfloat16 += _rows(stick, ["multi-fashion", "drawings"], _BFLOAT16, [0])
         return {
             "strength-default": table(default, _SHORT),
             "strength-alone": alone_table(_rows(stick, ALONE, [_DEFAULT], [0]), _rows(stick, SETS, [_DEFAULT], [0])),
+            "strength-levels": table(by_levels, _SIDE_BY_SIDE[:-1]),
             "strength-epochs": table(_rows(stick, ["utkface", "avatars"], _FEWER), _EPOCHS),
             "strength-bfloat16": table(in_bfloat16, _PRECISIONS),
             "strength-parts": table(_rows(stick, SETS, _PARTS), _SIDE_BY_SIDE),

@@ -118,7 +118,7 @@ def test_one_step_is_called_weak(plain: Garments) -> None:
 
 def test_the_default_is_not_advised_to_those_who_took_it(plain: Garments) -> None:
     _, said = found(lambda: mtlue.protect(plain, epochs=1, **QUIET))
-    assert "What may help: more epochs; fewer protected_tasks, which then share the budget; a larger epsilon; " in said[-1]
+    assert "What may help: more epochs; a larger epsilon; fewer protected_tasks, which then share the budget; " in said[-1]
 
 
 @pytest.mark.parametrize("brief", [True, False])

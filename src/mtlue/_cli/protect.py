@@ -21,7 +21,7 @@ from mtlue._runtime import sole_owner
 
 # Options that decide the result. A repeated command is recognised by them.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-_ADVICE = "try fewer --tasks, a larger --epsilon or more --epochs; mtlue audit measures the protection in full"
+_ADVICE = "try a larger --epsilon, fewer --tasks or more --epochs; mtlue audit measures the protection in full"
 _LEGEND = "R: what is still learned, as a share of what clean photos teach; ±: how much may be luck, less with more photos"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (

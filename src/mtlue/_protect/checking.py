@@ -106,8 +106,8 @@ def tell(check: Check, *, fraction: float, default: bool, brief: bool) -> None:
             "fraction=1.0; images that are left clean teach all there is to learn": fraction < 1,
             "leave out surrogate=, loss= and generator= (the default recipe)": not default,
             "more epochs": brief or not default,
-            "fewer protected_tasks, which then share the budget": len(check.protected_tasks) > 1,
             "a larger epsilon": True,
+            "fewer protected_tasks, which then share the budget": len(check.protected_tasks) > 1,
             "attempts=3, which keeps the best of three": True,
         }
         learned = "; ".join(told[name] for name in check.still_learned)
