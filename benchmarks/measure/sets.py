@@ -189,4 +189,4 @@ ALONE = {
     }.items()
     for task in tasks
 }
-TASKS |= {name: {name.split(": ")[1]: TASKS[name.split(": ")[0]][name.split(": ")[1]]} for name in ALONE}
+TASKS |= {name: {task: TASKS[whole][task]} for name in ALONE for whole, task in [name.split(": ")]}
