@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mtlue
+from mtlue._check import mirroring
 from mtlue._data import Samples, inspect_dataset, random_crop, random_crop_and_flip
 from mtlue._protect.mirroring import augmentation_for
 from mtlue._runtime import Compute
@@ -47,6 +48,24 @@ def chosen(dataset: Any, tasks: dict[str, mtlue.Task]) -> Any:
 )
 def test_images_are_mirrored_where_it_keeps_the_labels(labels: list[str], expected: Any) -> None:
     assert chosen(bars(200, *labels), dict.fromkeys(labels, mtlue.Classification(2))) is expected
+
+
+@pytest.mark.parametrize(
+    ("straight", "mirrored", "changed"),
+    [
+        (0.3, 0.2, False),  # a third is lost, but no more than luck may cost
+        (0.3, 0.1, True),
+        (0.8, 0.65, False),  # more than luck costs, but less than a network loses that never saw mirror images
+        (0.8, -0.8, True),
+        (0.1, -0.1, None),  # nothing was learned
+    ],
+)
+def test_luck_changes_no_label(monkeypatch: pytest.MonkeyPatch, straight: float, mirrored: float, changed: bool | None) -> None:
+    skills = iter([straight, mirrored])
+    monkeypatch.setattr(mirroring, "skill_of", lambda task, pairs: next(skills))
+    monkeypatch.setattr(mirroring, "margin_of", lambda task, pairs, random: (0.15, 0.1))
+    found = chosen(bars(200, "bright"), {"bright": BRIGHT})
+    assert found is (random_crop_and_flip if changed is False else random_crop)
 
 
 def test_too_few_images_are_not_mirrored() -> None:
