@@ -124,7 +124,7 @@ def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed
     if budget.processor and budget.device != "cpu":
         torch.manual_seed(seed)
         channels, height, width = data.train.pixels.shape[1:]
-        shape = (channels, height, width)
+        shape = channels, height, width
         given["generator"] = own.generator(dataset.resolved, shape, epsilon=given["epsilon"], device=device)
         given.setdefault("epochs", own.plan(dataset, Compute(device)).epochs)
         given.setdefault("precision", torch.float32)
