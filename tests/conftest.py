@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +41,12 @@ whole_search = broken_search.whole_search
 
 Samples = list[tuple[Tensor, dict[str, int]]]
 TASKS = {"shoe": 2, "front": 2}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPUs, unless only tests/cuda is run: all other tests, and the processes they start, expect a processor."""
+    if not all("tests/cuda" in Path(argument).as_posix() for argument in config.args):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import ranks
 from snapshots import equal
 
 pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA: pytest tests/cuda"),
     pytest.mark.filterwarnings("ignore:surrogate. no better than chance"),
 ]
 

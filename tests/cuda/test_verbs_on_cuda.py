@@ -19,7 +19,7 @@ from mtlue._models import small_network
 from mtlue._protect import default_loss
 from mtlue._runtime import Arriving
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA: pytest tests/cuda")
 
 TASKS = {"shoe": 2, "front": 2}
 QUIET: dict[str, Any] = {"progress": False, "device": "cuda"}

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 import mtlue
 from mtlue.defenses import Defense
 from mtlue.evaluation import UW, dense_paper_schedule, paper_schedule, train_victim
+from optional import needs
 from small_victims import OPTIONS, net, two_task_set
 
 
@@ -99,6 +100,7 @@ def test_the_papers_schedule_for_label_maps() -> None:
 
 
 def test_the_parameters_of_a_weighting_are_trained() -> None:
+    needs("torchjd", extra="evaluation")
     weighting = UW()
     train_victim(two_task_set(), model=net(), weighting=weighting, **{**OPTIONS, "epochs": 1})
     assert all(bool((parameter != 0).any()) for parameter in weighting.parameters())

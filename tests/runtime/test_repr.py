@@ -127,6 +127,11 @@ def hugging_face(root: Path) -> object:
     return datasets.HuggingFace(table.cast_column("image", library.Image()))
 
 
+def weighting(kind: Callable[[], object]) -> object:
+    needs("torchjd", extra="evaluation")
+    return kind()
+
+
 def shards(root: Path) -> object:
     needs("webdataset", extra="webdataset")
     baselines.random_noise(SAMPLES, tasks=TASKS).export(root / "out", format="webdataset")
@@ -208,10 +213,10 @@ MADE: list[tuple[type, Callable[[Path], object], list[str]]] = [
     (defenses.StrongAugmentation, lambda _: defenses.StrongAugmentation(), ["StrongAugmentation(blur=1, cutout=0.5)"]),
     (defenses.UEraser, lambda _: defenses.UEraser(count=3), ["UEraser(count=3)"]),
     (defenses.VAEPurification, lambda _: defenses.VAEPurification(), ["VAEPurification(distortion=0.05, epochs=8, width=16)"]),
-    (evaluation.RLW, lambda _: evaluation.RLW(), ["RLW()"]),
-    (evaluation.UW, lambda _: evaluation.UW(), ["UW()"]),
-    (evaluation.AlignedMTL, lambda _: evaluation.AlignedMTL(), ["AlignedMTL()"]),
-    (evaluation.FairGrad, lambda _: evaluation.FairGrad(), ["FairGrad(alpha=1)"]),
+    (evaluation.RLW, lambda _: weighting(evaluation.RLW), ["RLW()"]),
+    (evaluation.UW, lambda _: weighting(evaluation.UW), ["UW()"]),
+    (evaluation.AlignedMTL, lambda _: weighting(evaluation.AlignedMTL), ["AlignedMTL()"]),
+    (evaluation.FairGrad, lambda _: weighting(evaluation.FairGrad), ["FairGrad(alpha=1)"]),
     (evaluation.Uniform, lambda _: evaluation.Uniform(), ["Uniform()"]),
     (evaluation.Weighting, lambda _: Heavy(), ["Heavy()"]),
     (evaluation.TaskMetrics, lambda _: evaluation.metrics_for(mtlue.Depth()), ["DepthMetrics()"]),
