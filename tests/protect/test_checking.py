@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 import mtlue
 from mtlue._data import Samples, inspect_dataset
@@ -19,23 +18,8 @@ from mtlue._models import small_network
 from mtlue._protect import checking
 from mtlue._protect.attempts import Making
 from mtlue._runtime import Compute
-from multi_fashion import MultiFashion
 from small_rooms import ROOMS, rooms
-
-TASKS: dict[str, mtlue.Task] = {"top": mtlue.Classification(2), "shoe": mtlue.Classification(2)}
-QUIET: dict[str, Any] = {"batch_size": 32, "precision": torch.float32, "progress": False}
-Garments = list[tuple[Tensor, dict[str, int]]]
-
-
-def garments(count: int, *, contrast: float) -> Garments:
-    """Photographs of 16x16 grey pixels; whether the garment on the left is a top, and whether it is a shoe."""
-    source = MultiFashion(count, train=True, contrast=contrast)
-    images = F.avg_pool2d(source.images.float(), 2).round().byte()
-    left = source.targets["left"].tolist()
-    return [
-        (image, {"top": int(label in (0, 2, 3, 4, 6)), "shoe": int(label in (5, 7, 9))})
-        for image, label in zip(images, left, strict=True)
-    ]
+from striped_garments import QUIET, TASKS, Garments, StoppedError, Stripes, check_that_finds, garments, stop
 
 
 @pytest.fixture(scope="module")
@@ -48,39 +32,11 @@ def plain() -> Garments:
     return garments(200, contrast=0.4)
 
 
-class Stripes(mtlue.UEGenerator):
-    """Upright or flat stripes, for one task in the upper half, for the other in the lower: plainer than pale photographs."""
-
-    def __init__(self, *names: str, epsilon: float = 8 / 255) -> None:
-        super().__init__({name: TASKS[name] for name in names or TASKS}, (1, 16, 16), width=2, epsilon=epsilon)
-        self.trained = True
-
-    def forward(self, images: Tensor, targets: Any, *, protected_tasks: Any = None) -> Tensor:
-        delta = torch.zeros_like(images)
-        row = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(4)
-        flat, upright = row[:8].reshape(8, 1).expand(8, 16), row.expand(8, 16)
-        for half, name in enumerate(self.tasks):
-            if protected_tasks is None or name in protected_tasks:
-                chosen = (targets[name] == 1).reshape(-1, 1, 1, 1)
-                delta[..., 8 * half : 8 * half + 8, :] = torch.where(chosen, upright, flat) * self.epsilon
-        return delta
-
-
 def found(call: Any) -> tuple[mtlue.Check, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         safe = call()
     return safe.check, [str(each.message) for each in caught]
-
-
-def of(*shares: float) -> Any:
-    """A check that finds these, one call after the other."""
-    left = list(shares)
-
-    def fake(data: Any, tasks: Any, protected: Any, plan: Any, compute: Any, *, transform: Any) -> mtlue.Check:
-        return mtlue.Check(dict.fromkeys(tasks, left.pop(0)), protected_tasks=list(protected), images=(1, 1))
-
-    return fake
 
 
 @pytest.mark.filterwarnings("error")
@@ -162,7 +118,7 @@ def test_of_few_images_nothing_is_told_and_nothing_warned(plain: Garments, caplo
 
 
 def test_it_is_left_out_where_it_is_not_wanted(pale: Garments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(checking, "run_check", of(0.0))
+    monkeypatch.setattr(checking, "run_check", check_that_finds(0.0))
     safe = mtlue.protect(pale[:80], generator=Stripes(), path=tmp_path / "store", **QUIET)
     monkeypatch.setattr(checking, "run_check", None)
     plain_safe = mtlue.protect(pale[:80], generator=Stripes(), check=False, **QUIET)
@@ -185,17 +141,9 @@ def test_maps_and_sizes_that_differ() -> None:
     assert check.verdict["parts"] != "protected"
 
 
-class StoppedError(Exception):
-    pass
-
-
-def stop(*_: Any, **__: Any) -> Any:
-    raise StoppedError
-
-
 def test_it_is_part_of_what_resumes(pale: Garments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = {"generator": Stripes("top"), "path": tmp_path / "store", **QUIET}
-    monkeypatch.setattr(checking, "run_check", of(0.1))
+    monkeypatch.setattr(checking, "run_check", check_that_finds(0.1))
     with monkeypatch.context() as patch:
         patch.setattr("mtlue._protect.stages.open_sink", stop)
         with pytest.raises(StoppedError):
@@ -229,60 +177,6 @@ def test_it_costs_a_share_of_the_training(pale: Garments, monkeypatch: pytest.Mo
     assert plans[0] == 80
     assert 80 <= plans[1] <= plans[2]
     assert plans[2] == 90
-
-
-def attempt(dataset: Garments, **changes: Any) -> Any:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
-    for parameter in net.parameters():
-        nn.init.zeros_(parameter)
-    return mtlue.protect(dataset, **{"surrogate": net, "loss": mtlue.EM(), "epochs": 1, "tasks": TASKS, **QUIET, **changes})
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    construct = mtlue.UEGenerator.__init__
-    monkeypatch.setattr(mtlue.UEGenerator, "__init__", lambda *a, **k: construct(*a, **{**k, "width": 2}))
-
-
-def weights(safe: Any) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in safe.generator.parameters()])
-
-
-@pytest.mark.usefixtures("narrow")
-def test_the_best_attempt_is_kept(pale: Garments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    made = []
-    for shares in ((0.1, 0.2, 0.2), (0.2, 0.1, 0.2), (0.2, 0.2, 0.1)):
-        monkeypatch.setattr(checking, "run_check", of(*shares))
-        safe = attempt(pale[:64], attempts=3)
-        assert safe.check.residual_learnability == {"top": 0.1, "shoe": 0.1}
-        made.append(weights(safe))
-    assert not torch.equal(made[0], made[1])
-    assert not torch.equal(made[1], made[2])
-    monkeypatch.setattr(checking, "run_check", of(0.2))
-    assert torch.equal(weights(attempt(pale[:64])), made[0])
-    # Cut off in the second attempt: the first is neither trained nor checked again.
-    first, second = of(0.2), tmp_path / "s.partial" / "attempt-1"
-    monkeypatch.setattr(checking, "run_check", lambda *given, **named: stop() if second.exists() else first(*given, **named))
-    with pytest.raises(StoppedError):
-        attempt(pale[:64], attempts=3, path=tmp_path / "s")
-    monkeypatch.setattr(checking, "run_check", of(0.2, 0.1))
-    assert torch.equal(weights(attempt(pale[:64], attempts=3, path=tmp_path / "s")), made[2])
-    assert {file.name for file in tmp_path.iterdir()} <= {"s", "s.partial.lock"}
-
-
-@pytest.mark.usefixtures("narrow")
-def test_several_attempts_that_make_no_sense(pale: Garments) -> None:
-    for changes, words in (
-        ({"attempts": 2, "check": False}, "attempts: expected 1 with check=False, got 2; the check chooses"),
-        ({"attempts": 2, "generator": Stripes()}, "attempts: expected 1 with a generator, got 2; leave it out"),
-        ({"attempts": 0}, "attempts: expected at least 1, got 0"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            attempt(pale[:64], **changes)
-    with pytest.raises(
-        ValueError, match=r"attempts: expected 1 for 48 samples, got 2; choosing among attempts takes at least 64"
-    ):
-        attempt(pale[:48], attempts=2)
 
 
 @pytest.mark.parametrize(("passes", "steps"), [(0.0, 80), (1.4, 84), (50.0, 90)])
