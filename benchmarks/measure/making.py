@@ -51,13 +51,7 @@ class Budget:
 
 
 def make(recipe: Recipe, data: Data, budget: Budget, *, seed: int) -> tuple[mtlue.UEGenerator | None, Tensor, dict[str, Any]]:
-    """A trained generator, if the recipe has one, protected images, uint8, and what making them took.
-
-    Raises:
-        ValueError: the recipe is one that can no longer be made.
-    """
-    if recipe.faded or recipe.misleading or (recipe.held and not recipe.distorted):
-        raise ValueError("measured once, and left out of the library since; its committed cells can be shown, not made")
+    """A trained generator, if the recipe has one, protected images, uint8, and what making them took."""
     started = time.process_time(), time.perf_counter()
     if recipe.plain in WHOLE:
         protected = WHOLE[recipe.plain](Labelled(data.train.pixels, data), recipe, data, budget, seed)
@@ -110,7 +104,7 @@ def _default(dataset: Labelled, recipe: Recipe, data: Data, budget: Budget, seed
         given["loss"] = mtlue.RestartedEM(
             count=2,
             distortions=[through_jpeg, *([partly_grey] if recipe.grey else [])],
-            misleading=recipe.held,
+            misleading=recipe.misleading,
             balanced=recipe.balanced,
             focus=recipe.focus,
         )

@@ -14,14 +14,9 @@ class Recipe:
         students: Networks that start anew and learn from the perturbed images; 0 for none.
         restart: Steps after which each starts anew.
         graduation: Share of a new student's loss at which a student starts anew before that; 0 for never.
-        faded: Whether other images are faded towards grey, each by another share: measured once, no longer made.
         growing: Whether their own images come in by and by.
         jpeg_students: How many of the students see images after JPEG of quality 10.
-        misleading: Weight of TAP's loss at networks that had begun to learn clean images, or at a surrogate, by how far each
-            task gave way: measured once, no longer made.
-        held: The share to which the default's gradient of TAP's loss is held.
-        distorted: Whether the surrogate to mislead sees images through the distortions too. Without it, measured once and no
-            longer made.
+        misleading: See `mtlue.RestartedEM`; for the default.
         balanced: Whether the default's networks count rare classes as much as frequent ones.
         grey: Whether the default's second network sees half of the images in grey.
         share: Of the default's epochs.
@@ -40,12 +35,9 @@ class Recipe:
     students: int = 1
     restart: int = 100
     graduation: float = 0.0
-    faded: bool = False
     growing: bool = False
     jpeg_students: int = 0
     misleading: float = 0.0
-    held: float = 0.0
-    distorted: bool = False
     balanced: bool = False
     grey: bool = False
     share: float = 1.0
@@ -69,9 +61,8 @@ _HALF = replace(_ONE, half=True)
 _GROWING = replace(_HALF, growing=True, restart=400, graduation=0.3)
 STUDENTS = replace(_GROWING, students=2, jpeg_students=1)
 
-DEFAULT = Recipe(plain="default", held=1.0, distorted=True, balanced=True)
+DEFAULT = Recipe(plain="default", misleading=1.0, balanced=True)
 _SHORT = replace(DEFAULT, share=0.25, batch_size=32)
-_NOT_BALANCED = Recipe(plain="default", held=1.0)
 
 RECIPES: dict[str, Recipe] = {
     "mtlue.protect": DEFAULT,
@@ -80,21 +71,18 @@ RECIPES: dict[str, Recipe] = {
     "mtlue.protect, half of the epochs, batches of 32": replace(DEFAULT, share=0.5, batch_size=32),
     "mtlue.protect, a quarter of the epochs, batches of 32": _SHORT,
     "mtlue.protect, a quarter of the epochs, batches of 32, bfloat16": replace(_SHORT, bfloat16=True),
-    "mtlue.protect, a quarter of the epochs, batches of 32, without TAP": replace(_SHORT, held=0.0, distorted=False),
+    "mtlue.protect, a quarter of the epochs, batches of 32, without TAP": replace(_SHORT, misleading=0.0),
     "mtlue.protect, an eighth of the epochs, batches of 16": replace(DEFAULT, share=0.125, batch_size=16),
     "mtlue.protect, focus 4": replace(DEFAULT, focus=4.0),
     "mtlue.protect, twice the epochs": replace(DEFAULT, share=2.0),
-    "mtlue.protect, misleading 3": replace(DEFAULT, held=3.0),
-    "mtlue.protect, misleading 10": replace(DEFAULT, held=10.0),
+    "mtlue.protect, misleading 3": replace(DEFAULT, misleading=3.0),
+    "mtlue.protect, misleading 10": replace(DEFAULT, misleading=10.0),
     "mtlue.protect, 16 levels": replace(DEFAULT, levels=16),
     "mtlue.protect, bfloat16": replace(DEFAULT, bfloat16=True),
     "without TAP": Recipe(plain="default", balanced=True),
     "not balanced": replace(DEFAULT, balanced=False),
-    "not balanced, misled without JPEG": _NOT_BALANCED,
-    "not balanced, TAP held to 0.3": replace(_NOT_BALANCED, held=0.3),
     "not balanced, without TAP": Recipe(plain="default"),
     "not balanced, without TAP, one sees grey": Recipe(plain="default", grey=True),
-    "not balanced, TAP by task, not held": Recipe(plain="default", misleading=1.0),
     "LSP (patches)": Recipe(plain="LSP"),
     "AR (patches)": Recipe(plain="AR"),
     "EM (pixels)": Recipe(plain="EM, pixels"),
@@ -109,9 +97,6 @@ RECIPES: dict[str, Recipe] = {
     "one student, a new one every 100 steps": _HALF,
     "full size: one student": replace(_GROWING, half=False),
     "full size: a new one every 100 steps": _ONE,
-    "full size: a new one every 100 steps, faded": replace(_ONE, faded=True),
-    "full size: a new one every 100 steps + misleading": replace(_ONE, misleading=1.0),
-    "full size: two every 100 steps, faded, one sees JPEG": replace(_ONE, faded=True, students=2, jpeg_students=1),
 }
 #: What is compared unless other recipes are named.
 MAIN = ("mtlue.protect", "MTL-UE-TAP", "MTL-UE-EM", "LSP (patches)", "AR (patches)")

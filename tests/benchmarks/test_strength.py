@@ -49,13 +49,6 @@ def test_one_draw_moves_an_image_and_its_twin() -> None:
     assert not torch.equal(first, images)
 
 
-def test_what_was_given_up_is_not_made_anew(tmp_path: Path) -> None:
-    stick = Stick(Cells(tmp_path / "work", tmp_path / "cells.json"), TINY, None)
-    for name in ("full size: a new one every 100 steps, faded", "not balanced, misled without JPEG"):
-        with pytest.raises(ValueError, match=r"^measured once, and left out of the library since"):
-            stick.measure("drawings", name, RECIPES[name], seed=0, victims=())
-
-
 @pytest.mark.parametrize("name", sorted({*RECIPES} - {"students, focus 4"}))
 def test_committed_cells_are_found_again(name: str, tmp_path: Path) -> None:
     kept = json.loads((Path(strength.__file__).parent / "results/strength/cells.json").read_text())
