@@ -21,7 +21,6 @@ from mtlue._runtime import sole_owner
 
 # Options that decide the result. A repeated command is recognised by them.
 _SETTINGS = ("tasks", "image_column", "image_size", "channels", "loss", "epochs", "epsilon", "seed")
-_ADVICE = "try a larger --epsilon, fewer --tasks or more --epochs; mtlue audit measures the protection in full"
 _LEGEND = "R: what is still learned, as a share of what clean photos teach; ±: how much may be luck, less with more photos"
 _HELP = "protect a folder of photos"
 _DESCRIPTION = (
@@ -106,8 +105,21 @@ def run(options: argparse.Namespace) -> int:
         if "±" in note["check"]:
             say(_LEGEND)
     if failed or WEAKLY_PROTECTED in verdicts:
-        say(_ADVICE if options.loss is None else f"leave out --loss; or {_ADVICE}")
+        say(_advice(options, len(photos.dataset.tasks)))
     return 1 if failed else 0
+
+
+def _advice(options: argparse.Namespace, tasks: int) -> str:
+    """Return what may help a set that is not protected, in the order of what helped in benchmarks/strength.py."""
+    cures = {
+        "without --loss": options.loss is not None,
+        "with more --epochs": options.epochs is not None,
+        "with a larger --epsilon": True,
+        "with fewer --tasks": tasks > 1,
+    }
+    listed = ", or ".join(cure for cure, applies in cures.items() if applies)
+    place = "to a new folder" if options.key is None else "to a new folder and with a new key"
+    return f"try again {listed}, {place}; mtlue audit measures the protection in full"
 
 
 def _protected(photos: Photos, options: argparse.Namespace, publication: Publication) -> Any:
