@@ -91,6 +91,15 @@ def protected(path: Path) -> dict[str, Any]:
     return {"images": torch.stack(list(map(safe.stored_image, range(SAMPLES)))), "generator": safe.generator.state_dict()}
 
 
+def attempted(path: Path) -> dict[str, Any]:
+    """Keep the better of two attempts, which the first rank checks."""
+    torch.manual_seed(0)
+    # As many as a check needs.
+    safe = mtlue.protect(dataset() * 2, tasks=TASKS, path=path, attempts=2, epochs=1, batch_size=BATCH, progress=False)
+    assert safe.check is not None
+    return {"images": torch.stack(list(map(safe.stored_image, range(len(safe))))), "check": safe.check.to_json()}
+
+
 def audited(folder: Path | None, *, fails: bool = False) -> dict[str, Any]:
     """Audit noise with nine victims. One that is trained here may fail."""
     resumed_victims.light(2 if fails else 0, resumed_victims.BrokenError)
@@ -150,6 +159,7 @@ def in_turn(folder: Path) -> dict[str, Any]:
     found["audit"] = outcome(lambda: audited(folder / "audit"))
     found["failed victim"] = outcome(lambda: audited(None, fails=rank == 1))
     found["protect"] = outcome(lambda: protected(folder / "store"))
+    found["attempts"] = outcome(lambda: attempted(folder / "attempts"))
     memory = on_rank(1, torch.OutOfMemoryError("out of memory"), above=2)
     found["memory"] = outcome(lambda: trained(restarted(), fails=memory, after=12))
     found["no memory"] = outcome(lambda: trained(mtlue.EM(), fails=on_rank(1, torch.OutOfMemoryError("out of memory"))))

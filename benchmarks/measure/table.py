@@ -104,6 +104,27 @@ def check_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def attempts_table(rows: Sequence[Row], attempts: int = 3) -> str:
+    """What the generator that the check prefers among several seeds leaves, beside their mean."""
+    kinds = {"multi-task": (MULTI, ""), "single-task": (SINGLE, ""), "JPEG 10": (MULTI, "JPEG 10")}
+    headings = [f"{name}, {figure}" for name in kinds for figure in ("mean", "kept")]
+    lines = [f"| set | seeds | {' | '.join(headings)} |", f"|---|---|{'---:|' * len(headings)}"]
+    for (name,), group in _groups([row for row in rows if _of([row], CHECK)], "set").items():
+        seeds = sorted({row.seed for row in group})
+        for first in range(0, len(seeds) - attempts + 1, attempts):
+            taken = seeds[first : first + attempts]
+            best = min(taken, key=lambda seed: _value([row for row in group if row.seed == seed]))
+            figures = []
+            for victim, treatment in kinds.values():
+                each = {
+                    seed: _of([row for row in rows if (row.set, row.seed) == (name, seed)], victim, treatment) for seed in taken
+                }
+                mean = statistics.fmean(_value(of_seed) for of_seed in each.values()) if all(each.values()) else math.nan
+                figures += ["–" if math.isnan(mean) else f"{mean:.2f}", _mean(each[best])]
+            lines.append(f"| {name} | {', '.join(map(str, taken))} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
 #: R by the full victim and by the check.
 _Pair: TypeAlias = tuple[float, float]
 

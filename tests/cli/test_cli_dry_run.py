@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import mtlue
 from mtlue._cli.photos import _classes
 
 EM = ("--labels", "photos.csv", "--loss", "em", "--epochs", 1, "--device", "cpu")
@@ -89,3 +90,19 @@ def test_a_dry_run_says_how_to_save_time(
 )
 def test_classes_are_told_one_by_one_where_they_are_few(counts: dict[str, int], missing: int, text: str) -> None:
     assert _classes(counts, missing) == text
+
+
+def test_a_dry_run_with_a_key_says_what_the_key_does(run: Run) -> None:
+    key = mtlue.UEGenerator.load("small.pt")
+    wide = mtlue.UEGenerator(key.tasks, key.image_shape, width=key.width, epsilon=32 / 255)
+    wide.trained = True
+    wide.save("wide.pt")
+    photos = ("protect", "photos", "--labels", "photos.csv", "--key", "wide.pt", "--device", "cpu")
+    assert "budget    32 of 255 levels a pixel" in run(*photos, "--dry-run").out
+    for options, words in (
+        (("--loss", "tap"), "--key: wide.pt exists and is used as it is; leave out --loss, or name another file"),
+        (("--epsilon", 8), "--key: wide.pt has a budget of 32 levels; leave out --epsilon, or name another file"),
+    ):
+        for end in (("--dry-run",), ("--out", "safe")):
+            done = run(*photos, *options, *end)
+            assert (done.status, done.err.splitlines()[-1]) == (2, f"mtlue: error: {words}")

@@ -154,6 +154,19 @@ def test_a_picture_that_cannot_be_written_is_refused_first(safe: Run, picture: s
     assert (done.status, done.out, done.err) == (2, "", f"mtlue: error: {message}\n")
 
 
+def test_a_picture_of_a_strong_protection(run: Run) -> None:
+    done = run("protect", "photos", *SETS[2:4], *SETS[-2:], "--loss", "em", "--epochs", 1, "--epsilon", 100, "--out", "strong")
+    assert done.status == 0, done.err
+    assert run("preview", "photos", "strong", "--labels", "photos.csv", "--out", "picture.png").status == 0
+
+
+def test_a_folder_without_a_table_is_not_looked_for_elsewhere(safe: Run) -> None:
+    Path("photos.csv").rename("labels.csv")
+    Path("safe/labels.csv").unlink()
+    done = safe("preview", "photos", "safe", "--labels", "labels.csv", "--out", "picture.png")
+    assert (done.status, "FOLDER: safe holds no labels.csv" in done.err) == (2, True)
+
+
 def test_a_picture_of_other_photos_is_refused(safe: Run) -> None:
     words = ("preview", "photos", "safe", "--labels", "photos.csv", "--out", "picture.png")
     assert "--images: expected numbers from 0 to 11, got 12" in safe(*words, "--images", 12).err
@@ -204,6 +217,15 @@ def test_warnings_are_lines_and_ctrl_c_has_its_status(run: Run, monkeypatch: pyt
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert warnings.showwarning.__module__ == "warnings"
+
+
+def test_a_training_that_diverges_is_not_called_a_bad_protection(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverges(_: Any) -> Any:
+        raise RuntimeError("fit: the loss is no longer finite")
+
+    monkeypatch.setattr(verify.mtlue, "verify", diverges)
+    done = run("verify", "photos")
+    assert (done.status, done.err) == (2, "mtlue: error: fit: the loss is no longer finite\n")
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

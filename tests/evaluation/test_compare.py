@@ -179,3 +179,13 @@ def test_what_differs_is_said_below_the_table() -> None:
 def test_reports_that_do_not_belong_together(reports: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         compare(reports)
+
+
+def test_a_figure_that_is_not_a_number_spoils_no_table() -> None:
+    both = [report({"a|b": 0.5, "shade": math.nan}), report({"a|b": 0.6, "shade": 0.7}, seed=1)]
+    shown = compare({"mine": both})
+    first, second = shown.rows()
+    assert math.isnan(second.spreads["mine"])
+    assert shown.mean_residuals([first, second])["mine"] == pytest.approx((0.125, 0.25 / math.sqrt(2)))
+    assert all(line.replace(r"\|", "").count("|") == 12 for line in both[0].to_markdown().splitlines() if line.startswith("|"))
+    assert "| mine |" in str(shown.to_markdown())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import mtlue
 from mtlue.baselines import random_noise
@@ -134,3 +136,28 @@ def test_a_module_with_other_weights_is_another_model(sets: dict[str, Any]) -> N
     with pytest.raises(TypeError, match="controls: expected a Report of another audit or None, got str"):
         audit(sets["two"], sets["clean"], sets["test"], controls="report.json", **options)  # type: ignore[arg-type]
     assert isinstance(first.tasks["side"], mtlue.Classification)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"schedule": lambda done: 1 - done}, {"schedule": lambda done: 1 - done / 2}),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 2))}, None),
+        ({"transform": partial(torch.mul, other=0.5)}, {"transform": partial(torch.mul, other=0.1)}),
+    ],
+    ids=["schedule", "model", "transform"],
+)
+def test_victims_that_were_trained_otherwise_are_refused(
+    sets: dict[str, Any], one: dict[str, Any], other: dict[str, Any] | None
+) -> None:
+    if other is None:
+        # Equal weights, and another activation between them.
+        model = copy.deepcopy(one["model"])
+        model[2] = nn.Tanh()
+        other = {"model": model}
+    first = audit(sets["one"], sets["clean"], sets["test"], **{**QUICK, "single_task": [], **one})
+    with pytest.raises(ValueError, match=r"^controls: expected an audit with the same settings and sets: .*training was"):
+        audit(sets["two"], sets["clean"], sets["test"], controls=first, **{**QUICK, "single_task": [], **other})
+    # A report of an earlier version did not say.
+    del first.settings["training"]
+    audit(sets["two"], sets["clean"], sets["test"], controls=first, **{**QUICK, "single_task": [], **other})

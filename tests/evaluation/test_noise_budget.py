@@ -37,3 +37,8 @@ def test_samples_that_were_left_alone_do_not_count() -> None:
     levels[3] = 8
     assert noise_budget(moved(levels), CLEAN, 8 / 255) == 8 / 255
     assert noise_budget(CLEAN, CLEAN, 8 / 255) == 8 / 255
+
+
+def test_augmentation_is_no_perturbation() -> None:
+    protected = random_noise(CLEAN, tasks={"a": 2}).with_transform(torch.zeros_like)
+    assert noise_budget(protected, CLEAN, 8 / 255) == 8 / 255

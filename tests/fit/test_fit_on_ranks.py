@@ -45,6 +45,11 @@ def test_protect_trains_on_all_ranks_and_shares_out_the_images(two: Any, tmp_pat
     assert (two[0]["protect"]["images"].int() - alone["images"].int()).abs().float().mean() < 2
 
 
+def test_the_first_rank_chooses_among_attempts(two: Any) -> None:
+    assert equal(two[0]["attempts"], two[1]["attempts"])
+    assert two[0]["attempts"]["check"]
+
+
 def test_a_lack_of_memory_on_one_rank_halves_the_batch_on_all(two: Any) -> None:
     assert equal(two[0]["memory"], two[1]["memory"])
     assert torch.tensor(two[0]["memory"]["curve"]).isfinite().all()

@@ -77,13 +77,15 @@ def test_the_default_is_not_advised_to_those_who_took_it(plain: Garments) -> Non
     assert "What may help: more epochs; a larger epsilon; fewer protected_tasks, which then share the budget; " in said[-1]
 
 
-@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize("longer", [True, False])
+@pytest.mark.parametrize("attempts", [1, 3])
 @pytest.mark.parametrize("names", [["a"], ["a", "b"]])
-def test_only_what_can_help_is_advised(names: list[str], brief: bool) -> None:
+def test_only_what_can_help_is_advised(names: list[str], attempts: int, longer: bool) -> None:
     check = mtlue.Check(dict.fromkeys(names, 0.9), noise=dict.fromkeys(names, 1.0), protected_tasks=names, images=(99, 99))
     with pytest.warns(UserWarning, match="What may help") as said:
-        checking.tell(check, fraction=1.0, default=True, brief=brief)
-    assert ("more epochs" in str(said[0].message)) is brief
+        checking.tell(check, fraction=1.0, attempts=attempts, default=True, longer=longer)
+    assert ("more epochs" in str(said[0].message)) is longer
+    assert ("attempts=3" in str(said[0].message)) is (attempts < 3)
     assert ("fewer protected_tasks" in str(said[0].message)) is (len(names) > 1)
 
 

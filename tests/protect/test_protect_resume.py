@@ -170,3 +170,26 @@ def test_what_training_left_may_be_damaged(tmp_path: Path, make_generator: Any, 
     save_tensors(content, tmp_path / "work" / "fit.pt")
     with pytest.raises(ValueError, match=r"^path: .*fit\.pt is damaged; delete .*work$"):
         trained_by_this_call(generator, folders)
+
+
+def test_a_store_that_something_else_was_trained_for_is_not_returned(script: Any, tmp_path: Path) -> None:
+    dataset, net, generator = script.parts()
+    call = {"surrogate": net, "loss": mtlue.EM(), "epochs": 1, "check": False, "progress": False, "path": tmp_path / "store"}
+    mtlue.protect(dataset, generator=generator, batch_size=4, **call)
+    wider = mtlue.UEGenerator(generator.tasks, generator.image_shape, width=8)
+    for changes in (
+        {"generator": wider, "batch_size": 4},
+        {"batch_size": 4},
+        {"generator": script.parts()[2], "batch_size": 5},
+    ):
+        with pytest.raises(FileExistsError, match=r"^path: .*store exists"):
+            mtlue.protect(dataset, **{**call, **changes})
+    with pytest.warns(UserWarning, match="was finished by an earlier call like this one"):
+        mtlue.protect(dataset, generator=script.parts()[2], batch_size=4, **call)
+
+
+@pytest.mark.parametrize("path", [True, False])
+def test_what_is_no_surrogate_is_named_before_anything_is_read(script: Any, tmp_path: Path, path: bool) -> None:
+    dataset, _, _ = script.parts()
+    with pytest.raises(TypeError, match=r"^surrogate: expected a torch\.nn\.Module"):
+        mtlue.protect(dataset, surrogate="resnet18", path=tmp_path / "store" if path else None)  # type: ignore[arg-type]

@@ -144,7 +144,8 @@ class Check:
 
 def verdict_on(share: float) -> str:
     """Return the verdict for a task from the share of it that is still learned."""
-    return NOT_PROTECTED if share >= _LEARNED else WEAKLY_PROTECTED if share >= _WEAK else PROTECTED
+    # What cannot be told apart from all of it, NaN, is not protected.
+    return PROTECTED if share < _WEAK else WEAKLY_PROTECTED if share < _LEARNED else NOT_PROTECTED
 
 
 def _share(value: float | None) -> str:

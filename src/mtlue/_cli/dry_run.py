@@ -13,10 +13,11 @@ from typing import Any
 
 import mtlue
 from mtlue._cli.console import duration, say
+from mtlue._cli.key import existing_key
 from mtlue._cli.losses import training_settings
 from mtlue._cli.photos import Photos
 from mtlue._data import Inspection, inspect_dataset
-from mtlue._protect import default_loss, make_surrogate
+from mtlue._protect import DEFAULT_EPSILON, default_loss, make_surrogate
 from mtlue._runtime import Compute, choose_device
 
 # Steps to time, after the first one, which is slower.
@@ -37,10 +38,11 @@ def rehearse(photos: Photos, options: argparse.Namespace) -> None:
     inspection = inspect_dataset(dataset, dataset.tasks, num_workers=options.workers)
     say(f"photos    {inspection.length}, {'in colour' if inspection.channels == 3 else 'grey'}, {_sizes(inspection)}")
     photos.describe()
-    has_key = options.key is not None and options.key.exists()
-    say(f"budget    {255 * (options.epsilon or 8 / 255):g} of 255 levels a pixel")
+    key = existing_key(options)
+    epsilon = options.epsilon or (DEFAULT_EPSILON if key is None else key.epsilon)
+    say(f"budget    {255 * epsilon:g} of 255 levels a pixel")
     say(f"device    {choose_device(options.device, None)}")
-    if has_key:
+    if key is not None:
         say(f"runs      the key in {options.key}; no training is needed")
     elif options.loss == "sep":
         say("runs      a surrogate first, because SEP needs its states, then the generator")

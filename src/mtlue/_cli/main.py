@@ -15,8 +15,8 @@ from mtlue._cli import audit, preview, protect, verify
 from mtlue._cli.console import complain
 
 _COMMANDS = (protect, audit, verify, preview)
-#: Errors that the library raises for a wrong argument or a faulty file.
-_WRONG = (ValueError, OSError, ImportError, NotImplementedError)
+#: Errors that the library raises for a wrong argument, a faulty file, a training that diverges, or too little memory.
+_WRONG = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
 _USAGE, _INTERRUPTED = 2, 130
 
 

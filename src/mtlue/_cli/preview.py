@@ -14,13 +14,14 @@ from mtlue._cli.console import say
 from mtlue._cli.options import add_photos, check_file, natural, positive
 from mtlue._cli.published import open_pair
 from mtlue._data import to_bytes, to_unit_floats
+from mtlue._formats import read_manifest
 from mtlue._protect import ProtectedDataset
 from mtlue.datasets import ImageTable
 
 _SHOWN = 6
 _ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
-# No protection changes a pixel by a quarter of all levels.
-_LARGEST = 0.25
+# Of the images that are shown, as shares of all levels: more than rounding.
+_MORE = 1 / 255
 _HELP = "draw clean photos, perturbations and protected photos"
 _DESCRIPTION = (
     "Draw clean photos, their perturbations, stretched to all levels, and the protected photos, with PSNR and SSIM below."
@@ -42,7 +43,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Draw the picture."""
     check_file(options.out, "--out", _ENDINGS)
-    clean, protected = open_pair(options, epsilon=1.0)
+    clean, protected = open_pair(options, epsilon=read_manifest(options.folder).share("epsilon"))
     count = min(options.count, len(clean))
     indices = options.images or [round(step * (len(clean) - 1) / max(1, count - 1)) for step in range(count)]
     for index in indices:
@@ -68,7 +69,7 @@ def _check_same(index: int, clean: ImageTable, protected: ProtectedDataset[Tenso
     if index >= len(clean):
         raise ValueError(f"--images: expected numbers from 0 to {len(clean) - 1}, got {index}")
     before, after = clean[index][0], protected[index][0]
-    if before.shape != after.shape or float((before - after).abs().max()) > _LARGEST:
+    if before.shape != after.shape or float((before - after).abs().max()) > protected.epsilon + _MORE:
         raise ValueError(
             f"PHOTOS: photo {index} is not the one that was protected; use the table and --image-size of the protection"
         )

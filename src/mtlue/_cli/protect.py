@@ -13,6 +13,7 @@ import mtlue
 from mtlue._check import NOT_PROTECTED, PROTECTED, WEAKLY_PROTECTED
 from mtlue._cli.console import complain, duration, say
 from mtlue._cli.dry_run import rehearse
+from mtlue._cli.key import existing_key
 from mtlue._cli.losses import NAMES, sep_settings, training_settings
 from mtlue._cli.options import add_compute, add_photos, levels, natural, positive
 from mtlue._cli.photos import Photos
@@ -126,7 +127,7 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     """Return the protected set in its store: finished by an interrupted command, or new.
 
     Raises:
-        ValueError: a key exists, and options ask for training another one.
+        ValueError: a key exists and does not fit the options, or is damaged.
     """
     done = publication.open_store(photos.dataset)
     if done is not None and (publication.finished is not None or options.key is None or options.key.exists()):
@@ -137,10 +138,9 @@ def _protected(photos: Photos, options: argparse.Namespace, publication: Publica
     # Its advice is meant for callers from Python.
     warnings.filterwarnings("ignore", message="check: .*What may help")
     settings = training_settings(options)
-    if options.key is not None and options.key.exists():
-        if options.loss is not None:
-            raise ValueError(f"--key: {options.key} exists and is used as it is; leave out --loss, or name another file")
-        settings["generator"] = mtlue.UEGenerator.load(options.key)
+    key = existing_key(options)
+    if key is not None:
+        settings["generator"] = key
     elif options.loss == "sep":
         settings |= sep_settings(options, photos.dataset, publication.work)
     if options.no_check:

@@ -40,7 +40,9 @@ def open_pair(options: argparse.Namespace, *, epsilon: float) -> tuple[ImageTabl
         ValueError: a table has faults, or the two do not belong together.
     """
     folder: Path = options.folder
-    published_table = find_table(folder, None, "FOLDER")
+    published_table = folder.absolute() / "labels.csv"
+    if not published_table.is_file():
+        raise FileNotFoundError(f"FOLDER: {folder} holds no labels.csv; expected a folder of photos that mtlue has written")
     names = [column.name for column in label_columns(folder, table=published_table)]
     table = find_table(options.photos, options.labels, "--labels")
     clean = open_table(options.photos, table, options, tasks=names)

@@ -2,7 +2,7 @@
 
 from mtlue._formats.arrays import decode_array, load_array
 from mtlue._formats.class_names import class_names, read_class_names
-from mtlue._formats.export import export
+from mtlue._formats.export import export, read_manifest
 from mtlue._formats.export_format import ExportFormat, ExportSamples
 from mtlue._formats.image_files import NPY, PNG, ImageFiles, find_map
 from mtlue._formats.images import Images, ImageSink, MemoryImages, Portion
@@ -44,6 +44,7 @@ __all__ = [
     "find_map",
     "load_array",
     "read_class_names",
+    "read_manifest",
     "signed",
     "verify",
 ]

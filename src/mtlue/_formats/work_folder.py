@@ -33,12 +33,14 @@ class WorkFolder:
         work: Where it is written, together with what is needed to resume.
         argument: The name of the path in messages.
         ranks: Which rank this process is.
+        whole: Where the whole work is written, if ``work`` is the folder of a part. The first rank owns it.
     """
 
     final: Path
     work: Path
     argument: str = "path"
     ranks: Ranks = ALONE
+    whole: Path | None = None
 
     @classmethod
     @contextmanager
@@ -144,7 +146,7 @@ class WorkFolder:
         started = time.monotonic()
         while not until():
             time.sleep(POLL)
-            if not is_owned(self.work) and time.monotonic() - started > patience and not until():
+            if not is_owned(self.whole or self.work) and time.monotonic() - started > patience and not until():
                 raise self.without_main()
 
     def without_main(self) -> TimeoutError:
@@ -162,7 +164,7 @@ class WorkFolder:
 
     def inside(self, name: str) -> WorkFolder:
         """Return a folder for a part of the work, inside the one where the store is written."""
-        part = replace(self, work=self.work / name)
+        part = replace(self, work=self.work / name, whole=self.whole or self.work)
         part.work.mkdir(parents=True, exist_ok=True)
         return part
 

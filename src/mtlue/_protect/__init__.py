@@ -2,7 +2,7 @@
 
 from mtlue._formats import WorkFolder
 from mtlue._generator import add_in_levels, add_levels, check_levels, largest_level
-from mtlue._protect.arguments import ranks_for
+from mtlue._protect.arguments import DEFAULT_EPSILON, ranks_for
 from mtlue._protect.attempts import Making
 from mtlue._protect.collecting import open_sink
 from mtlue._protect.protect import protect
@@ -10,6 +10,7 @@ from mtlue._protect.protected_dataset import ProtectedDataset
 from mtlue._protect.stages import default_loss, make_surrogate, through_jpeg
 
 __all__ = [
+    "DEFAULT_EPSILON",
     "Making",
     "ProtectedDataset",
     "WorkFolder",

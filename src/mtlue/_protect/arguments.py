@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from typing import Any
 
@@ -11,12 +12,12 @@ from torch.utils.data import Dataset
 
 from mtlue._checks import check_batch_size, check_count
 from mtlue._data import Inspection, infer_and_inspect, inspect_dataset
-from mtlue._fit import check_loss
+from mtlue._fit import FitPlan, check_loss
 from mtlue._formats import WorkFolder
 from mtlue._generator import UEGenerator
 from mtlue._losses import BaseUELoss, Surrogate, has_state, networks_of
 from mtlue._protect.stages import trained_by_this_call
-from mtlue._runtime import Compute, Ranks, described, in_group, launched, tensors_digest, together
+from mtlue._runtime import Compute, Ranks, described, in_group, launched, tensors_digest, text_digest, together
 from mtlue._tasks import Task, Tasks, resolve_tasks
 
 #: The budget of a call that names none.
@@ -57,16 +58,18 @@ def needs_training(generator: UEGenerator | None, folders: WorkFolder | None, ra
 def made_by(
     generator: UEGenerator | None,
     loss: BaseUELoss,
-    surrogate: nn.Module | Surrogate | None,
-    tasks: dict[str, Task],
+    surrogate: Surrogate | None,
+    plan: FitPlan,
     *,
     untrained: bool,
-) -> dict[str, str | None]:
-    """Return what decides the perturbations: a trained generator, or else everything that a new one is trained with."""
+) -> dict[str, Any]:
+    """Return what decides the perturbations: a trained generator, or else everything that one is trained with."""
     if generator is not None and not untrained:
         return {"generator": tensors_digest(generator.state_dict().values())}
-    wrapped = Surrogate(surrogate, tasks) if isinstance(surrogate, nn.Module) else surrogate
-    return {"generator": None, "loss": described(loss), **({} if wrapped is None else networks_of(loss, wrapped))}
+    # Not its weights, which the interrupted call has changed.
+    made = None if generator is None else text_digest(json.dumps(generator.config()))
+    trained = {"generator": made, "loss": described(loss), "batch_size": plan.batch_size}
+    return trained if surrogate is None else {**trained, **networks_of(loss, surrogate)}
 
 
 def tasks_for(
@@ -84,6 +87,12 @@ def tasks_for(
     if isinstance(surrogate, Surrogate):
         return surrogate.tasks, None
     return infer_and_inspect(dataset, num_workers=num_workers)
+
+
+def module_of(surrogate: nn.Module | Surrogate | None) -> nn.Module | None:
+    """Return the module of a surrogate, whose device is where to compute. What is neither is refused later."""
+    module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
+    return module if isinstance(module, nn.Module) else None
 
 
 def inspect_together(dataset: Dataset[Any], tasks: dict[str, Task], compute: Compute) -> Inspection:

@@ -34,6 +34,8 @@ _CHECK, _FORMAT = "check.json", "mtlue check 1"
 FEWEST_SAMPLES = 64
 #: A check may cost this share of the generator's training. Small networks take longer than their operations suggest.
 _BUDGET, _SLOWER = 0.1, 2.0
+# More have not been shown to help.
+_ATTEMPTS = 3
 
 logger = logging.getLogger("mtlue.protect")
 
@@ -84,14 +86,15 @@ def _kept(file: Path) -> Check:
         raise ValueError(f"path: {file} is damaged ({error}); delete it, and the check is made again") from None
 
 
-def tell(check: Check, *, fraction: float, default: bool, brief: bool) -> None:
+def tell(check: Check, *, fraction: float, attempts: int, default: bool, longer: bool) -> None:
     """Log the result, and warn about tasks that are still learned.
 
     Args:
         check: The result.
         fraction: Share of the samples that are perturbed.
+        attempts: How many generators were trained.
         default: Whether the generator was trained by the default recipe.
-        brief: Whether it was trained for fewer epochs than the default recipe has.
+        longer: Whether a longer training may help.
     """
     if not any(check.images):
         logger.info("check: %s", next(iter(check.untold.values()), "no task to tell of"))
@@ -105,10 +108,10 @@ def tell(check: Check, *, fraction: float, default: bool, brief: bool) -> None:
         advice = {
             "fraction=1.0; images that are left clean teach all there is to learn": fraction < 1,
             "leave out surrogate=, loss= and generator= (the default recipe)": not default,
-            "more epochs": brief or not default,
+            "more epochs": longer,
             "a larger epsilon": True,
             "fewer protected_tasks, which then share the budget": len(check.protected_tasks) > 1,
-            "attempts=3, which keeps the best of three": True,
+            f"attempts={_ATTEMPTS}, which keeps the best of three": attempts < _ATTEMPTS,
         }
         learned = "; ".join(told[name] for name in check.still_learned)
         may_help = "; ".join(text for text, applies in advice.items() if applies)
@@ -137,7 +140,7 @@ def _checked(
     if length < FEWEST_SAMPLES:
         why = f"there are {length} images, and the check needs {FEWEST_SAMPLES}"
         return Check(untold=dict.fromkeys(samples.tasks, why), protected_tasks=list(protected))
-    typical = inspection.typical_size if inspection.uniform else generation.generator.image_shape[1:]
+    typical = inspection.typical_size
     views = None
     if history is not None:
         each = _cost(generation, (inspection.channels, *check_size(typical))) + network_passes

@@ -23,6 +23,7 @@ from mtlue._protect.arguments import (
     checkpoint_as_surrogate,
     inspect_together,
     made_by,
+    module_of,
     needs_training,
     ranks_for,
     tasks_for,
@@ -143,16 +144,16 @@ def protect(
     default = generator is None and surrogate is None and loss is None
     check_lengths(epochs, batch_size)
     surrogate = checkpoint_as_surrogate(loss) if surrogate is None else surrogate
-    module = surrogate.module if isinstance(surrogate, Surrogate) else surrogate
     compute = Compute.checked(
         device=device,
-        module=module if isinstance(module, nn.Module) else None,
+        module=module_of(surrogate),
         precision=precision,
         num_workers=num_workers,
         seed=seed,
         progress=False if ranks.rank else progress,
     )
     resolved, inspection = tasks_for(dataset, tasks, surrogate, generator, num_workers)
+    wrapped = surrogate if surrogate is None or isinstance(surrogate, Surrogate) else Surrogate(surrogate, resolved)
     chosen_loss = default_loss(resolved) if loss is None else check_loss(loss)
     recipe = recipe_for(chosen_loss, resolved)
     plan = recipe.plan(dataset, compute, epochs=epochs, batch_size=batch_size)
@@ -174,7 +175,7 @@ def protect(
         samples = Samples(dataset, resolved, size=inspection.size_for(shape))
         if folders is not None:
             settings = {
-                **made_by(generator, chosen_loss, surrogate, resolved, untrained=untrained),
+                **made_by(generator, chosen_loss, wrapped, plan, untrained=untrained),
                 "epsilon": epsilon,
                 "protected_tasks": protected,
                 "fraction": fraction,
@@ -194,7 +195,7 @@ def protect(
         making = Making(samples, inspection, selected, protected, compute, recipe.network_passes)
         history, found = None, None
         if generator is None or untrained:
-            models = Models(chosen_loss, surrogate, generator, epsilon)
+            models = Models(chosen_loss, wrapped, generator, epsilon)
             generator, history, found = making.train(models, plan, attempts, folders)
         generation = making.generation(generator)
         # The loss of networks that start anew rises with each new network.
@@ -202,7 +203,13 @@ def protect(
             warn_of_weak_outcomes(generation, None if recipe.own_networks else history)
             if check:
                 found = found or making.check(generator, history, folders)
-                tell(found, fraction=fraction, default=default, brief=plan.epochs < recipe.plan(dataset, compute).epochs)
+                tell(
+                    found,
+                    fraction=fraction,
+                    attempts=attempts,
+                    default=default,
+                    longer=untrained and (not default or plan.epochs < recipe.plan(dataset, compute).epochs),
+                )
         images = write_images(generation, inspection.image_shape if inspection.uniform else None, batch_size, folders)
         # Rank 0 has checked it meanwhile.
         found = (found or making.check(generator, history, folders)) if check and ranks.rank else found

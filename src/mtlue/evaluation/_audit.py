@@ -171,6 +171,7 @@ def audit(
             for sentence in unregistered(audited.tasks):
                 warn(sentence)
             chance = measure_chance(audited.samples(test, audited.tasks), compute)
+            examples = find_examples(clean, protected)
             audited.rehearse(plan, compute, defended.values(), alone)
             settings = settings_of(plan, compute, audited, defended, seeds)
             known = Controls.checked(controls, audited, settings)
@@ -204,7 +205,7 @@ def audit(
                 shown.step(1)
                 tell(training)
     measurements = [each for several in found.values() for each in several]
-    return Report(audited.tasks, audited.epsilon, measurements, settings, chance, find_examples(clean, protected))
+    return Report(audited.tasks, audited.epsilon, measurements, settings, chance, examples)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from mtlue._checks import check_epsilon, check_seed, check_task_names
 from mtlue._data import Inspection, JointTransform, Samples, check_map_style, inspect_dataset, same_samples
 from mtlue._losses import Surrogate
-from mtlue._protect import ProtectedDataset
+from mtlue._protect import DEFAULT_EPSILON, ProtectedDataset
 from mtlue._runtime import Compute, warn
 from mtlue._tasks import Task, Tasks, resolve_tasks
 from mtlue.baselines import random_noise
@@ -24,8 +24,6 @@ from mtlue.evaluation._victim import seen_shape
 from mtlue.evaluation._victim_check import check_victim
 from mtlue.evaluation._victim_model import make_model
 from mtlue.evaluation._victim_training import VictimPlan
-
-_DEFAULT_EPSILON = 8 / 255
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Audited:
         if any(same_samples(test, each, resolved) for each in (clean, protected)):
             raise ValueError("test: expected samples that no victim is trained on, got all of the clean or the protected set")
         _check_test(held_out)
-        epsilon = check_epsilon("epsilon", getattr(protected, "epsilon", _DEFAULT_EPSILON))
+        epsilon = check_epsilon("epsilon", getattr(protected, "epsilon", DEFAULT_EPSILON))
         noise = noise_budget(protected, clean, epsilon)
         return cls(protected, clean, test, resolved, epsilon, noise, shape, image_size)
 

@@ -17,7 +17,7 @@ from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE, Measurement
 from mtlue.evaluation._metrics import headlines_of, known_chance, residual_learnability
 from mtlue.evaluation._report import without_nan
 from mtlue.evaluation._report_chart import COLORS, draw_report
-from mtlue.evaluation._rows import Row, hardly_learned, rows_of
+from mtlue.evaluation._rows import Row, deviation, hardly_learned, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,8 +91,8 @@ class Comparison:
         return {name: self._mean_residual(name, counted) for name in (NOISE, *self.methods)}
 
     def _mean_residual(self, name: str, rows: Sequence[Row]) -> tuple[float, float]:
-        found = [row.residuals[name] for row in rows if math.isfinite(row.residuals.get(name, math.nan))]
-        if not found:
+        rows = [row for row in rows if math.isfinite(row.residuals.get(name, math.nan))]
+        if not rows:
             return math.nan, math.nan
         by_run: dict[int, list[float]] = {}
         for row in rows:
@@ -103,7 +103,7 @@ class Comparison:
                     value = residual_learnability(each.last[row.metric], reference, row.chance, lower_is_better=lower)
                     by_run.setdefault(each.seed, []).append(value)
         means = [statistics.fmean(values) for values in by_run.values()]
-        return statistics.fmean(found), statistics.stdev(means) if len(means) > 1 else 0.0
+        return statistics.fmean(row.residuals[name] for row in rows), deviation(means)
 
     def _reference(self, row: Row) -> float:
         """Return what an undefended victim reaches with clean images."""

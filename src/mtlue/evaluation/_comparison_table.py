@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtlue.evaluation._measurement import CLEAN, NO_DEFENSE, NOISE
 from mtlue.evaluation._metrics import headlines_of
+from mtlue.evaluation._report_table import in_cell
 from mtlue.evaluation._rows import Row
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def blocks_of(comparison: Comparison) -> list[list[Line]]:
 def to_markdown(comparison: Comparison) -> str:
     """Return the table in Markdown."""
     header = header_of(comparison)
-    lines = [f"| {' | '.join(map(_in_cell, header))} |", "|" + "---|" * len(_TITLES) + "---:|" * (len(header) - len(_TITLES))]
+    lines = [f"| {' | '.join(map(in_cell, header))} |", "|" + "---|" * len(_TITLES) + "---:|" * (len(header) - len(_TITLES))]
     for line in (line for block in blocks_of(comparison) for line in block):
         numbers = [f"**{cell}**" if bold else cell for cell, bold in zip(line.numbers, line.bold, strict=True)]
-        lines.append(f"| {' | '.join([*map(_in_cell, line.texts), *numbers])} |")
+        lines.append(f"| {' | '.join([*map(in_cell, line.texts), *numbers])} |")
     return "\n".join(lines)
 
 
@@ -114,10 +115,6 @@ def _clean_residual(rows: Sequence[Row]) -> tuple[float, float]:
 def _is_least(name: str, methods: Sequence[str], residuals: dict[str, float]) -> bool:
     known = {each: residuals[each] for each in methods if math.isfinite(residuals.get(each, math.nan))}
     return len(known) > 1 and name in known and known[name] == min(known.values())
-
-
-def _in_cell(text: str) -> str:
-    return text.replace("|", r"\|")
 
 
 def _latex(text: str) -> str:

@@ -12,13 +12,15 @@ import torch
 from torch import nn
 
 from mtlue._data import run_settings
-from mtlue._runtime import Compute, checksum, described, differences, tensors_digest, tensors_in, text_digest
+from mtlue._runtime import Compute, checksum, differences, tensors_digest, tensors_in, text_digest
 from mtlue.defenses import Defense
 from mtlue.evaluation._audited import Audited
+from mtlue.evaluation._identity import model_checksum
 from mtlue.evaluation._measurement import NO_DEFENSE, NOISE, PROTECTED, Measurement
 from mtlue.evaluation._report import Report
 from mtlue.evaluation._trainings import Training
-from mtlue.evaluation._victim_training import Model, VictimPlan
+from mtlue.evaluation._victim_model import make_model
+from mtlue.evaluation._victim_training import Model, VictimPlan, known_by
 
 # Settings that may differ between an audit and the one whose victims it reuses. What they decide is checked victim by victim.
 _OF_VICTIMS = ("seeds", "defenses", "noise_epsilon", "protected_tasks", "mtlue")
@@ -41,7 +43,8 @@ def settings_of(
         "device": compute.device.type,
         "seeds": list(seeds),
         "noise_epsilon": audited.noise_epsilon,
-        "defenses": {name: described(defense) for name, defense in defenses.items()},
+        "defenses": {name: known_by(defense) for name, defense in defenses.items()},
+        "training": _checksum_of_training(plan, audited),
         "samples": len(audited.samples(audited.clean, audited.tasks)),
         "clean": _checksum_of(audited, audited.clean),
         "test": _checksum_of(audited, audited.test),
@@ -107,13 +110,25 @@ class Controls:
 
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Name the differences between two audits that change what a victim learns from the same images."""
-    return list(differences(_comparable(before), _comparable(now)).values())
+    was, has = _comparable(before), _comparable(now)
+    # A report of an earlier version has only the other settings, and these say more.
+    trainings = [{"training": each.pop("training", None)} for each in (was, has)]
+    found = differences(was, has)
+    if not found and trainings[0]["training"] is not None:
+        found = differences(*trainings)
+    return list(found.values())
 
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     # A report that was read from a file holds them in this form.
     kept: dict[str, Any] = json.loads(json.dumps({name: each for name, each in settings.items() if name not in _OF_VICTIMS}))
     return kept
+
+
+def _checksum_of_training(plan: VictimPlan, audited: Audited) -> str:
+    """Return a checksum of all that victims are trained with; their names say little."""
+    module = make_model(plan.model, audited.tasks, image_shape=audited.image_shape, seed=0)
+    return checksum(text_digest(json.dumps({**plan.settings(), "model": model_checksum(module)})))
 
 
 def _checksum_of(audited: Audited, dataset: Any) -> str:

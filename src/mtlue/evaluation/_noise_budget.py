@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mtlue._data import read_image, to_unit_floats
+from mtlue._protect import ProtectedDataset
 
 _LOOKED_AT = 256
 _PEAKED = 2.0
@@ -31,6 +32,9 @@ def noise_budget(protected: Dataset[Any], clean: Dataset[Any], epsilon: float) -
         ValueError: a protected image differs from its clean image by more than ``epsilon``. The two sets do not belong
             together.
     """
+    if isinstance(protected, ProtectedDataset):
+        # Augmentation would be mistaken for the perturbation.
+        protected = protected.with_transform(None)
     length = len(cast("Sized", clean))
     squares = []
     for index in range(0, length, max(1, length // _LOOKED_AT)):
@@ -39,7 +43,7 @@ def noise_budget(protected: Dataset[Any], clean: Dataset[Any], epsilon: float) -
             if float((after - before).abs().max()) > epsilon + 1 / 255:
                 raise ValueError(
                     f"clean: image {index} differs from the protected one by more than epsilon = {255 * epsilon:.3g}/255; "
-                    "expected the same samples in the same order"
+                    "expected the same samples in the same order, without augmentation"
                 )
             squares.append(float((after - before).square().mean()))
     if not squares:

@@ -26,7 +26,7 @@ def rehearse(defense: Defense, module: nn.Module, samples: Samples) -> None:
     """
     # Not a deep copy: the defence may hold a data set.
     rehearsing = copy.copy(defense)
-    victim = Surrogate(copy.deepcopy(module).train(), samples.tasks)
+    victim = Surrogate(copy.deepcopy(module).train(), samples.tasks, argument="model")
     device = next(module.parameters()).device
     few = samples.read(range(min(_LOOK, len(samples))), device)
     images = few.images

@@ -18,7 +18,12 @@ TEXTS = 4
 def to_markdown(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:
     """Return the rows as a Markdown table."""
     lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * TEXTS + "---:|" * (len(HEADER) - TEXTS)]
-    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in cells_of(rows, headlines, rows)])
+    return "\n".join(lines + [f"| {' | '.join(map(in_cell, cells))} |" for cells in cells_of(rows, headlines, rows)])
+
+
+def in_cell(text: str) -> str:
+    """Return a text as a cell of a Markdown table may hold it."""
+    return text.replace("|", r"\|")
 
 
 def to_text(rows: Sequence[Row], headlines: Mapping[str, Headline]) -> str:

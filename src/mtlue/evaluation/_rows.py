@@ -98,6 +98,13 @@ def no_better_than_noise(rows: Sequence[Row], *, margin: float) -> list[str]:
     return names
 
 
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of some runs: 0 for one, and NaN if one of them is NaN."""
+    if len(values) < 2:
+        return 0.0
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+
+
 def _row(counted: Headline, chance: float, measurements: Sequence[Measurement], undefended: Sequence[Measurement]) -> Row:
     first = measurements[0]
     found: dict[str, list[float]] = {}
@@ -113,7 +120,7 @@ def _row(counted: Headline, chance: float, measurements: Sequence[Measurement], 
         counted.metric,
         chance,
         values,
-        {data: statistics.stdev(each) if len(each) > 1 else 0.0 for data, each in found.items()},
+        {data: deviation(each) for data, each in found.items()},
         statistics.fmean(best) if best else math.nan,
         residuals_of(values, reference, chance, lower_is_better=counted.lower_is_better),
     )

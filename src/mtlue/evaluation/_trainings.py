@@ -137,4 +137,8 @@ class _Answering(nn.Module):
         self._tasks = tasks
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return Surrogate(self.module, self._tasks)(images)
+        return Surrogate(self.module, self._tasks, argument="model")(images)
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        if hasattr(self.module, "set_epoch"):
+            self.module.set_epoch(epoch, epochs)  # type: ignore[operator]  # some architectures have it

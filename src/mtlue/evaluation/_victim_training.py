@@ -84,15 +84,16 @@ class VictimPlan:
     def settings(self) -> dict[str, Any]:
         """Return what determines a victim apart from its model, in a form that JSON can hold."""
         changed = {
-            "weighting": _known_by(self.weighting),
-            "defense": _known_by(self.defense),
+            "weighting": known_by(self.weighting),
+            "defense": known_by(self.defense),
             "transform": None if self.transform is None else described(self.transform),
             "schedule": described_schedule(self.schedule),
         }
         return {name: value for name, value in {**vars(self), **changed}.items() if name != "model"}
 
 
-def _known_by(brought: Weighting | Defense) -> str:
+def known_by(brought: Weighting | Defense) -> str:
+    """Return a text that is equal for objects that do the same."""
     # The repr that all classes inherit does not say what the object is made with.
     inherited = type(brought).__repr__ in (Weighting.__repr__, Defense.__repr__)
     return described_by_attributes(brought) if inherited else described(brought)
