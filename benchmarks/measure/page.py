@@ -11,7 +11,7 @@ from measure.cells import Cells
 from measure.measuring import SCALES, VICTIMS, Row, Stick
 from measure.recipes import RECIPES
 from measure.sets import ALONE, SETS
-from measure.table import agreement, alone_table, check_table, rounding_table, table
+from measure.table import agreement, alone_table, attempts_table, check_table, rounding_table, table
 
 _SHORT = ("set", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "strong augmentation", "noise", "CPU s")
 _SIDE_BY_SIDE = ("set", "recipe", "seeds", "multi-task", "worst", "single-task", "JPEG 10", "noise", "CPU s")
@@ -74,11 +74,12 @@ def strength_tables(committed: Path) -> dict[str, str]:
             "strength-students": table(_rows(stick, SETS, _TRIED), _IN_FULL),
             "strength-full-size": table(_rows(longer, SETS, _FULL_SIZE), _IN_FULL),
             "strength-rounding": rounding_table(_rows(stick, ["utkface"], _TRIED)),
+            "strength-attempts": attempts_table(default),
             "strength-check": f"{check_table(default)}\n\n{agreement(default)}",
         }
 
 
-def _rows(stick: Stick, sets: Iterable[str], recipes: Iterable[str], seeds: Iterable[int] = (0, 1, 2)) -> list[Row]:
+def _rows(stick: Stick, sets: Iterable[str], recipes: Iterable[str], seeds: Iterable[int] = range(6)) -> list[Row]:
     chosen, taken = list(recipes), list(seeds)
     return [
         row
