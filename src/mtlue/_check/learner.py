@@ -96,7 +96,7 @@ def learn(
 
 
 def answers(network: Surrogate, trained_on: Batch, test: Batch, compute: Compute) -> dict[str, list[tuple[Tensor, Tensor]]]:
-    """Yield outputs and targets by task for each batch, on the CPU. The rates of the labels are taken out of the outputs."""
+    """Return outputs and targets by task for each batch, on the CPU. The rates of the labels are taken out of the outputs."""
     tasks = network.tasks
     size = BatchSize(_MAPS_AT_ONCE if any(task.is_map for task in tasks.values()) else _AT_ONCE, quiet=True)
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in tasks}
@@ -114,7 +114,7 @@ def answers(network: Surrogate, trained_on: Batch, test: Batch, compute: Compute
 
 
 def _order(length: int, plan: CheckPlan, compute: Compute) -> list[Tensor]:
-    """Yield the indices of the samples for each step. Every sample comes once in each pass."""
+    """Return the indices of the samples for each step. Every sample comes once in each pass."""
     random = compute.generator(Stream.CHECK, 3)
     passes = -(-plan.steps * plan.batch_size // length)
     order = torch.cat([torch.randperm(length, generator=random) for _ in range(passes)])

@@ -80,7 +80,6 @@ class NamesTable:
 
         Raises:
             FileExistsError: the file is something else, or the table of another export.
-            ValueError: the file cannot be read.
         """
         originals = original_files(samples.dataset)
         if originals is None or len(originals) != len(samples):
