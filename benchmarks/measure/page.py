@@ -48,7 +48,7 @@ def strength_tables(committed: Path) -> dict[str, str]:
         larger_on_gpu = Stick(cells, larger.scale.changed(device="cuda"), None, make=False)
         gpu = Stick(cells, SCALES["gpu"], None, make=False)
         default = _rows(stick, SETS, [_DEFAULT])
-        by_levels = _rows(stick, ["celeba-40", "avatars"], _LEVELS, [_CHANGED_SEEDS[0]]) + _rows(stick, ["drawings"], _LEVELS, [0])
+        by_levels = _rows(stick, ["celeba-40", "avatars"], _LEVELS, [3]) + _rows(stick, ["drawings"], _LEVELS, [0])
         in_bfloat16 = _rows(stick, ["utkface"], _BFLOAT16)
         in_bfloat16 += _rows(stick, ["multi-fashion", "drawings"], _BFLOAT16, [0])
         return {
