@@ -15,7 +15,7 @@ from measure.measuring import CHECK, MULTI, ROUNDED, SINGLE, Row, Scale, Stick
 from measure.recipes import RECIPES, STUDENTS
 from measure.sets import TASKS as TASK_COUNTS
 from measure.sets import read_set
-from measure.table import agreement, alone_table, rounding_table, table
+from measure.table import agreement, alone_table, attempts_table, rounding_table, table
 from measure.victims import Training, learnability
 from measure.views import moved
 from sets.drawings import TASKS, draw
@@ -118,6 +118,19 @@ def test_a_label_alone_stands_beside_itself_among_all() -> None:
     ]
     lines = alone_table([row("set: a", MULTI, "a", 0.25), row("set: b", MULTI, "b", 0.05)], among).splitlines()
     assert lines[2:] == ["| set | a | 1 | 0.25 | 0.50 | 0.75 |", "| set | b | 1 | 0.05 | 0.10 | – |"]
+
+
+def test_of_three_attempts_the_check_keeps_one() -> None:
+    def row(seed: int, victim: str, left: float, treatment: str = "") -> Row:
+        return Row("set", "recipe", seed, victim, treatment, "a", 0.9, 1.0, left, 1.0)
+
+    rows = [row(seed, CHECK, left) for seed, left in enumerate((0.3, 0.1, 0.2, 0.0))]
+    rows += [row(seed, MULTI, left) for seed, left in enumerate((0.1, 0.4, 0.7, 0.0))]
+    rows += [row(seed, SINGLE, left) for seed, left in enumerate((0.5, 0.6, 0.7))]
+    # The fourth is one of the next three, of which two are missing.
+    assert attempts_table(rows).splitlines()[2:] == ["| set | 0, 1, 2 | 0.40 | 0.40 | 0.60 | 0.60 | – | – |"]
+    rows[1] = row(1, CHECK, 0.9)
+    assert attempts_table(rows).splitlines()[2:] == ["| set | 0, 1, 2 | 0.40 | 0.70 | 0.60 | 0.70 | – | – |"]
 
 
 def test_wrong_sets_are_named() -> None:
