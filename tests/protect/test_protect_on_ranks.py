@@ -31,13 +31,13 @@ class Slow(list[Any]):
         return super().__getitem__(index)
 
 
-def protect(path: Any, **changes: Any) -> Any:
+def protect(path: Any, *, kind: type[Slow] = Slow, **changes: Any) -> Any:
     """Protect 60 images with a trained generator, in shards of six: two batches."""
     dataset, _, generator = killed_run.parts()
     generator.trained = True
     settings: dict[str, Any] = {"path": path, "batch_size": 3, "check": False, "progress": False, "fraction": 0.8, **changes}
     with small_shards():
-        return mtlue.protect(Slow(dataset * 3), generator=generator, **settings)
+        return mtlue.protect(kind(dataset * 3), generator=generator, **settings)
 
 
 def digest(safe: Any) -> str:
@@ -125,13 +125,18 @@ def test_what_a_killed_rank_leaves_is_made_by_others(tmp_path: Path, whole: Any,
 
 
 def test_another_call_on_the_path_is_refused_at_once(tmp_path: Path, whole: Any) -> None:
-    path = tmp_path / "store"
+    path, told = tmp_path / "store", tmp_path / "told"
+    shards = path.with_name("store.partial") / "shards"
 
-    def call(rank: int) -> Any:
-        if rank < 2:
-            return digest(protect(path))
-        while not (path.with_name("store.partial") / "shards").exists():
-            time.sleep(0.01)
+    class Waiting(Slow):
+        """A set that cannot be read to its end before the other call was refused."""
+
+        def __getitem__(self, index: Any) -> Any:
+            while shards.exists() and not told.exists():
+                time.sleep(0.01)
+            return super().__getitem__(index)
+
+    def refused() -> None:
         with (
             mock.patch.dict(os.environ, environment(0, 1)),
             pytest.raises(BlockingIOError, match="path: another call is writing"),
@@ -141,6 +146,16 @@ def test_another_call_on_the_path_is_refused_at_once(tmp_path: Path, whole: Any)
             protect(path)
         with mock.patch.dict(os.environ, environment(2, 3)), pytest.raises(ValueError, match="call with another fraction"):
             protect(path, fraction=0.5)
+
+    def call(rank: int) -> Any:
+        if rank < 2:
+            return digest(protect(path, kind=Waiting))
+        while not shards.exists():
+            time.sleep(0.01)
+        try:
+            refused()
+        finally:
+            told.touch()
         return whole[1]
 
     with mock.patch.object(work_folder, "_PATIENCE", 5.0):
