@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -39,7 +40,14 @@ def test_each_verdict() -> None:
 
 @pytest.mark.parametrize(
     ("share", "verdict"),
-    [(-0.4, "protected"), (0.29, "protected"), (0.3, "weakly protected"), (0.59, "weakly protected"), (0.6, "not protected")],
+    [
+        (-0.4, "protected"),
+        (0.29, "protected"),
+        (0.3, "weakly protected"),
+        (0.59, "weakly protected"),
+        (0.6, "not protected"),
+        (math.nan, "not protected"),
+    ],
 )
 def test_the_borders(share: float, verdict: str) -> None:
     assert mtlue.Check({"a": share}, protected_tasks=["a"]).verdict == {"a": verdict}

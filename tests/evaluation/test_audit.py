@@ -126,6 +126,8 @@ def test_the_chart_is_a_picture_and_a_figure_that_a_notebook_shows(report: Repor
 
 
 def test_a_module_for_all_tasks_serves_single_task_victims(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:
+    told: list[tuple[int, int]] = []
+
     class Pair(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -134,9 +136,14 @@ def test_a_module_for_all_tasks_serves_single_task_victims(sets: tuple[Any, Tens
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
             return tuple(head(images.flatten(1)) for head in self.heads)
 
+        def set_epoch(self, epoch: int, epochs: int) -> None:
+            told.append((epoch, epochs))
+
     protected, clean, test = sets
     found = audit(protected, clean, test, single_task=["shade"], **{**OPTIONS, "model": Pair(), "epochs": 1})
     assert {each.task for each in found.measurements if each.victim == "single-task"} == {"shade"}
+    # Three sets, and a victim of both tasks and of one on each.
+    assert told == [(0, 1)] * 6
 
 
 def test_defenses_of_one_kind_are_told_apart(sets: tuple[Any, TensorDataset, TensorDataset]) -> None:

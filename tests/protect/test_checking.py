@@ -143,6 +143,19 @@ def test_maps_and_sizes_that_differ() -> None:
     assert check.verdict["parts"] != "protected"
 
 
+def test_images_of_several_sizes_are_checked_at_their_own(
+    pale: Garments, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checking, "run_check", check_that_finds(0.0))
+    dataset = [(image[:, : 16 - (index == 3)], target) for index, (image, target) in enumerate(pale[:64])]
+    # As the default makes it, for half of the images' size.
+    half = mtlue.UEGenerator(TASKS, (1, 8, 8), width=2)
+    half.trained = True
+    with caplog.at_level("INFO", logger="mtlue.protect"):
+        mtlue.protect(dataset, generator=half, **QUIET)
+    assert "of 16 x 16 pixels" in caplog.text
+
+
 def test_it_is_part_of_what_resumes(pale: Garments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = {"generator": Stripes("top"), "path": tmp_path / "store", **QUIET}
     monkeypatch.setattr(checking, "run_check", check_that_finds(0.1))

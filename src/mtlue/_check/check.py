@@ -144,7 +144,7 @@ class Check:
 
 def verdict_on(share: float) -> str:
     """Return the verdict for a task from the share of it that is still learned."""
-    # What cannot be told apart from all of it, NaN, is not protected.
+    # NaN compares as false, and so is not protected.
     return PROTECTED if share < _WEAK else WEAKLY_PROTECTED if share < _LEARNED else NOT_PROTECTED
 
 
